@@ -1,0 +1,46 @@
+"""Where the arithmetic happens, and that it always gives the same result there."""
+
+import os
+from typing import Literal
+
+import torch
+
+from stages.parts.user_error import UserError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def select_device(name: DeviceName) -> torch.device:
+    """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
+
+    Raises
+    ------
+    UserError
+        If there is no such device on this machine.
+
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        there = ", ".join(kind for kind, there in available.items() if there)
+        raise UserError(
+            f"params.yaml: train.device is '{name}', but this machine has none; "
+            f"it has: {there} (auto takes the first)"
+        )
+    return torch.device(name)
+
+
+def compute_deterministically(threads: int) -> None:
+    """Make the same program give the same bits on each run.
+
+    The number of threads decides how sums are split, and so how they are rounded.
+    See https://docs.pytorch.org/docs/stable/notes/randomness.html.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True)
+    torch.set_num_threads(threads)

@@ -1,0 +1,30 @@
+"""What dvc.lock already records."""
+
+import hashlib
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from stages.parts.params import PARAMS_FILE, Params
+
+LOCK_FILE = Path("dvc.lock")
+
+
+def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
+    """Say whether dvc.lock has a result of `stage` for these parameters and the files of now.
+
+    When DVC nevertheless runs the stage, somebody asked for that: `dvc repro --force`.
+    """
+    try:
+        document = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))
+        recorded = document["stages"][stage]
+        recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
+        return recorded_params == params and all(_is_still(dep) for dep in recorded["deps"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError):
+        return False
+
+
+def _is_still(dep: dict[str, str]) -> bool:
+    with Path(dep["path"]).open("rb") as file:
+        return hashlib.file_digest(file, dep["hash"]).hexdigest() == dep[dep["hash"]]

@@ -1,0 +1,49 @@
+"""What a training run's course depends on, as one short text."""
+
+import hashlib
+import inspect
+import json
+from types import ModuleType
+
+import torch
+
+from stages.parts import checkpoint, device, early_stopping, model, split, training
+from stages.parts.split import Split
+from stages.parts.training import TrainParams
+
+COMPUTING_MODULES: tuple[ModuleType, ...] = (
+    checkpoint,
+    device,
+    early_stopping,
+    model,
+    split,
+    training,
+)
+
+WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device"}
+"""How far to train, how often to save, and a name for what `device_type` says exactly."""
+
+
+def fingerprint(
+    params: TrainParams, train_split: Split, val_split: Split, n_classes: int, device_type: str
+) -> str:
+    """Return a text that differs whenever two runs could differ at some epoch."""
+    influences = {
+        "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
+        "train": _hash_split(train_split),
+        "val": _hash_split(val_split),
+        "n_classes": n_classes,
+        "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
+        "torch": torch.__version__,
+        "device_type": device_type,
+    }
+    return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
+
+
+def _hash_split(split: Split) -> list[str]:
+    shape = str(split.features.shape)
+    return [shape, _hash(split.features.data), _hash(split.target.data)]
+
+
+def _hash(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()

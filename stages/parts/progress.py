@@ -1,0 +1,48 @@
+"""What a person sees while training runs."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+from stages.parts.early_stopping import EarlyStopping
+from stages.parts.training import Evaluation
+
+
+class Progress:
+    """A bar on a terminal; in a log, a line for every tenth of the epochs."""
+
+    def __init__(self, max_epochs: int, epoch: int) -> None:
+        self._max_epochs = max_epochs
+        self._epoch = epoch
+        self._bar = tqdm(
+            total=max_epochs,
+            initial=epoch,
+            desc="train",
+            unit=" epochs",
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def show(self, evaluation: Evaluation, early_stopping: EarlyStopping) -> None:
+        losses = (
+            f"train_loss={evaluation.train_loss:.4f} val_loss={evaluation.val_loss:.4f} "
+            f"best={early_stopping.best_val_loss:.4f}"
+        )
+        self._bar.set_postfix_str(losses, refresh=False)
+        self._bar.update(evaluation.epoch - self._epoch)
+        tenth = self._max_epochs / 10
+        if self._bar.disable and evaluation.epoch // tenth > self._epoch // tenth:
+            print(f"epoch {evaluation.epoch}/{self._max_epochs} {losses}", flush=True)
+        self._epoch = evaluation.epoch

@@ -1,0 +1,199 @@
+"""The training loop."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from stages.parts.device import DeviceName
+from stages.parts.early_stopping import EarlyStopping
+from stages.parts.model import MLP, Architecture
+from stages.parts.params import Number
+from stages.parts.user_error import UserError
+
+StopReason = Literal["early_stopping", "max_epochs"]
+
+EVALUATION_ROWS = 65_536
+"""Rows per forward pass of an evaluation: bounds its memory."""
+
+
+class TrainParams(Architecture):
+    """The `train` section of params.yaml."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(description="one of sgd, adam, adamw")
+    lr: Number = Field(gt=0, description="a number above 0")
+    momentum: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    weight_decay: Number = Field(ge=0, description="a number of at least 0")
+    batch_size: int | None = Field(
+        ge=1, description="a whole number of at least 1, or null for all rows"
+    )
+    max_epochs: int = Field(ge=1, description="a whole number of at least 1")
+    eval_every: int = Field(ge=1, description="a whole number of at least 1")
+    patience: int = Field(ge=1, description="a whole number of at least 1")
+    min_delta: Number = Field(ge=0, description="a number of at least 0")
+    save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
+    device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
+    threads: int = Field(ge=1, description="a whole number of at least 1")
+    seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows on the device that trains: features, shape (n, n_features), and class indices, (n,)."""
+
+    features: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy (nats) and accuracy (0 to 1) of one set of weights, in eval mode."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    train_accuracy: float
+    val_accuracy: float
+
+
+@dataclass
+class Run:
+    """A training run: all that changes while it trains."""
+
+    model: MLP
+    optimizer: torch.optim.Optimizer
+    best_weights: dict[str, Tensor]
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    history: list[Evaluation] = field(default_factory=list)
+    epoch: int = 0
+    """Epochs completed."""
+    batch: int = 0
+    """Batches completed of the epoch under way."""
+
+    def is_over(self, params: TrainParams) -> bool:
+        return self.epoch >= params.max_epochs or self.stop_reason(params) == "early_stopping"
+
+    def stop_reason(self, params: TrainParams) -> StopReason:
+        """Say why a run that is over has stopped."""
+        if self.early_stopping.evaluations_without_improvement >= params.patience:
+            return "early_stopping"
+        return "max_epochs"
+
+    def is_past_the_end(self, params: TrainParams) -> bool:
+        """Say whether a run with these parameters would have ended before this one's position."""
+        if (self.epoch, self.batch) > (params.max_epochs, 0):
+            return True
+        counted = EarlyStopping()
+        for evaluation in self.history:
+            counted = counted.after(evaluation.epoch, evaluation.val_loss, params.min_delta)
+            went_on = (self.epoch, self.batch) > (evaluation.epoch, 0)
+            if went_on and counted.evaluations_without_improvement >= params.patience:
+                return True
+        return False
+
+
+def start_run(params: TrainParams, n_features: int, n_classes: int, device: torch.device) -> Run:
+    """Return a run at epoch 0, its weights drawn from `params.seed`."""
+    torch.manual_seed(params.seed)
+    model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
+    return Run(model, make_optimizer(model, params), copy_weights(model))
+
+
+def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
+    weights = model.parameters()
+    if params.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay
+        )
+    adam = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
+    return adam(weights, lr=params.lr, weight_decay=params.weight_decay)
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def train(
+    run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams
+) -> Iterator[Evaluation | None]:
+    """Train until early stopping or `max_epochs`, changing `run` in place.
+
+    Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
+    moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
+    """
+    loss_function = nn.CrossEntropyLoss()
+    while not run.is_over(params):
+        run.model.train()
+        for batch in batches(train_rows, run.epoch, run.batch, params):
+            run.optimizer.zero_grad()
+            loss = loss_function(run.model(batch.features), batch.target)
+            loss.backward()
+            run.optimizer.step()
+            run.batch += 1
+            yield None
+        run.epoch += 1
+        run.batch = 0
+        if run.epoch % params.eval_every == 0:
+            yield evaluate(run, train_rows, val_rows, params)
+
+
+def batches(rows: Rows, epoch: int, first: int, params: TrainParams) -> Iterator[Rows]:
+    """Yield the batches of an epoch from number `first` on.
+
+    Their order is a function of seed and epoch alone, so it needs no state.
+    """
+    n = len(rows.target)
+    if params.batch_size is None or params.batch_size >= n:
+        if first == 0:
+            yield rows
+        return
+    epoch_seed = int(np.random.SeedSequence((params.seed, epoch)).generate_state(1)[0])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_seed))
+    for indices in torch.split(order.to(rows.target.device), params.batch_size)[first:]:
+        yield Rows(rows.features[indices], rows.target[indices])
+
+
+def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) -> Evaluation:
+    """Evaluate the weights as they are, and keep them if they are the best so far.
+
+    Raises
+    ------
+    UserError
+        If a loss is infinite or not a number.
+
+    """
+    train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows)
+    val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows)
+    if not math.isfinite(train_loss) or not math.isfinite(val_loss):
+        raise UserError(
+            f"training diverged: at epoch {run.epoch} train_loss is {train_loss} and val_loss is "
+            f"{val_loss}; in params.yaml try a lower train.lr (it is {params.lr}) or "
+            f"train.momentum ({params.momentum}), or another prepare.scaler"
+        )
+    evaluation = Evaluation(run.epoch, train_loss, val_loss, train_accuracy, val_accuracy)
+    run.history.append(evaluation)
+    run.early_stopping = run.early_stopping.after(run.epoch, val_loss, params.min_delta)
+    if run.early_stopping.best_epoch == run.epoch:
+        run.best_weights = copy_weights(run.model)
+    return evaluation
+
+
+@torch.no_grad()
+def loss_and_accuracy(model: nn.Module, rows: Rows) -> tuple[float, float]:
+    """Return the mean cross-entropy (nats) and the accuracy (0 to 1), in eval mode."""
+    model.eval()
+    loss, correct = 0.0, 0
+    for features, target in zip(
+        torch.split(rows.features, EVALUATION_ROWS),
+        torch.split(rows.target, EVALUATION_ROWS),
+        strict=True,
+    ):
+        logits = model(features)
+        loss += nn.functional.cross_entropy(logits, target, reduction="sum").item()
+        correct += int((logits.argmax(dim=1) == target).sum())
+    return loss / len(rows.target), correct / len(rows.target)

@@ -1,0 +1,137 @@
+"""A project as a user has it: a clone, the real dvc, real files and processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+
+# Small enough to take no time, long enough to have something to evaluate.
+QUICK_TRAINING = {"train.max_epochs": 60, "train.eval_every": 10, "train.lr": 0.5}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A clone of this repository in a temporary folder."""
+
+    path: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The surroundings of a user who has activated the virtual environment."""
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site-cache"),
+            "GIT_AUTHOR_NAME": "tester",
+            "GIT_AUTHOR_EMAIL": "tester@example.com",
+            "GIT_COMMITTER_NAME": "tester",
+            "GIT_COMMITTER_EMAIL": "tester@example.com",
+            "COLUMNS": "200",
+        }
+
+    def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; its exit status must be `status`."""
+        result = subprocess.run(
+            command, cwd=self.path, env=self.env, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == status, f"{command}:\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def dvc(self, *arguments: str, status: int = 0) -> str:
+        """Run dvc; return what it and the stages printed on both streams."""
+        result = self.run("dvc", *arguments, status=status)
+        return result.stdout + result.stderr
+
+    def stage(self, name: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run one stage without dvc."""
+        return self.run(sys.executable, "-m", f"stages.{name}", status=status)
+
+    def repro(self) -> list[str]:
+        """Run `dvc repro`; return the names of the stages whose commands ran."""
+        output = self.dvc("repro")
+        return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "-m", message)
+
+    def set_params(self, **values: object) -> None:
+        """Set parameters; `train__lr=0.1` or `**{"train.lr": 0.1}` sets train.lr."""
+        file = self.path / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        for name, value in values.items():
+            section, key = name.replace("__", ".").split(".")
+            params[section][key] = value
+        file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def contents(self, *patterns: str) -> dict[str, bytes]:
+        """Return the bytes of the files that match, by name."""
+        return {
+            str(path.relative_to(self.path)): path.read_bytes()
+            for pattern in patterns
+            for path in sorted(self.path.glob(pattern))
+        }
+
+    def outputs(self) -> dict[str, bytes]:
+        """Return the bytes of all that `dvc repro` writes."""
+        files = self.contents(
+            "data/prepared/*.*", "models/*.*", "reports/*.*", "*.json", "dvc.lock"
+        )
+        assert len(files) >= 11, sorted(files)
+        return files
+
+    def copy(self, path: Path) -> "Project":
+        shutil.copytree(self.path, path)
+        return Project(path)
+
+
+def clone_working_tree(path: Path) -> Project:
+    """Make a git repository of what is, or is about to be, committed here."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    for name in filter(None, listed):
+        if (REPOSITORY / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, path / name)
+    project = Project(path)
+    project.run("git", "init", "-q", "-b", "main")
+    project.commit("a clone")
+    return project
+
+
+@pytest.fixture(scope="session")
+def _fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return clone_working_tree(tmp_path_factory.mktemp("fresh") / "project")
+
+
+@pytest.fixture(scope="session")
+def _trained(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _fresh_clone.copy(tmp_path_factory.mktemp("trained") / "project")
+    project.set_params(**QUICK_TRAINING)
+    project.repro()
+    project.commit("quick training")
+    return project
+
+
+@pytest.fixture
+def fresh_clone(_fresh_clone: Project, tmp_path: Path) -> Project:
+    """A clone in which nothing has run yet."""
+    return _fresh_clone.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def project(_trained: Project, tmp_path: Path) -> Project:
+    """A clone with quick training parameters in which `dvc repro` has run."""
+    return _trained.copy(tmp_path / "project")
