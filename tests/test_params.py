@@ -1,0 +1,132 @@
+"""A mistake in params.yaml gets one line that names the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.evaluate import EvaluateParams
+from stages.parts.params import Params, read_params
+from stages.parts.training import TrainParams
+from stages.parts.user_error import UserError
+from stages.plot import PlotParams
+from stages.prepare import PrepareParams
+from tests.conftest import REPOSITORY, Project
+
+MODELS: dict[str, type[Params]] = {
+    "prepare": PrepareParams,
+    "train": TrainParams,
+    "evaluate": EvaluateParams,
+    "plot": PlotParams,
+}
+DEFAULTS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("train", "lr", 0, "train.lr is 0, but must be a number above 0"),
+        ("train", "lr", "fast", "train.lr is 'fast', but must be a number above 0"),
+        ("train", "lr", float("nan"), "train.lr is nan, but must be a number above 0"),
+        ("train", "lr", True, "train.lr is True, but must be a number above 0"),
+        ("train", "lr", None, "train.lr is None, but must be a number above 0"),
+        ("train", "hidden", [10, 0], "train.hidden[1] is 0, but must be a list of whole numbers"),
+        ("train", "hidden", 10, "train.hidden is 10, but must be a list of whole numbers"),
+        ("train", "batch_size", 2.5, "train.batch_size is 2.5, but must be a whole number"),
+        ("train", "max_epochs", "10", "train.max_epochs is '10', but must be a whole number"),
+        ("train", "optimizer", "lion", "train.optimizer is 'lion', but must be one of sgd, adam"),
+        ("train", "dropout", 1, "train.dropout is 1, but must be a number of at least 0"),
+        ("train", "learning_rate", 1, "train.learning_rate is not a parameter; those of train are"),
+        ("prepare", "scaler", "robust", "prepare.scaler is 'robust', but must be one of minmax"),
+        ("prepare", "test_size", 1.0, "prepare.test_size is 1.0, but must be a number between"),
+        ("prepare", "val_size", 0.8, "together they must be below 1"),
+        ("prepare", "data", "", "prepare.data is '', but must be the path of a table"),
+        ("evaluate", "confidence", 95, "evaluate.confidence is 95, but must be a number between"),
+        ("plot", "log_scale", "yes", "plot.log_scale is 'yes', but must be true or false"),
+    ],
+)
+def test_a_wrong_value(folder: Path, section: str, key: str, value: object, expected: str) -> None:
+    values = {**DEFAULTS[section], key: value}
+    (folder / "params.yaml").write_text(yaml.safe_dump({**DEFAULTS, section: values}))
+    with pytest.raises(UserError) as error:
+        read_params(section, MODELS[section])
+    assert f"params.yaml: {section}" in str(error.value)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(("section", "model"), MODELS.items())
+def test_every_key_is_required_and_described(
+    folder: Path, section: str, model: type[Params]
+) -> None:
+    assert list(DEFAULTS[section]) == list(model.model_fields)
+    for key, field in model.model_fields.items():
+        values = {name: value for name, value in DEFAULTS[section].items() if name != key}
+        (folder / "params.yaml").write_text(yaml.safe_dump({section: values}))
+        with pytest.raises(UserError) as error:
+            read_params(section, model)
+        assert str(error.value) == (
+            f"params.yaml: {section}.{key} is missing; it must be {field.description}"
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {lr: 1", "params.yaml is not valid YAML"),
+        ("", "the section 'train:' is missing"),
+        ("prepare: {}", "the section 'train:' is missing"),
+        ("- train", "the section 'train:' is missing"),
+        ("train:", "train is None, but must be a section of keys"),
+    ],
+)
+def test_a_broken_file(folder: Path, text: str, expected: str) -> None:
+    (folder / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_params("train", TrainParams)
+
+
+def test_a_missing_file(folder: Path) -> None:
+    assert not (folder / "params.yaml").exists()
+    with pytest.raises(UserError, match=r"params\.yaml is missing"):
+        read_params("train", TrainParams)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e-3", 0.001), ("1E2", 100.0), ("1", 1.0)])
+def test_numbers_as_yaml_1_2_and_dvc_read_them(folder: Path, text: str, number: float) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(DEFAULTS).replace("lr: 0.01", f"lr: {text}"))
+    assert read_params("train", TrainParams).lr == number
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "value"),
+    [
+        ("prepare", "test_size", 0.001),
+        ("train", "activation", "sine"),
+        ("train", "device", "tpu"),
+        ("evaluate", "confidence", 0),
+        ("plot", "dpi", 10_000),
+    ],
+)
+def test_a_stage_says_it_in_one_line_and_writes_nothing(
+    project: Project, stage: str, key: str, value: object
+) -> None:
+    project.set_params(**{f"{stage}.{key}": value})
+    before = project.outputs()
+    result = project.stage(stage, status=1)
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"{stage}: error: params.yaml: {stage}.{key} is {value!r}")
+    assert project.outputs() == before
+
+
+def test_dvc_stops_at_a_wrong_value(project: Project) -> None:
+    project.set_params(train__lr=-1)
+    output = project.dvc("repro", status=255)
+    assert "train: error: params.yaml: train.lr is -1, but must be a number above 0" in output
+    assert "Traceback" not in output
+    assert not list((project.path / "models").glob("*.pt"))

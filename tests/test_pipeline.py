@@ -1,0 +1,227 @@
+"""What `dvc repro` runs, what it leaves alone, and what it writes."""
+
+import ast
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.datasets import load_iris
+from sklearn.neural_network import MLPClassifier
+
+from stages.parts.split import read_split
+from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
+
+STAGES = ["prepare", "train", "evaluate", "plot"]
+
+
+def test_two_fresh_clones_write_the_same_bytes(fresh_clone: Project, tmp_path: Path) -> None:
+    other = fresh_clone.copy(tmp_path / "elsewhere" / "another name")
+    for clone in (fresh_clone, other):
+        clone.set_params(**QUICK_TRAINING)
+        assert clone.repro() == STAGES
+    assert fresh_clone.outputs() == other.outputs()
+
+
+def test_nothing_runs_when_nothing_changed(project: Project) -> None:
+    before = project.outputs()
+    assert project.repro() == []
+    assert project.outputs() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"plot.log_scale": True}, ["plot"]),
+        ({"evaluate.confidence": 0.9}, ["evaluate"]),
+        ({"train.lr": 0.4}, ["train", "evaluate", "plot"]),
+    ],
+)
+def test_only_what_a_parameter_touches_runs(
+    project: Project, change: dict[str, object], expected: list[str]
+) -> None:
+    project.set_params(**change)
+    assert project.repro() == expected
+
+
+def test_a_changed_row_runs_everything(project: Project) -> None:
+    table = project.path / "data/iris.csv"
+    table.write_text(table.read_text().replace("5.1,3.5,1.4,0.2", "5.1,3.5,1.4,0.3", 1))
+    assert project.repro() == STAGES
+
+
+def test_a_parameter_changed_back_comes_from_the_run_cache(project: Project) -> None:
+    before = project.outputs()
+    project.set_params(train__lr=0.4)
+    project.repro()
+    assert project.outputs() != before
+    project.set_params(train__lr=QUICK_TRAINING["train.lr"])
+    output = project.dvc("repro")
+    assert "Stage 'train' is cached" in output
+    assert "Running stage" not in output
+    assert project.outputs() == before
+
+
+def test_another_table_through_an_experiment(project: Project) -> None:
+    table = pd.read_csv(project.path / "data/iris.csv")
+    table[table["species"] != "setosa"].to_csv(project.path / "data/two.csv", index=False)
+    project.commit("a second table")
+    project.dvc("exp", "run", "-S", "prepare.data=data/two.csv")
+    assert list(json.loads((project.path / "metrics.json").read_text())["classes"]) == [
+        "versicolor",
+        "virginica",
+    ]
+
+
+def test_deps_name_every_module_a_stage_imports() -> None:
+    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    assert list(stages) == STAGES
+    for name, stage in stages.items():
+        modules = {dep for dep in stage["deps"] if dep.startswith("stages/")}
+        assert modules == imported_files(f"stages/{name}.py"), name
+
+
+def imported_files(file: str) -> set[str]:
+    """Return this file of the project and those it imports, directly or not."""
+    found: set[str] = set()
+    to_read = {file}
+    while to_read:
+        name = to_read.pop()
+        found.add(name)
+        for node in ast.walk(ast.parse((REPOSITORY / name).read_text())):
+            modules: list[str] = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: a relative import"
+                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+                modules.append(str(node.module))
+            for module in modules:
+                candidate = module.replace(".", "/") + ".py"
+                if (REPOSITORY / candidate).exists():
+                    to_read |= {candidate} - found
+    return found
+
+
+def test_the_committed_lock_file_is_that_of_the_committed_code(fresh_clone: Project) -> None:
+    status = json.loads(fresh_clone.run("dvc", "status", "--json").stdout)
+    # The models and the prepared data are in nobody's cache yet; nothing else may be amiss.
+    changes = [change for stage in status.values() for change in stage]
+    for change in changes:
+        assert all(
+            how in {"deleted", "not in cache"}
+            for changed in change.values()
+            for how in (changed.values() if isinstance(changed, dict) else [changed])
+        ), status
+
+
+def test_the_table_is_that_of_scikit_learn() -> None:
+    iris = load_iris(as_frame=True)
+    table = pd.read_csv(REPOSITORY / "data/iris.csv")
+    assert len(table) == 150
+    assert np.array_equal(table.iloc[:, :4], iris.data)
+    assert list(table["species"]) == [iris.target_names[index] for index in iris.target]
+
+
+def test_the_default_run_is_as_accurate_as_scikit_learn(fresh_clone: Project) -> None:
+    fresh_clone.repro()
+    prepared = fresh_clone.path / "data/prepared"
+    train, test = (read_split(prepared / f"{name}.parquet") for name in ("train", "test"))
+    ours = json.loads((fresh_clone.path / "metrics.json").read_text())["accuracy"]
+    classifier = MLPClassifier((10,), solver="lbfgs", max_iter=5000, random_state=42)
+    theirs = classifier.fit(train.features, train.target).score(test.features, test.target)
+    # Two standard errors of the difference of two accuracies near 0.95 on 30 rows.
+    assert abs(ours - theirs) <= 2 * np.sqrt(2 * 0.95 * 0.05 / 30)
+    assert ours > 0.85
+
+
+def test_splits_are_stratified_disjoint_and_whole(project: Project) -> None:
+    prepared = project.path / "data/prepared"
+    splits = {name: read_split(prepared / f"{name}.parquet") for name in ("train", "val", "test")}
+    assert {name: len(split.rows) for name, split in splits.items()} == {
+        "train": 90,
+        "val": 30,
+        "test": 30,
+    }
+    for split in splits.values():
+        assert len(set(np.bincount(split.target))) == 1
+    rows = np.concatenate([split.rows for split in splits.values()])
+    assert sorted(rows) == list(range(2, 152))
+    # Row numbers are those of the file: line 1 is the header.
+    lines = (project.path / "data/iris.csv").read_text().splitlines()
+    classes = json.loads((prepared / "schema.json").read_text())["classes"]
+    for split in splits.values():
+        for row, target in zip(split.rows, split.target, strict=True):
+            assert lines[row - 1].endswith(classes[target])
+
+
+def test_train_does_not_read_the_test_file(project: Project) -> None:
+    (project.path / "data/prepared/test.parquet").unlink()
+    project.stage("train")
+
+
+def test_reports_say_what_happened(project: Project) -> None:
+    losses = pd.read_csv(project.path / "reports/losses.csv")
+    assert list(losses) == ["epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy"]
+    assert list(losses["epoch"]) == [10, 20, 30, 40, 50, 60]
+    report = json.loads((project.path / "reports/training.json").read_text())
+    best = losses.loc[losses["val_loss"].idxmin()]
+    assert report["best_epoch"] == best["epoch"]
+    assert report["best_val_loss"] == best["val_loss"]
+    assert report["train_loss_at_best_epoch"] == best["train_loss"]
+    assert report["epochs_run"] == 60
+    assert report["stop_reason"] == "max_epochs"
+
+
+def test_early_stopping_counts_evaluations(project: Project) -> None:
+    # With this min_delta only the first evaluation counts as an improvement.
+    project.set_params(train__patience=3, train__min_delta=10.0)
+    output = project.dvc("repro")
+    assert "stopped at epoch 40 because 3 evaluations brought no improvement" in output
+    report = json.loads((project.path / "reports/training.json").read_text())
+    assert (report["epochs_run"], report["best_epoch"]) == (40, 10)
+    assert report["stop_reason"] == "early_stopping"
+
+
+def test_the_best_weights_are_what_is_saved(project: Project) -> None:
+    import torch  # noqa: PLC0415 (slow, and needed here alone)
+
+    from stages.parts.model import MLP  # noqa: PLC0415
+    from stages.parts.training import Rows, loss_and_accuracy  # noqa: PLC0415
+
+    project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
+    project.repro()
+    report = json.loads((project.path / "reports/training.json").read_text())
+    assert report["best_epoch"] < report["epochs_run"]
+    val = read_split(project.path / "data/prepared/val.parquet")
+    model = MLP(4, 3)
+    model.load_state_dict(torch.load(project.path / "models/weights.pt", weights_only=True))
+    rows = Rows(torch.from_numpy(val.features), torch.from_numpy(val.target))
+    torch.set_num_threads(1)
+    assert loss_and_accuracy(model, rows)[0] == report["best_val_loss"]
+
+
+def test_a_fresh_clone_has_something_to_show(fresh_clone: Project) -> None:
+    assert "accuracy" in fresh_clone.dvc("metrics", "show")
+    assert fresh_clone.dvc("params", "diff").strip() == ""
+    assert fresh_clone.dvc("metrics", "diff").strip() == ""
+    assert "index.html" in fresh_clone.dvc("plots", "show")
+    fresh_clone.set_params(train__lr=0.05)
+    assert "train.lr" in fresh_clone.dvc("params", "diff")
+
+
+def test_dvc_commands_tell_what_changed(project: Project) -> None:
+    output = project.dvc("exp", "run", "-S", "train.lr=0.05")
+    assert "Ran experiment" in output
+    params = project.run("dvc", "params", "diff", "--json").stdout
+    assert json.loads(params)["params.yaml"]["train.lr"] == {"old": 0.5, "new": 0.05, "diff": -0.45}
+    metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert "log_loss" in metrics["metrics.json"]
+    assert "best_val_loss" in metrics["reports/training.json"]
+    rows = project.run("dvc", "exp", "show", "--csv").stdout.splitlines()
+    assert len([row for row in rows if ",0.05," in row]) >= 1
+    graph = project.dvc("dag")
+    assert all(f" {stage} " in graph for stage in STAGES)
+    assert "index.html" in project.dvc("plots", "diff", "HEAD")
