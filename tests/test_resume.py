@@ -1,0 +1,518 @@
+"""A run that is interrupted, extended or repeated ends in the same bytes."""
+
+import fcntl
+import io
+import json
+import os
+import pty
+import random
+import resource
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.parts.checkpoint import restore_run, run_to_bytes
+from stages.parts.fingerprint import COMPUTING_MODULES
+from stages.parts.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
+from stages.parts.training import Rows, Run, TrainParams, start_run, train
+from tests import soak
+from tests.conftest import REPOSITORY, Project
+from tests.test_pipeline import imported_files
+
+DEFAULTS: dict[str, Any] = {
+    "hidden": [5],
+    "activation": "relu",
+    "dropout": 0.0,
+    "optimizer": "sgd",
+    "lr": 0.5,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "batch_size": None,
+    "max_epochs": 12,
+    "eval_every": 2,
+    "patience": 2,
+    "min_delta": 0.0,
+    "save_every_seconds": 10,
+    "device": "cpu",
+    "threads": 1,
+    "seed": 3,
+}
+
+CHOICES = st.fixed_dictionaries(
+    {
+        "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "dropout": st.sampled_from([0.0, 0.4]),
+        "batch_size": st.sampled_from([None, 7, 30]),
+        "eval_every": st.integers(1, 5),
+        "patience": st.integers(1, 4),
+        "max_epochs": st.integers(1, 15),
+        "seed": st.integers(0, 2**32 - 1),
+    }
+)
+
+
+Outputs = dict[str, bytes]
+
+
+def make_params(**values: object) -> TrainParams:
+    return TrainParams.model_validate(DEFAULTS | values)
+
+
+def some_rows(n: int, seed: int) -> Rows:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(n, 4, generator=generator)
+    return Rows(features, torch.randint(0, 3, (n,), generator=generator))
+
+
+TRAIN_ROWS, VAL_ROWS = some_rows(30, 1), some_rows(12, 2)
+
+
+def new_run(params: TrainParams) -> Run:
+    return start_run(params, 4, 3, torch.device("cpu"))
+
+
+@given(values=CHOICES, cuts=st.lists(st.integers(0, 25), max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_a_run_cut_off_anywhere_ends_in_the_same_bytes(
+    values: dict[str, Any], cuts: list[int]
+) -> None:
+    params = make_params(**values)
+    undisturbed = new_run(params)
+    list(train(undisturbed, TRAIN_ROWS, VAL_ROWS, params))
+    expected = run_to_bytes(undisturbed)
+
+    run = new_run(params)
+    for cut in cuts:
+        list(islice(train(run, TRAIN_ROWS, VAL_ROWS, params), cut))
+        saved = run_to_bytes(run)
+        torch.manual_seed(99)
+        run = new_run(params)
+        restore_run(run, saved)
+    list(train(run, TRAIN_ROWS, VAL_ROWS, params))
+    assert run_to_bytes(run) == expected
+
+
+@given(values=CHOICES, max_epochs=st.integers(1, 15), patience=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_state_is_past_the_end_if_the_run_would_not_have_come_there(
+    values: dict[str, Any], max_epochs: int, patience: int
+) -> None:
+    params = make_params(**values)
+    other = make_params(**{**values, "max_epochs": max_epochs, "patience": patience})
+    run = new_run(other)
+    reached = {(run.epoch, run.batch) for _ in train(run, TRAIN_ROWS, VAL_ROWS, other)}
+    reached.add((run.epoch, run.batch))
+    run = new_run(params)
+    for _ in train(run, TRAIN_ROWS, VAL_ROWS, params):
+        assert run.is_past_the_end(other) == ((run.epoch, run.batch) not in reached)
+
+
+def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
+    from stages.parts.training import batches  # noqa: PLC0415
+
+    def first_batch(epoch: int, seed: int) -> Rows:
+        return next(batches(TRAIN_ROWS, epoch, 0, make_params(batch_size=29, seed=seed)))
+
+    orders = {
+        tuple(first_batch(epoch, seed).features[:, 0].tolist())
+        for epoch in range(3)
+        for seed in (0, 1, 2**31, 2**32 - 1)
+    }
+    assert len(orders) == 12
+
+
+def test_the_fingerprint_covers_every_module_that_computes() -> None:
+    computing = {
+        str(Path(str(module.__file__)).relative_to(REPOSITORY)) for module in COMPUTING_MODULES
+    }
+    # They read parameters and report mistakes; they have no part in the arithmetic.
+    without_influence = {
+        f"stages/parts/{name}.py" for name in ("params", "user_error", "atomic_write")
+    }
+    needed = imported_files("stages/parts/training.py") | imported_files(
+        "stages/parts/checkpoint.py"
+    )
+    assert needed - without_influence <= computing
+
+
+# Saved states
+
+
+def state(epoch: int) -> SavedState:
+    return SavedState(Horizon(max_epochs=epoch, patience=1, finished=False), bytes(range(256)) * 4)
+
+
+def damages(good: bytes) -> dict[str, Callable[[Path], object]]:
+    def put(data: bytes) -> Callable[[Path], object]:
+        return lambda path: path.write_bytes(data)
+
+    def folder(path: Path) -> None:
+        path.unlink()
+        path.mkdir()
+        (path / "file").touch()
+
+    def unreadable(path: Path) -> None:
+        path.unlink()
+        path.symlink_to(path)
+
+    newline = good.index(b"\n")
+    second = good.index(b"\n", newline + 1)
+    cuts = {1, newline - 1, newline, newline + 1, second, second + 1, second + 2, len(good) - 1}
+    flips = {0, newline, newline + 2, second, second + 1, len(good) // 2, len(good) - 1}
+    return {
+        "empty": put(b""),
+        "nonsense": put(b"nonsense"),
+        **{f"cut at {cut}": put(good[:cut]) for cut in cuts},
+        **{
+            f"flipped at {at}": put(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            for at in flips
+        },
+        "longer": put(good + b"\0"),
+        "a folder": folder,
+        "unreadable": unreadable,
+    }
+
+
+def test_a_damaged_state_is_reported_and_the_one_before_it_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = SavedStates("sample", tmp_path)
+    sample.save(state(1))
+    good = (tmp_path / "sample.state").read_bytes()
+    for index, (name, damage) in enumerate(damages(good).items()):
+        states = SavedStates(f"run{index}", tmp_path)
+        states.save(state(1))
+        states.save(state(2))
+        path = tmp_path / f"run{index}.state"
+        damage(path)
+        assert states.load() == state(1), name
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1, name
+        assert str(path) in lines[0], name
+        states.save(state(3))
+        assert states.load() == state(3), name
+        assert capsys.readouterr().out == "", name
+
+        for suffix in ("state", "previous"):
+            damage(tmp_path / f"run{index}.{suffix}")
+        assert states.load() is None, name
+        assert len(capsys.readouterr().out.splitlines()) == 2, name
+
+
+def test_a_state_of_another_version_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = SavedStates("run", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.parts.saved_state.FORMAT_VERSION", 0)
+        states.save(state(1))
+    assert states.load() is None
+    assert "format version 0" in capsys.readouterr().out
+
+
+def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
+    for index in range(RUNS_KEPT + 3):
+        states = SavedStates(f"run{index}", tmp_path)
+        states.save(state(1))
+        states.save(state(2))
+        os.utime(tmp_path / f"run{index}.state", (index, index))
+    SavedStates("the newest", tmp_path).save(state(1))
+    left = {path.name for path in tmp_path.iterdir()}
+    expected = {
+        f"run{index}.{suffix}"
+        for index in range(4, RUNS_KEPT + 3)
+        for suffix in ("state", "previous")
+    }
+    assert left == expected | {"the newest.state"}
+
+
+# Real processes
+
+
+@pytest.mark.parametrize("name", ["full batch, SGD with momentum", "mini-batch, Adam, dropout"])
+def test_killed_again_and_again(project: Project, tmp_path: Path, name: str) -> None:
+    configuration, chance = soak.CONFIGURATIONS[name], random.Random(name)
+    reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
+    killed_project = project.copy(tmp_path / "killed")
+    killed = soak.kill_until_done(
+        killed_project,
+        configuration,
+        kills=3,
+        moments=lambda: chance.uniform(0.3, seconds),
+    )
+    assert killed >= 1
+    assert killed_project.outputs() == reference.outputs()
+
+
+LONG_TRAINING = {"train.max_epochs": 12_000, "train.eval_every": 200, "train.lr": 0.01}
+
+
+def wait_for_evaluations(
+    project: Project, process: "subprocess.Popen[Any]", count: int = 2
+) -> None:
+    losses = project.path / "reports/losses.csv"
+    # Each look is cheap; the limit only ends a test that would otherwise hang.
+    for _ in range(6000):
+        if losses.exists() and losses.read_bytes().count(b"\n") > count:
+            return
+        assert process.poll() is None, "it ended before that"
+        time.sleep(0.01)
+    pytest.fail("no evaluations")
+
+
+def start(project: Project, *command: str) -> "subprocess.Popen[str]":
+    (project.path / "reports/losses.csv").unlink(missing_ok=True)
+    return subprocess.Popen(
+        command,
+        cwd=project.path,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def _expected_of_long(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    undisturbed = _trained.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    undisturbed.set_params(**LONG_TRAINING)
+    undisturbed.repro()
+    return undisturbed.outputs()
+
+
+@pytest.fixture
+def long_project(project: Project, _expected_of_long: Outputs) -> tuple[Project, Outputs]:
+    """A project about to train for some seconds, and the outputs that it is to have then."""
+    project.set_params(**LONG_TRAINING)
+    return project, _expected_of_long
+
+
+def test_sigterm(long_project: tuple[Project, Outputs]) -> None:
+    project, expected = long_project
+    process = start(project, sys.executable, "-m", "stages.train")
+    wait_for_evaluations(project, process)
+    process.terminate()
+    output, _ = process.communicate()
+    assert process.returncode == 143
+    assert output.splitlines()[-1].startswith("SIGTERM: epoch ")
+    assert output.splitlines()[-1].endswith(" is saved; to go on from there: dvc repro")
+    assert not (project.path / "reports/losses.csv").exists()
+    assert "going on from epoch" in project.dvc("repro")
+    assert project.outputs() == expected
+
+
+def test_ctrl_c_in_a_terminal(long_project: tuple[Project, Outputs]) -> None:
+    project, expected = long_project
+    (project.path / "reports/losses.csv").unlink()
+    ours, theirs = pty.openpty()
+
+    def take_the_terminal() -> None:
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project.path,
+        env=project.env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=take_the_terminal,  # noqa: PLW1509 (no threads here)
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    wait_for_evaluations(project, process, count=10)
+    os.write(ours, b"\x03")
+    os.set_blocking(ours, True)
+    output = b""
+    while True:
+        try:
+            output += os.read(ours, 65536)
+        except OSError:  # the terminal's other side is closed
+            break
+    assert process.wait() != 0
+    text = output.decode()
+    assert "SIGINT: epoch " in text
+    assert " is saved; to go on from there: dvc repro" in text
+    assert "exited with 130" in text
+    assert "val_loss=" in text
+    assert "Traceback" not in text
+    assert "going on from epoch" in project.dvc("repro")
+    assert project.outputs() == expected
+
+
+def test_an_orphan_is_waited_for_and_its_work_taken_over(
+    long_project: tuple[Project, Outputs],
+) -> None:
+    project, expected = long_project
+    first = start(project, "dvc", "repro")
+    wait_for_evaluations(project, first)
+    first.kill()
+    first.wait()
+    second = start(project, "dvc", "repro")
+    output, _ = second.communicate()
+    assert second.returncode == 0, output
+    assert "waiting for process" in output
+    # Nothing was trained twice: the orphan's run was over by then.
+    assert "going on from epoch 12000" in output
+    assert project.outputs() == expected
+
+
+def test_a_damaged_state_file_does_not_stop_a_run(
+    long_project: tuple[Project, Outputs],
+) -> None:
+    project, expected = long_project
+    process = start(project, sys.executable, "-m", "stages.train")
+    wait_for_evaluations(project, process)
+    process.terminate()
+    process.communicate()
+    newest = max(
+        (project.path / ".training").glob("*.state"), key=lambda path: path.stat().st_mtime
+    )
+    newest.write_bytes(newest.read_bytes()[:-1])
+    output = project.dvc("repro")
+    assert f"{newest.relative_to(project.path)} is not usable" in output
+    assert project.outputs() == expected
+
+
+def test_a_full_disk_while_saving_state(long_project: tuple[Project, Outputs]) -> None:
+    project, expected = long_project
+    project.set_params(train__save_every_seconds=0.2)
+    # A state is its checkpoint and a header: with this limit the checkpoint, but not the last
+    # states, can be written.
+    limit = len(expected["models/checkpoint.pt"]) + 20
+
+    def no_larger_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=no_larger_files,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "warning: the state at epoch 12000 cannot be saved" in result.stdout
+    assert not list((project.path / ".training").glob("*.tmp"))
+    outputs = project.contents("models/*.pt", "reports/losses.csv", "reports/training.json")
+    assert outputs == {name: expected[name] for name in outputs}
+
+
+def test_a_full_disk_while_writing_outputs(project: Project) -> None:
+    for file in project.path.glob("models/*.pt"):
+        file.unlink()
+
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=small_files_only,
+    )
+    assert result.returncode == 1
+    assert "train: error: models/weights.pt.tmp cannot be written: File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(project.path.glob("models/*.pt*"))
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"train.max_epochs": 95},
+        {"train.patience": 50},
+    ],
+)
+def test_a_longer_run_goes_on_from_the_shorter_one(
+    project: Project, tmp_path: Path, further: dict[str, object]
+) -> None:
+    # Evaluations at 10, 20, ... 60 and, off that grid, at 65; with this min_delta none but the
+    # first is an improvement, so that patience ends the other run.
+    project.set_params(train__max_epochs=65, train__momentum=0.9)
+    if "train.patience" in further:
+        project.set_params(train__min_delta=10.0, train__patience=3)
+    project.repro()
+    from_scratch = project.copy(tmp_path / "from scratch")
+    for file in (from_scratch.path / ".training").iterdir():
+        file.unlink()
+    for longer in (project, from_scratch):
+        longer.set_params(**further)
+    assert "going on from epoch" in project.dvc("repro")
+    assert "going on" not in from_scratch.dvc("repro")
+    assert project.outputs() == from_scratch.outputs()
+
+
+def test_a_shorter_or_forced_run_trains_from_scratch(project: Project) -> None:
+    before = project.outputs()
+    assert "epoch 30/60" in project.dvc("repro", "--force")
+    assert project.outputs() == before
+    project.set_params(train__max_epochs=40)
+    output = project.dvc("repro")
+    assert "epoch 20/40" in output
+    assert "going on" not in output
+
+
+def test_an_interrupted_run_survives_an_experiment(
+    long_project: tuple[Project, Outputs],
+) -> None:
+    project, expected = long_project
+    process = start(project, sys.executable, "-m", "stages.train")
+    wait_for_evaluations(project, process)
+    process.terminate()
+    process.communicate()
+    project.set_params(train__lr=0.3, train__max_epochs=400)
+    assert "going on" not in project.dvc("repro")
+    project.set_params(**LONG_TRAINING)
+    assert "going on from epoch" in project.dvc("repro")
+    assert project.outputs() == expected
+
+
+def test_a_loss_that_is_not_finite(project: Project) -> None:
+    project.set_params(train__lr=1e30)
+    output = project.dvc("repro", status=255)
+    (line,) = (line for line in output.splitlines() if "error: training diverged" in line)
+    assert "at epoch 10 train_loss is" in line
+    assert "lower train.lr (it is 1e+30)" in line
+    assert "Traceback" not in output
+    assert not project.contents("models/*.pt", "reports/losses.csv", "reports/training.json")
+
+
+def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
+    from stages.parts.model import MLP  # noqa: PLC0415
+
+    data = (project.path / "models/checkpoint.pt").read_bytes()
+    checkpoint = torch.load(io.BytesIO(data), weights_only=True)
+    assert checkpoint["epoch"] == 60
+    report = json.loads((project.path / "reports/training.json").read_text())
+    assert checkpoint["early_stopping"]["best_epoch"] == report["best_epoch"]
+    weights = torch.load(project.path / "models/weights.pt", weights_only=True)
+    assert all(torch.equal(weights[name], checkpoint["best_model"][name]) for name in weights)
+    model = MLP(4, 3)
+    model.load_state_dict(checkpoint["model"])
+
+
+def test_nothing_loads_code_from_a_file() -> None:
+    for file in (REPOSITORY / "stages").rglob("*.py"):
+        text = file.read_text()
+        assert "pickle" not in text, file
+        assert "weights_only=False" not in text, file
+        assert text.count("torch.load(") == text.count("weights_only=True"), file
