@@ -1,12 +1,15 @@
 """A run that is interrupted, extended or repeated ends in the same bytes."""
 
+import ast
 import fcntl
 import io
 import json
 import os
 import pty
 import random
+import re
 import resource
+import signal
 import subprocess
 import sys
 import termios
@@ -317,6 +320,7 @@ def test_ctrl_c_in_a_terminal(long_project: tuple[Project, Outputs]) -> None:
     project, expected = long_project
     (project.path / "reports/losses.csv").unlink()
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
 
     def take_the_terminal() -> None:
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
@@ -332,22 +336,21 @@ def test_ctrl_c_in_a_terminal(long_project: tuple[Project, Outputs]) -> None:
         preexec_fn=take_the_terminal,  # noqa: PLW1509 (no threads here)
     )
     os.close(theirs)
-    os.set_blocking(ours, False)
-    wait_for_evaluations(project, process, count=10)
-    os.write(ours, b"\x03")
-    os.set_blocking(ours, True)
-    output = b""
+    output, interrupted = b"", False
     while True:
         try:
             output += os.read(ours, 65536)
         except OSError:  # the terminal's other side is closed
             break
+        if not interrupted and output.count(b"val_loss=") >= 3:
+            os.write(ours, b"\x03")
+            interrupted = True
     assert process.wait() != 0
     text = output.decode()
     assert "SIGINT: epoch " in text
     assert " is saved; to go on from there: dvc repro" in text
     assert "exited with 130" in text
-    assert "val_loss=" in text
+    assert re.search(r"epoch \d+/12000, train_loss=0\.\d+ val_loss=0\.\d+ best=0\.\d+ <", text)
     assert "Traceback" not in text
     assert "going on from epoch" in project.dvc("repro")
     assert project.outputs() == expected
@@ -359,12 +362,18 @@ def test_an_orphan_is_waited_for_and_its_work_taken_over(
     project, expected = long_project
     first = start(project, "dvc", "repro")
     wait_for_evaluations(project, first)
+    orphan = int((project.path / ".training/lock").read_text())
     first.kill()
     first.wait()
+    # Stopped, so that it still lives when the second one arrives.
+    os.kill(orphan, signal.SIGSTOP)
     second = start(project, "dvc", "repro")
+    assert second.stdout is not None
+    waiting = next(line for line in second.stdout if "waiting for process" in line)
+    assert waiting.startswith(f"waiting for process {orphan}, ")
+    os.kill(orphan, signal.SIGCONT)
     output, _ = second.communicate()
     assert second.returncode == 0, output
-    assert "waiting for process" in output
     # Nothing was trained twice: the orphan's run was over by then.
     assert "going on from epoch 12000" in output
     assert project.outputs() == expected
@@ -430,7 +439,7 @@ def test_a_full_disk_while_writing_outputs(project: Project) -> None:
         preexec_fn=small_files_only,
     )
     assert result.returncode == 1
-    assert "train: error: models/weights.pt.tmp cannot be written: File too large" in result.stderr
+    assert "train: error: models/weights.pt cannot be written: File too large" in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(project.path.glob("models/*.pt*"))
 
@@ -511,8 +520,12 @@ def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
 
 
 def test_nothing_loads_code_from_a_file() -> None:
+    loads = 0
     for file in (REPOSITORY / "stages").rglob("*.py"):
         text = file.read_text()
-        assert "pickle" not in text, file
-        assert "weights_only=False" not in text, file
-        assert text.count("torch.load(") == text.count("weights_only=True"), file
+        assert "import pickle" not in text, file
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert "weights_only=True" in [ast.unparse(word) for word in node.keywords], file
+                loads += 1
+    assert loads > 0

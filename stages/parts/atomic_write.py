@@ -20,8 +20,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         _fsync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            # A write to an open file, as on a full disk, does not say to which.
+            error.filename = str(path)
         raise
     _fsync(path.parent)
 

@@ -19,8 +19,8 @@ class Progress:
         self._bar = tqdm(
             total=max_epochs,
             initial=epoch,
-            desc="train",
-            unit=" epochs",
+            # tqdm cuts what is too long at its end; the losses have to fit into 80 columns.
+            bar_format="{percentage:3.0f}%|{bar}| epoch {n_fmt}/{total_fmt}{postfix} <{remaining}",
             disable=not sys.stderr.isatty(),
         )
 
