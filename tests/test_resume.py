@@ -230,6 +230,12 @@ def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
         states.save(state(1))
         states.save(state(2))
         os.utime(tmp_path / f"run{index}.state", (index, index))
+        os.utime(tmp_path / f"run{index}.previous", (index, index))
+    # Left by a process that was killed while it wrote its first state.
+    (tmp_path / "killed.state.tmp").touch()
+    os.utime(tmp_path / "killed.state.tmp", (0, 0))
+    (tmp_path / "nowhere.state").symlink_to("nowhere")
+    os.utime(tmp_path / "nowhere.state", (0, 0), follow_symlinks=False)
     SavedStates("the newest", tmp_path).save(state(1))
     left = {path.name for path in tmp_path.iterdir()}
     expected = {

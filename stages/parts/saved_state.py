@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,7 +63,8 @@ class SavedStates:
             except (OSError, UnusableStateError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
                 print(f"the saved state {path} is not usable ({reason}) and is removed", flush=True)
-                _remove(path)
+                with suppress(OSError):
+                    _remove(path)
         return None
 
     def save(self, state: SavedState) -> None:
@@ -84,12 +85,13 @@ class SavedStates:
             self._forget_the_oldest_runs()
 
     def _forget_the_oldest_runs(self) -> None:
-        newest_first = sorted(
-            self._folder.glob("*.state"), key=lambda path: path.stat().st_mtime, reverse=True
-        )
-        for path in newest_first[RUNS_KEPT:]:
-            _remove(path.with_suffix(".previous"))
-            _remove(path)
+        runs: dict[str, list[Path]] = {}
+        # lstat, since a link that leads nowhere has no other.
+        for path in sorted(self._folder.glob("*.*"), key=lambda path: -path.lstat().st_mtime):
+            runs.setdefault(path.name.partition(".")[0], []).append(path)
+        for paths in list(runs.values())[RUNS_KEPT:]:
+            for path in paths:
+                _remove(path)
 
 
 def _encode(state: SavedState) -> bytes:
