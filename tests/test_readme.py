@@ -1,6 +1,5 @@
 """Every command of the README works, and prints what the README says."""
 
-import doctest
 import re
 import subprocess
 import sys
@@ -51,9 +50,16 @@ def test_what_is_typed_from_top_to_bottom(fresh_clone: Project) -> None:
 
 
 def as_the_readme_says(output: str, expected: str) -> bool:
-    """Compare as doctest does: `...` stands for anything, and spaces do not count."""
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    return doctest.OutputChecker().check_output(expected, output, flags)
+    """Look for each line of the README in the output, which a line `...` allows to have more.
+
+    In any order, since that of `dvc metrics diff` differs from run to run; spaces do not count.
+    """
+    printed = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in expected.splitlines() if line.strip()]
+    whole = "..." not in lines
+    patterns = [re.escape(line).replace(r"\.\.\.", ".*") for line in lines if line != "..."]
+    found = all(any(re.fullmatch(pattern, line) for line in printed) for pattern in patterns)
+    return found and (len(printed) == len(patterns) or not whole)
 
 
 def test_the_table_of_parameters() -> None:
