@@ -5,12 +5,12 @@ from stages.parts.training_report import TrainingReport
 
 def what_happened(report: TrainingReport) -> str:
     """Say in one sentence what the losses show."""
-    best = f"{report.best_val_loss:.4g}"
-    rise = f"from {best} to {report.best_val_loss + report.val_loss_rise:.4g}"
+    best = f"{report.best_val_loss:#.4g}"
+    rise = f"from {best} to {report.best_val_loss + report.val_loss_rise:#.4g}"
     train_loss_at_end = (
         report.best_val_loss + report.val_loss_rise - report.generalisation_gap_at_end
     )
-    train_change = f"from {report.train_loss_at_best_epoch:.4g} to {train_loss_at_end:.4g}"
+    train_change = f"from {report.train_loss_at_best_epoch:#.4g} to {train_loss_at_end:#.4g}"
     match report.verdict:
         case "overfitting":
             return (
@@ -20,7 +20,7 @@ def what_happened(report: TrainingReport) -> str:
         case "not_learning":
             return (
                 f"Not learning: the best validation loss, {best}, is not clearly below the "
-                f"{report.baseline_loss:.4g} of predicting the class frequencies for every row."
+                f"{report.baseline_loss:#.4g} of predicting the class frequencies for every row."
             )
         case "unstable":
             return (
@@ -46,7 +46,7 @@ def what_to_do(report: TrainingReport) -> str:
     match report.verdict:
         case "overfitting" if report.best_val_loss >= report.baseline_loss:
             advice = (
-                f"Even the best is no better than the {report.baseline_loss:.4g} of predicting "
+                f"Even the best is no better than the {report.baseline_loss:#.4g} of predicting "
                 "the class frequencies: what it learnt holds for the training rows alone. "
                 "Get more rows, or features that say more about the target."
             )
