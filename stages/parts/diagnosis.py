@@ -29,13 +29,13 @@ The baseline is the loss of knowing nothing but the class frequencies, about whe
 a hundredth of it can hardly be seen on a chart.
 """
 
-NOISE_STEPS = 8
+NOISE_STEPS = 10
 """A rise up to so many noise steps counts as none.
 
 The noise step is the mean, over all steps from one evaluation to the next, of what goes against
-the trend: up before the best, down after it. A smooth curve has none. Of one that only fluctuates
-with standard deviation s, it is about 0.56 s, and the lowest of a hundred evaluations lies about
-2.5 s below their mean, so that the last ones often lie 4 s above it.
+the trend: up before the best, down after it. A smooth curve has none. For a curve that only
+fluctuates, with standard deviation s, it is about 0.56 s; the lowest of a hundred evaluations
+then lies about 2.5 s below their mean, and the last ones can lie as far above it.
 """
 
 WORTH_GOING_ON = 0.01
