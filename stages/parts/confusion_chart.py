@@ -1,11 +1,13 @@
 """The picture of which classes are taken for which."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-LONGEST_NAME = 30
-"""Characters of a class name; of a longer one, the middle is left out."""
+LINE = 30
+"""Characters to a line of a class name; it gets two lines, what fits not is left out in between."""
 
 MOST_CLASSES_WITH_TEXT = 40
 """Above this, names and counts would be too many to read and too large a picture."""
@@ -36,8 +38,8 @@ def draw_confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) 
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with_text = len(classes) <= MOST_CLASSES_WITH_TEXT
     digits = len(f"{counts.max():,}")
-    cell = max(0.36, CHARACTER * digits) if with_text else 0.1
-    side = min(max(cell * len(classes), 3.3), 16)
+    cell = max(0.36, CHARACTER * digits)
+    side = max(3.3, cell * len(classes)) if with_text else 8
     figure = Figure(figsize=(side + 3, side + 2.5), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -48,7 +50,7 @@ def draw_confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) 
         ylabel="actual class",
     )
     if with_text:
-        names = [shorten(name) for name in classes]
+        names = [in_two_lines(name) for name in classes]
         # A class name may hold a dollar sign, which is no start of a formula.
         fits = max(map(len, names)) * CHARACTER < side / len(names)
         axes.set_xticks(range(len(names)), names, rotation=0 if fits else 90, parse_math=False)
@@ -72,9 +74,9 @@ def text_color(share: float) -> str:
     return "white" if share > DARK else "black"
 
 
-def shorten(name: str) -> str:
+def in_two_lines(name: str) -> str:
     name = " ".join(name.split())
-    if len(name) <= LONGEST_NAME:
-        return name
-    half = (LONGEST_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+    lines = textwrap.wrap(name, LINE)
+    if len(lines) > 2:
+        lines = [f"{name[: LINE - 1]}…", name[-LINE:]]
+    return "\n".join(lines)

@@ -35,7 +35,8 @@ def wilson_interval(successes: int, n: int, confidence: float) -> Interval:
     half_width = z * math.sqrt(proportion * (1 - proportion) / n + z**2 / (4 * n**2))
     low = (center - half_width) / (1 + z**2 / n)
     high = (center + half_width) / (1 + z**2 / n)
-    return Interval(low=max(0.0, low), high=min(1.0, high))
+    # Where all or none succeed, an end is 1 or 0, which rounding may miss.
+    return Interval(low=max(0.0, min(low, proportion)), high=min(1.0, max(high, proportion)))
 
 
 def bootstrap_interval(
