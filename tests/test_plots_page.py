@@ -2,8 +2,10 @@
 
 import html
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, Project
+from tests.test_resume import start, wait_for_evaluations
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PACKAGES = REPOSITORY / "tests/node_modules"
@@ -179,6 +182,21 @@ def test_two_runs_are_drawn_side_by_side(project: Project, tmp_path: Path) -> No
         changed["metrics.json"]
     )
     assert "generalisation_gap_at_end" in changed["reports/training.json"]
+
+
+def test_losses_are_drawn_while_training_runs(project: Project, tmp_path: Path) -> None:
+    project.set_params(train__max_epochs=10**7, train__patience=10**6, train__eval_every=100)
+    process = start(project, "dvc", "repro")
+    try:
+        wait_for_evaluations(project, process, 20)
+        project.dvc("plots", "show")
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate()
+    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page.errors == []
+    assert max(page.charts[LOSS].lines) >= 20
 
 
 def test_a_chart_that_cannot_be_drawn_is_noticed(project: Project, tmp_path: Path) -> None:
