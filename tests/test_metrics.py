@@ -149,16 +149,17 @@ def test_numbers_lie_within_their_intervals(n: int, n_classes: int, seed: int) -
 
 
 def test_calibration_of_a_few_rows_by_hand() -> None:
-    # Two rows say 0.8 and one is right; two say 1 and both are; one says 0.51 and is.
-    probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [1.0, 0.0], [0.0, 1.0], [0.49, 0.51]])
+    # One row says 0.8 and is right, one says 0.75 and is not: a bin holds its upper end. Two say 1
+    # and are right, and so is the one that says 0.51.
+    probabilities = np.array([[0.8, 0.2], [0.75, 0.25], [1.0, 0.0], [0.0, 1.0], [0.49, 0.51]])
     target = np.array([0, 1, 0, 1, 1])
     bins = reliability(target, probabilities, 0.95)
     assert [(some.confidence, some.accuracy, some.n_test) for some in bins] == [
         (0.51, 1.0, 1),
-        (0.8, 0.5, 2),
+        (0.775, 0.5, 2),
         (1.0, 1.0, 2),
     ]
-    assert expected_calibration_error(bins) == pytest.approx((0.49 * 1 + 0.3 * 2 + 0 * 2) / 5)
+    assert expected_calibration_error(bins) == pytest.approx((0.49 * 1 + 0.275 * 2 + 0 * 2) / 5)
     half = wilson_interval(1, 2, 0.95)
     assert (bins[1].low, bins[1].high) == (half.low, half.high)
 

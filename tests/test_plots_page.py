@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import REPOSITORY, Project
@@ -56,6 +57,8 @@ addEventListener("load", async () => {
         legend: texts(svg, ".role-legend-label text"),
         columns: texts(svg, ".role-column-header text"),
         cells: svg.querySelectorAll(".mark-rect.role-mark path").length,
+        rules: [...svg.querySelectorAll(".mark-rule.role-mark line")]
+            .map(line => Math.abs(line.getAttribute("y2"))),
         lines: [...svg.querySelectorAll(".mark-line.role-mark path")]
             .map(line => line.getAttribute("d").match(/[ML]/g).length),
     }));
@@ -76,6 +79,8 @@ class Chart:
     legend: list[str]
     columns: list[str]
     cells: int
+    rules: list[float]
+    """The height of each in pixels."""
     lines: list[int]
     """The number of points of each."""
 
@@ -156,8 +161,10 @@ def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
     assert {"train_loss", "val_loss"} <= set(page.charts[LOSS].legend)
     assert 6 in page.charts[ACCURACY].lines
     assert page.charts[CONFUSION].cells >= 9
-    n_bins = len((project.path / "reports/reliability.csv").read_text().splitlines()) - 1
-    assert sorted(page.charts[RELIABILITY].lines) == sorted([2, n_bins])
+    bins = pd.read_csv(project.path / "reports/reliability.csv")
+    assert sorted(page.charts[RELIABILITY].lines) == sorted([2, len(bins)])
+    # The axis is 300 pixels high and goes from 0 to 1.
+    assert page.charts[RELIABILITY].rules == pytest.approx(300 * (bins["high"] - bins["low"]))
     assert len(page.pictures) == 2
     assert all(width > 500 for _, width in page.pictures)
 
