@@ -66,7 +66,7 @@ def what_to_do(report: TrainingReport) -> str:
         case "unstable":
             advice = (
                 f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
-                "Lower train.lr or train.momentum, or raise train.batch_size."
+                "Lower train.lr or train.momentum."
             )
         case "still_improving" if report.n_evaluations == 1:
             advice = "Lower train.eval_every or raise train.max_epochs to see where it is going."

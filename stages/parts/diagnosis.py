@@ -13,7 +13,7 @@ The rules are tried in this order, and the first that holds is the verdict:
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import mean, median
+from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
@@ -136,7 +136,7 @@ def has_risen(val_losses: Sequence[float], best: int, baseline: float) -> bool:
         max(0.0, later - earlier) for earlier, later in pairwise(val_losses[: best + 1])
     ]
     falls_after = [max(0.0, earlier - later) for earlier, later in pairwise(val_losses[best:])]
-    noise_step = mean(rises_before + falls_after)
+    noise_step = fmean(rises_before + falls_after)
     return rise > max(NOTICEABLE * baseline, NOISE_STEPS * noise_step)
 
 
@@ -174,7 +174,7 @@ def baseline_loss(
 ) -> float:
     """Return the validation loss of predicting the class frequencies of the training rows.
 
-    The lowest loss to be had without a look at the features: that of scikit-learn's
+    What is to be had without a look at the features: the loss of scikit-learn's
     `DummyClassifier(strategy="prior")`. Where the loss weights its rows by class, so are the
     frequencies and the mean. As in scikit-learn's `log_loss`, a probability of 0 counts as the
     smallest positive difference of doubles near 1.
