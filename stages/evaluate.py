@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pydantic import BaseModel, Field
-from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
+from pydantic import Field
 
 from stages.parts.atomic_write import atomic_write
-from stages.parts.interval import wilson_interval
+from stages.parts.calibration import reliability
+from stages.parts.metrics import in_words, measure
 from stages.parts.model import MLP, Architecture
 from stages.parts.params import Number, Params, read_params
 from stages.parts.schema import Schema, read_schema
@@ -24,34 +24,12 @@ class EvaluateParams(Params):
     confidence: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
 
 
-class Interval(BaseModel):
-    low: float
-    high: float
-
-
-class ClassMetrics(BaseModel):
-    precision: float
-    recall: float
-    f1: float
-    n_test: int
-
-
-class Metrics(BaseModel):
-    """What metrics.json holds; log loss is in nats, the others lie between 0 and 1."""
-
-    accuracy: float
-    accuracy_interval: Interval
-    log_loss: float
-    macro_f1: float
-    n_test: int
-    classes: dict[str, ClassMetrics]
-
-
 def main() -> None:
     params = read_params("evaluate", EvaluateParams)
     architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(Path("data/prepared/schema.json"))
     test = read_split(Path("data/prepared/test.parquet"))
+    train_target = read_split(Path("data/prepared/train.parquet")).target
     model = MLP(
         len(schema.columns),
         len(schema.classes),
@@ -62,18 +40,18 @@ def main() -> None:
     model.load_state_dict(torch.load("models/weights.pt", weights_only=True))
 
     probabilities = predict_probabilities(model, test.features)
-    metrics = measure(test.target, probabilities, schema.classes, params.confidence)
+    majority_class = int(np.bincount(train_target).argmax())
+    metrics = measure(test.target, probabilities, schema.classes, majority_class, params.confidence)
     predictions = predictions_table(test, probabilities, schema)
+    bins = pd.DataFrame(reliability(test.target, probabilities, params.confidence))
 
-    with atomic_write(Path("reports/predictions.csv")) as temporary:
-        predictions.to_csv(temporary, index=False, lineterminator="\n")
+    for path, table in {"predictions": predictions, "reliability": bins}.items():
+        with atomic_write(Path(f"reports/{path}.csv")) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
     with atomic_write(Path("metrics.json")) as temporary:
         temporary.write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    print(
-        f"accuracy {metrics.accuracy:.3f} on {metrics.n_test} test rows; {params.confidence:.0%} "
-        f"interval {metrics.accuracy_interval.low:.3f} to {metrics.accuracy_interval.high:.3f}"
-    )
+    print(in_words(metrics, schema.classes[majority_class], params.confidence))
 
 
 @torch.no_grad()
@@ -85,39 +63,6 @@ def predict_probabilities(model: MLP, features: npt.NDArray[np.float32]) -> npt.
     logits = model(torch.from_numpy(features)).double()
     probabilities: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
     return probabilities
-
-
-def measure(
-    target: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float64],
-    classes: list[str],
-    confidence: float,
-) -> Metrics:
-    """Compare class indices, shape (n,), with predicted probabilities, shape (n, n_classes)."""
-    predicted = probabilities.argmax(axis=1)
-    n_test = len(target)
-    accuracy = accuracy_score(target, predicted)
-    labels = range(len(classes))
-    low, high = wilson_interval(int((predicted == target).sum()), n_test, confidence)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        target, predicted, labels=labels, zero_division=0.0
-    )
-    return Metrics(
-        accuracy=accuracy,
-        accuracy_interval=Interval(low=low, high=high),
-        log_loss=log_loss(target, probabilities, labels=labels),
-        macro_f1=f1.mean(),
-        n_test=n_test,
-        classes={
-            name: ClassMetrics(
-                precision=precision[index],
-                recall=recall[index],
-                f1=f1[index],
-                n_test=support[index],
-            )
-            for index, name in enumerate(classes)
-        },
-    )
 
 
 def predictions_table(

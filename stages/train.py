@@ -8,9 +8,11 @@ from typing import NoReturn
 
 import torch
 
+from stages.parts.advice import what_happened, what_to_do
 from stages.parts.atomic_write import atomic_write
 from stages.parts.checkpoint import restore_run, run_to_bytes, save_bytes
 from stages.parts.device import compute_deterministically, select_device
+from stages.parts.diagnosis import baseline_loss, diagnose
 from stages.parts.dvc_lock import records_the_stage_as_it_is
 from stages.parts.fingerprint import fingerprint
 from stages.parts.interruption import Interruption
@@ -66,13 +68,15 @@ def main() -> None:
             losses.append(evaluation)
             progress.show(evaluation, run.early_stopping)
 
-    report = report_on(run, params)
+    baseline = baseline_loss(train_split.target, val_split.target)
+    report = report_on(run, params, len(val_split.target), baseline)
     with atomic_write(MODELS / "weights.pt") as temporary:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
         temporary.write_bytes(run_to_bytes(run))
     write_training_report(REPORTS / "training.json", report)
     print(in_words(report, params))
+    print(what_happened(report), what_to_do(report))
 
 
 def to_device(split: Split, device: torch.device) -> Rows:
@@ -127,13 +131,17 @@ def stop_before_the_end(
     sys.exit(128 + signal_number)
 
 
-def report_on(run: Run, params: TrainParams) -> TrainingReport:
+def report_on(run: Run, params: TrainParams, n_val: int, baseline: float) -> TrainingReport:
+    train_losses = [evaluation.train_loss for evaluation in run.history]
+    val_losses = [evaluation.val_loss for evaluation in run.history]
     best_epoch = run.early_stopping.best_epoch
-    best = next(evaluation for evaluation in run.history if evaluation.epoch == best_epoch)
+    best = [evaluation.epoch for evaluation in run.history].index(best_epoch)
+    diagnosis = diagnose(train_losses, val_losses, best, n_val, baseline)
     return TrainingReport(
+        **diagnosis.model_dump(),
         best_epoch=best_epoch,
-        best_val_loss=best.val_loss,
-        train_loss_at_best_epoch=best.train_loss,
+        best_val_loss=val_losses[best],
+        train_loss_at_best_epoch=train_losses[best],
         epochs_run=run.epoch,
         stop_reason=run.stop_reason(params),
     )

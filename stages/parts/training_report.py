@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
-
 from stages.parts.atomic_write import atomic_write
+from stages.parts.diagnosis import Diagnosis
 
 
-class TrainingReport(BaseModel):
-    """What `train` leaves for `dvc metrics show` and for `plot`."""
+class TrainingReport(Diagnosis):
+    """What `train` leaves for `dvc metrics show` and for `plot`: the verdict, and on what."""
 
     best_epoch: int
     best_val_loss: float

@@ -1,0 +1,289 @@
+"""What the pictures show: artists, labels and extents, not bytes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from stages.parts.advice import what_happened
+from stages.parts.confusion_chart import (
+    LINE,
+    MOST_CLASSES_WITH_TEXT,
+    class_names,
+    draw_confusion,
+    in_two_lines,
+)
+from stages.parts.diagnosis import diagnose
+from stages.parts.loss_chart import OVERFITTING, draw_run
+from stages.parts.training_report import TrainingReport
+from tests.conftest import Project
+
+Curves = tuple[list[float], list[float]]
+
+UNIT = np.linspace(0, 1, 1000)
+
+CURVES: dict[str, Curves] = {
+    "overfitting": (list(np.exp(-4 * UNIT)), list(np.exp(-6 * UNIT) + 0.5 * UNIT)),
+    "best first": ([0.9, 0.5, 0.3], [0.8, 1.1, 1.5]),
+    "best just before the end": (
+        list(np.linspace(1, 0.3, 1000)),
+        [*np.linspace(1, 0.4, 997), 0.45, 0.5, 0.55],
+    ),
+    "still improving": ([0.9, 0.5, 0.3], [0.9, 0.6, 0.4]),
+    "one evaluation": ([0.9], [0.8]),
+    "converged": (list(np.exp(-12 * UNIT) + 0.1), list(np.exp(-12 * UNIT) + 0.2)),
+    "not learning": ([1.1, 1.1, 1.1], [1.1, 1.11, 1.1]),
+    "unstable": ([0.5, 0.3, 0.6, 0.9], [0.6, 0.4, 0.7, 1.0]),
+    "tiny losses": ([1e-3, 1e-5, 1e-7], [2e-3, 2e-5, 2e-7]),
+    "huge losses": ([1e4, 10.0, 1.0], [2e5, 11.0, 0.9]),
+}
+
+
+def run_of(curves: Curves) -> tuple[pd.DataFrame, TrainingReport]:
+    train_losses, val_losses = curves
+    best = val_losses.index(min(val_losses))
+    epochs = [20_000 * (index + 1) for index in range(len(val_losses))]
+    losses = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "train_loss": train_losses,
+            "val_loss": val_losses,
+            "train_accuracy": np.exp(-np.array(train_losses)),
+            "val_accuracy": np.exp(-np.array(val_losses)),
+        }
+    )
+    report = TrainingReport(
+        **diagnose(train_losses, val_losses, best, 100, 1.0986).model_dump(),
+        best_epoch=epochs[best],
+        best_val_loss=val_losses[best],
+        train_loss_at_best_epoch=train_losses[best],
+        epochs_run=epochs[-1],
+        stop_reason="early_stopping",
+    )
+    return losses, report
+
+
+def texts_of(figure: Figure) -> Iterator[Text]:
+    """Yield the texts that are drawn; an axis also keeps labels outside its limits."""
+    yield from figure.texts
+    for legend in figure.legends:
+        yield from legend.get_texts()
+    for axes in figure.axes:
+        yield from axes.texts
+        yield axes.title
+        for axis, coordinate in ((axes.xaxis, 0), (axes.yaxis, 1)):
+            yield axis.label
+            yield axis.get_offset_text()
+            low, high = sorted(axis.get_view_interval())
+            for label in axis.get_ticklabels(which="both"):
+                if low <= label.get_position()[coordinate] <= high:
+                    yield label
+
+
+def text_boxes(figure: Figure) -> dict[str, Bbox]:
+    """Return where each text of the drawn figure lies, and check that it lies inside."""
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    boxes = {}
+    for number, text in enumerate(texts_of(figure)):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
+            assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
+            boxes[f"{text.get_text()} ({number})"] = box
+    return boxes
+
+
+def assert_nothing_overlaps(boxes: dict[str, Bbox]) -> None:
+    for (one, box), (other, other_box) in combinations(boxes.items(), 2):
+        assert not box.overlaps(other_box), f"{one} overlaps {other}"
+
+
+@pytest.mark.parametrize("log_scale", [False, True])
+@pytest.mark.parametrize("name", CURVES)
+def test_the_story_of_a_run(name: str, log_scale: bool) -> None:  # noqa: FBT001
+    losses, report = run_of(CURVES[name])
+    figure = draw_run(losses, report, log_scale=log_scale)
+    loss_axes, accuracy_axes = figure.axes
+
+    assert figure.get_suptitle().replace("\n", " ") == what_happened(report)
+    assert loss_axes.get_ylabel() == "cross-entropy loss"
+    assert loss_axes.get_yscale() == ("log" if log_scale else "linear")
+    assert (accuracy_axes.get_ylabel(), accuracy_axes.get_xlabel()) == ("accuracy", "epoch")
+    for axes, measure in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        for rows, linestyle in (("train", "-"), ("val", "--")):
+            assert list(np.asarray(lines[rows].get_ydata())) == list(losses[f"{rows}_{measure}"])
+            assert lines[rows].get_linestyle() == linestyle
+        assert lines["train"].get_color() != lines["val"].get_color()
+        # A line through one point or two needs markers to be seen.
+        assert (lines["val"].get_marker() == "o") == (len(losses) < 20)
+        for epoch in (report.best_epoch, report.epochs_run):
+            assert any(
+                list(np.asarray(line.get_xdata())) == [epoch, epoch] for line in axes.get_lines()
+            )
+        shaded = [
+            patch.get_extents().transformed(axes.transData.inverted())
+            for patch in axes.patches
+            if to_hex(patch.get_facecolor()) == OVERFITTING.lower()
+        ]
+        if report.verdict == "overfitting":
+            (box,) = shaded
+            assert (box.x0, box.x1) == pytest.approx((report.best_epoch, report.epochs_run))
+        else:
+            assert shaded == []
+    stars = [line for line in loss_axes.get_lines() if line.get_marker() == "*"]
+    assert [np.asarray(star.get_xydata()).tolist() for star in stars] == [
+        [[report.best_epoch, report.best_val_loss]]
+    ]
+    labels = [text.get_text() for text in loss_axes.texts]
+    assert labels == (["overfitting"] if report.verdict == "overfitting" else [])
+    (legend,) = figure.legends
+    entries = [text.get_text() for text in legend.get_texts()]
+    assert f"best: epoch {report.best_epoch}, val loss {report.best_val_loss:#.4g}" in entries
+    assert f"end: epoch {report.epochs_run}, early stopping" in entries
+    if report.verdict == "not_learning":
+        assert "predicting class frequencies: 1.099" in entries
+
+    boxes = text_boxes(figure)
+    assert_nothing_overlaps(boxes)
+    for axes in figure.axes:
+        # Legend, title and label hide no data.
+        data = axes.get_window_extent()
+        assert not legend.get_window_extent().overlaps(data)
+        for text in [*axes.texts, figure._suptitle]:  # type: ignore[attr-defined]  # noqa: SLF001
+            assert not text.get_window_extent().overlaps(data)
+
+
+def confusion(
+    n_classes: int, n_rows: int, name: str
+) -> tuple[Figure, npt.NDArray[np.int64], list[str]]:
+    classes = [name.format(index) for index in range(n_classes)]
+    generator = np.random.default_rng(n_classes)
+    actual = generator.integers(0, n_classes, n_rows)
+    predicted = np.where(
+        generator.uniform(size=n_rows) < 0.7, actual, generator.integers(0, n_classes, n_rows)
+    )
+    counts = np.zeros((n_classes, n_classes), int)
+    np.add.at(counts, (actual, predicted), 1)
+    names = np.array(classes)
+    figure = draw_confusion(pd.Series(names[actual]), pd.Series(names[predicted]), classes)
+    return figure, counts, classes
+
+
+@pytest.mark.parametrize("name", ["{}", "class {}", "a long name, {}, of a class with $_ and ^$"])
+@pytest.mark.parametrize(("n_classes", "n_rows"), [(2, 10), (3, 30), (10, 2000), (20, 200_000)])
+def test_the_confusion_matrix(n_classes: int, n_rows: int, name: str) -> None:
+    figure, counts, classes = confusion(n_classes, n_rows, name)
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "actual class")
+    # Rows are actual classes, from the top down; columns are predicted ones.
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written == {
+        (column, row): f"{counts[row, column]:,}" for row, column in np.ndindex(counts.shape)
+    }
+    assert axes.yaxis_inverted()
+    for axis in (axes.xaxis, axes.yaxis):
+        names = [text.get_text() for text in axis.get_ticklabels()]
+        assert names == [in_two_lines(name) for name in classes]
+        assert len(set(names)) == n_classes
+    boxes = text_boxes(figure)
+    assert_nothing_overlaps(boxes)
+    assert all(float(text.get_fontsize()) >= 8 for text in axes.texts)
+    assert_counts_stand_out(axes)
+
+
+def assert_counts_stand_out(axes: Axes) -> None:
+    """Check that each count other than 0 has the contrast that WCAG 2 asks of large text."""
+    (image,) = axes.images
+    for text in axes.texts:
+        column, row = text.get_position()
+        if text.get_text() != "0":
+            share = np.asarray(image.get_array())[int(row), int(column)]
+            behind = luminance(np.asarray(image.cmap(image.norm(share))))
+            front = luminance(np.asarray(to_rgba(text.get_color())))
+            light, dark = max(behind, front), min(behind, front)
+            assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def luminance(rgba: npt.NDArray[np.float64]) -> float:
+    rgb = rgba[:3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def test_a_great_many_classes_make_a_picture_of_bounded_size() -> None:
+    figure, _, _ = confusion(MOST_CLASSES_WITH_TEXT + 300, 5000, "class {}")
+    assert len(figure.axes[0].texts) == 0
+    assert max(figure.get_size_inches()) < 20
+    text_boxes(figure)
+
+
+def test_long_names_keep_their_ends() -> None:
+    name = "the first words of a very long name" + " and so on" * 9 + " \n and the last 17"
+    first, second = in_two_lines(name).split("\n")
+    assert first.startswith("the first")
+    assert second.endswith("last 17")
+    assert max(len(first), len(second)) <= LINE
+    assert in_two_lines("short") == "short"
+    assert in_two_lines("x" * 200).count("x") == 2 * LINE - 1
+    assert in_two_lines("") == ""
+
+
+def test_classes_that_occur_nowhere_and_odd_names_are_drawn() -> None:
+    table = pd.DataFrame(columns=["row", "actual", "predicted", "probability_NA", "probability_1"])
+    assert class_names(table) == ["NA", "1"]
+    figure = draw_confusion(pd.Series(["NA"]), pd.Series(["NA"]), ["NA", "1"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "0", "0", "0"]
+
+
+def test_plot_writes_pictures_of_the_asked_resolution_whatever_the_users_own_settings(
+    project: Project,
+) -> None:
+    before = project.contents("reports/*.png")
+    assert sorted(before) == ["reports/confusion.png", "reports/loss.png"]
+    (project.path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\n")
+    project.stage("plot")
+    assert project.contents("reports/*.png") == before
+    project.set_params(plot__dpi=75)
+    project.stage("plot")
+    assert imread(project.path / "reports/loss.png").shape[:2] == (487, 600)
+
+
+def test_plot_draws_classes_named_like_missing_values_and_numbers(project: Project) -> None:
+    file = project.path / "reports/predictions.csv"
+    text = file.read_text()
+    for old, new in {"setosa": "NA", "versicolor": "1", "virginica": "$x_"}.items():
+        text = text.replace(old, new)
+    file.write_text(text)
+    before = project.contents("reports/confusion.png")
+    project.stage("plot")
+    assert project.contents("reports/confusion.png") != before
+
+
+def test_plot_imports_neither_torch_nor_scikit_learn() -> None:
+    script = "import sys, json, stages.plot; print(json.dumps(sorted(sys.modules)))"
+    modules = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert {"torch", "sklearn", "scipy", "matplotlib.pyplot"}.isdisjoint(modules)
+    assert "matplotlib.figure" in modules

@@ -1,0 +1,213 @@
+"""The page of `dvc plots show`, opened in a real browser."""
+
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import REPOSITORY, Project
+from tests.test_resume import start, wait_for_evaluations
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PACKAGES = REPOSITORY / "tests/node_modules"
+VERSIONS: dict[str, str] = json.loads((REPOSITORY / "tests/package.json").read_text())[
+    "dependencies"
+]
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; .ci/run installs it"),
+    pytest.mark.skipif(
+        not PACKAGES.is_dir(),
+        reason="the page's libraries are not in tests/node_modules; .ci/run installs them",
+    ),
+]
+
+# Before the page's own scripts: collect what goes wrong.
+COLLECT_ERRORS = """
+<script>
+const errors = [];
+console.error = (...parts) => errors.push(parts.join(" "));
+addEventListener(
+    "error", event => errors.push(event.message || `${event.target.src} failed`), true
+);
+addEventListener("unhandledrejection", event => errors.push(String(event.reason)));
+</script>
+"""
+
+# After them: draw as SVG, whose parts can be looked at, and write down what was drawn.
+DESCRIBE_DRAWINGS = """
+<script>
+const drawings = [], embed = vegaEmbed;
+vegaEmbed = (target, spec) => drawings.push(embed(target, spec, {renderer: "svg"}));
+addEventListener("load", async () => {
+    await Promise.allSettled(drawings);
+    const texts = (root, selector) =>
+        [...root.querySelectorAll(selector)].map(element => element.textContent);
+    const charts = [...document.querySelectorAll("svg.marks")].map(svg => ({
+        title: texts(svg, ".role-title-text text").at(-1),
+        labels: [...new Set(texts(svg, ".role-axis-title text"))],
+        legend: texts(svg, ".role-legend-label text"),
+        columns: texts(svg, ".role-column-header text"),
+        cells: svg.querySelectorAll(".mark-rect.role-mark path").length,
+        rules: [...svg.querySelectorAll(".mark-rule.role-mark line")]
+            .map(line => Math.abs(line.getAttribute("y2"))),
+        lines: [...svg.querySelectorAll(".mark-line.role-mark path")]
+            .map(line => line.getAttribute("d").match(/[ML]/g).length),
+    }));
+    const pictures = [...document.images].map(image => [image.src, image.naturalWidth]);
+    const found = document.createElement("pre");
+    found.id = "found";
+    found.textContent = JSON.stringify({errors, charts, pictures});
+    document.body.append(found);
+});
+</script>
+"""
+
+
+@dataclass
+class Chart:
+    title: str
+    labels: list[str]
+    legend: list[str]
+    columns: list[str]
+    cells: int
+    rules: list[float]
+    """The height of each in pixels."""
+    lines: list[int]
+    """The number of points of each."""
+
+
+@dataclass
+class Page:
+    charts: dict[str, Chart]
+    """By title."""
+    pictures: list[tuple[str, int]]
+    """Source and width in pixels."""
+    errors: list[str]
+
+
+def open_in_browser(page: Path, profile: Path) -> Page:
+    """Open the page with its libraries taken from disk; return what is drawn on it."""
+    text = page.read_text()
+    libraries = re.findall(r'<script src="(https://[^"]+/npm/([\w-]+)@([\d.]+))"></script>', text)
+    assert {name: version for _, name, version in libraries} == VERSIONS
+    for address, name, _ in libraries:
+        text = text.replace(address, (PACKAGES / f"{name}/build/{name}.min.js").as_uri())
+    text = text.replace("<head>", f"<head>{COLLECT_ERRORS}", 1)
+    text = text.replace("</head>", f"{DESCRIBE_DRAWINGS}</head>", 1)
+    assert "https://" not in text.replace("https://vega.github.io/schema/", "")
+    page.write_text(text)
+    dom = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=30000",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
+    assert found, dom[-2000:]
+    values = json.loads(html.unescape(found[1]))
+    charts = [Chart(**chart) for chart in values["charts"]]
+    return Page(
+        {chart.title: chart for chart in charts},
+        [(source, width) for source, width in values["pictures"]],
+        values["errors"],
+    )
+
+
+TITLES = {
+    "Loss of the training and the validation rows": {"epoch", "cross-entropy loss"},
+    "Accuracy on the validation rows": {"epoch", "accuracy"},
+    "Confusion matrix of the test rows": {"predicted class", "actual class"},
+    "Reliability of the predicted probabilities on the test rows": {
+        "probability of the predicted class",
+        "accuracy, with its interval",
+    },
+}
+LOSS, ACCURACY, CONFUSION, RELIABILITY = TITLES
+
+
+def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
+    project.dvc("plots", "show")
+    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page.errors == []
+    assert {title: set(chart.labels) for title, chart in page.charts.items()} == TITLES
+    # Six evaluations, of the training and of the validation rows.
+    assert page.charts[LOSS].lines.count(6) >= 2
+    assert {"train_loss", "val_loss"} <= set(page.charts[LOSS].legend)
+    assert 6 in page.charts[ACCURACY].lines
+    assert page.charts[CONFUSION].cells >= 9
+    bins = pd.read_csv(project.path / "reports/reliability.csv")
+    assert sorted(page.charts[RELIABILITY].lines) == sorted([2, len(bins)])
+    # The axis is 300 pixels high and goes from 0 to 1.
+    assert page.charts[RELIABILITY].rules == pytest.approx(300 * (bins["high"] - bins["low"]))
+    assert len(page.pictures) == 2
+    assert all(width > 500 for _, width in page.pictures)
+
+
+def test_two_runs_are_drawn_side_by_side(project: Project, tmp_path: Path) -> None:
+    project.set_params(train__lr=0.1)
+    project.repro()
+    project.commit("slower")
+    project.dvc("plots", "diff", "HEAD~1")
+    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page.errors == []
+    assert set(page.charts) == set(TITLES)
+    assert page.charts[LOSS].lines.count(6) >= 4
+    for title in (LOSS, ACCURACY, RELIABILITY):
+        assert {"HEAD~1", "workspace"} <= set(page.charts[title].legend), title
+    assert set(page.charts[CONFUSION].columns) == {"HEAD~1", "workspace"}
+    assert page.charts[CONFUSION].cells >= 18
+    assert len(page.pictures) == 4
+
+    changed = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD~1").stdout)
+    assert {"log_loss", "log_loss_interval.low", "macro_f1_interval.high"} <= set(
+        changed["metrics.json"]
+    )
+    assert "generalisation_gap_at_end" in changed["reports/training.json"]
+
+
+def test_losses_are_drawn_while_training_runs(project: Project, tmp_path: Path) -> None:
+    project.set_params(train__max_epochs=10**7, train__patience=10**6, train__eval_every=100)
+    process = start(project, "dvc", "repro")
+    try:
+        wait_for_evaluations(project, process, 20)
+        project.dvc("plots", "show")
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate()
+    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page.errors == []
+    assert max(page.charts[LOSS].lines) >= 20
+
+
+def test_a_chart_that_cannot_be_drawn_is_noticed(project: Project, tmp_path: Path) -> None:
+    project.dvc("plots", "show")
+    page = project.path / "dvc_plots/index.html"
+    page.write_text(page.read_text().replace('"layer"', '"nonsense"'))
+    assert open_in_browser(page, tmp_path / "browser").errors != []
