@@ -53,7 +53,7 @@ def main() -> None:
     schema = read_schema(Path("data/prepared/schema.json"))
     test = read_split(Path("data/prepared/test.parquet"))
     model = MLP(
-        len(schema.columns),
+        schema.n_features,
         len(schema.classes),
         architecture.hidden,
         architecture.activation,

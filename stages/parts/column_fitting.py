@@ -1,0 +1,131 @@
+"""What there is to learn from the training rows about how to prepare a column."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from stages.parts.raw_values import holds_numbers, is_number, is_text, numbers, texts
+from stages.parts.schema import CategoricalColumn, NumericColumn
+from stages.parts.table import Table
+from stages.parts.user_error import UserError
+
+Scaler = Literal["minmax", "standard", "none"]
+BeyondMaxCategories = Literal["error", "other"]
+
+
+@dataclass(frozen=True)
+class ColumnFitter:
+    """Fits columns of a table to its training rows."""
+
+    table: Table
+    train: npt.NDArray[np.int64]
+    """Positions of the training rows, shape (n_train,)."""
+    scaler: Scaler
+    missing_indicator: bool
+    max_categories: int
+    beyond_max_categories: BeyondMaxCategories
+
+    def fit(self, name: str) -> NumericColumn | CategoricalColumn:
+        """Return how to prepare the column.
+
+        Raises
+        ------
+        UserError
+            If it is of no kind that a network can learn from, or has nothing to learn from.
+
+        """
+        kind = self.table.data.column(name).type
+        if is_number(kind):
+            return self._fit_numbers(name)
+        if pa.types.is_null(kind):
+            raise self._refusal(name, "is empty in every row")
+        if not is_text(kind) and not pa.types.is_boolean(kind):
+            example = self.table.data.column(name).drop_null()[0]
+            raise self._refusal(
+                name,
+                f"holds values of the type {kind}, such as {example}; turn them into numbers or "
+                "texts",
+            )
+        text = texts(self.table, name).take(self.train).drop_null()
+        if len(text) == 0:
+            raise self._refusal(name, "is empty in every training row")
+        if holds_numbers(text):
+            return self._fit_numbers(name)
+        return self._fit_texts(name, text)
+
+    def _fit_numbers(self, name: str) -> NumericColumn:
+        raw = numbers(self.table, name)[self.train]
+        missing = np.isnan(raw)
+        if missing.all():
+            raise self._refusal(name, "is empty in every training row")
+        median = np.nanmedian(raw)
+        filled = np.where(missing, median, raw)
+        has_indicator = self.missing_indicator and bool(missing.any())
+        if filled.min() == filled.max() and not has_indicator:
+            raise self._refusal(name, f"is {filled[0]:g} in every training row")
+        with np.errstate(all="ignore"):
+            center, scale = center_and_scale(filled, self.scaler)
+        if not np.isfinite([center, scale]).all():
+            raise self._refusal(
+                name, f"reaches from {filled.min():g} to {filled.max():g}, too far to be scaled"
+            )
+        return NumericColumn(
+            name=name,
+            median=float(median),
+            center=center,
+            scale=scale,
+            missing_indicator=has_indicator,
+        )
+
+    def _fit_texts(self, name: str, text: pa.ChunkedArray) -> CategoricalColumn:
+        lower = pc.utf8_lower(text)
+        is_boolean = pc.all(pc.is_in(lower, value_set=pa.array(["true", "false"]))).as_py()
+        counted = pc.value_counts(lower if is_boolean else text)
+        frequent_first = sorted(
+            counted.to_pylist(), key=lambda item: (-item["counts"], item["values"])
+        )
+        categories = [item["values"] for item in frequent_first]
+        has_gaps = len(text) < len(self.train)
+        if len(categories) == 1 and not has_gaps:
+            raise self._refusal(name, f"is '{categories[0]}' in every training row")
+        is_beyond = len(categories) > self.max_categories
+        if is_beyond and self.beyond_max_categories == "error":
+            raise self._refusal(
+                name,
+                f"has {len(categories)} different texts in the training rows, such as "
+                f"'{categories[0]}' and '{categories[-1]}', more than prepare.max_categories "
+                f"({self.max_categories}); raise that, or set prepare.beyond_max_categories to "
+                "other",
+            )
+        return CategoricalColumn(
+            name=name,
+            kind="boolean" if is_boolean else "text",
+            categories=sorted(categories[: self.max_categories]),
+            other=is_beyond,
+            missing_indicator=self.missing_indicator and has_gaps,
+        )
+
+    def _refusal(self, name: str, why: str) -> UserError:
+        return UserError(
+            f"{self.table.source}: column '{name}' {why}; or name it in prepare.ignore"
+        )
+
+
+def center_and_scale(values: npt.NDArray[np.float64], scaler: Scaler) -> tuple[float, float]:
+    """Fit scikit-learn's scaler to values, shape (n,), without gaps."""
+    if scaler == "none":
+        return 0.0, 1.0
+    column = values.reshape(-1, 1)
+    if scaler == "minmax":
+        minmax = MinMaxScaler().fit(column)
+        center, scale = float(minmax.data_min_[0]), float(minmax.data_range_[0])
+    else:
+        standard = StandardScaler().fit(column)
+        center, scale = float(standard.mean_[0]), float(standard.scale_[0])
+    # It is 0 where all values are equal.
+    return center, scale or 1.0
