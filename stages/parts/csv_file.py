@@ -42,7 +42,10 @@ class CsvFile:
 
     def first_types(self) -> list[tuple[str, pa.DataType]]:
         """Return the columns' names, and the types that fit the first block of rows."""
-        schema = next(self._batches(types=None)).schema
+        first_block = next(self._batches(types=None), None)
+        if first_block is None:
+            raise UserError(f"{self.name} has no rows below its header")
+        schema = first_block.schema
         return list(zip(schema.names, schema.types, strict=True))
 
     def read(self, types: dict[str, pa.DataType]) -> pa.Table:

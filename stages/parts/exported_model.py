@@ -99,7 +99,7 @@ def write_exported_model(
         The network's `state_dict`, on any device; the model in the file is on the CPU.
 
     """
-    network = copy.deepcopy(network).cpu()
+    network = copy.deepcopy(network).cpu().requires_grad_(requires_grad=False)
     network.load_state_dict(weights)
     model = PreparingClassifier(schema, network).eval()
     example = torch.zeros((2, len(schema.columns)), dtype=torch.float64)

@@ -45,7 +45,10 @@ class ParquetFile:
 
     def first_types(self) -> list[tuple[str, pa.DataType]]:
         """Return the columns' names and types."""
-        schema = pq.read_schema(self.path)
+        metadata = pq.read_metadata(self.path)
+        if metadata.num_rows == 0:
+            raise UserError(f"{self.name} has no rows")
+        schema = metadata.schema.to_arrow_schema()
         return list(zip(schema.names, schema.types, strict=True))
 
     def read(self, types: dict[str, pa.DataType]) -> pa.Table:
@@ -90,7 +93,10 @@ class TableFile:
             types[text_column] = pa.string()
         with _errors_explained(self.name):
             data = self.file.read(types)
-        return self._without_blank_rows(data, FIRST_ROW)
+        table = self._without_blank_rows(data, FIRST_ROW)
+        if len(table) == 0:
+            raise UserError(f"{self.name} has nothing but gaps in the columns that are used")
+        return table
 
     def chunks(self) -> Iterator[Table]:
         """Read all columns, `CHUNK_ROWS` rows at a time, those of a CSV file as text."""
@@ -99,8 +105,6 @@ class TableFile:
             for data in _in_chunks(self.file.text_batches(self.columns)):
                 yield self._without_blank_rows(data, first_row)
                 first_row += len(data)
-        if first_row == FIRST_ROW:
-            yield self._without_blank_rows(pa.schema(self.types).empty_table(), first_row)
 
     def _without_blank_rows(self, data: pa.Table, first_row: int) -> Table:
         rows = np.arange(first_row, first_row + len(data))
