@@ -1,15 +1,15 @@
 """What there is to learn from the training rows about how to prepare a column."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from stages.parts.raw_values import holds_numbers, is_number, is_text, numbers, texts
+from stages.parts.raw_values import is_number, is_text, numbers, parse_numbers, read_texts
 from stages.parts.schema import CategoricalColumn, NumericColumn
 from stages.parts.table import Table
 from stages.parts.user_error import UserError
@@ -51,12 +51,17 @@ class ColumnFitter:
                 f"holds values of the type {kind}, such as {example}; turn them into numbers or "
                 "texts",
             )
-        text = texts(self.table, name).take(self.train).drop_null()
-        if len(text) == 0:
+        texts = read_texts(self.table, name)
+        counts = np.bincount(texts.codes[self.train], minlength=len(texts.distinct))
+        seen = Counter[str]()
+        for text, count in zip(texts.distinct, counts.tolist(), strict=True):
+            if text is not None and count > 0:
+                seen[text] += count
+        if not seen:
             raise self._refusal(name, "is empty in every training row")
-        if holds_numbers(text):
+        if parse_numbers(list(seen), self.table.decimal_point) is not None:
             return self._fit_numbers(name)
-        return self._fit_texts(name, text)
+        return self._fit_texts(name, seen)
 
     def _fit_numbers(self, name: str) -> NumericColumn:
         raw = numbers(self.table, name)[self.train]
@@ -82,15 +87,16 @@ class ColumnFitter:
             missing_indicator=has_indicator,
         )
 
-    def _fit_texts(self, name: str, text: pa.ChunkedArray) -> CategoricalColumn:
-        lower = pc.utf8_lower(text)
-        is_boolean = pc.all(pc.is_in(lower, value_set=pa.array(["true", "false"]))).as_py()
-        counted = pc.value_counts(lower if is_boolean else text)
-        frequent_first = sorted(
-            counted.to_pylist(), key=lambda item: (-item["counts"], item["values"])
-        )
-        categories = [item["values"] for item in frequent_first]
-        has_gaps = len(text) < len(self.train)
+    def _fit_texts(self, name: str, seen: Counter[str]) -> CategoricalColumn:
+        is_boolean = {text.lower() for text in seen} <= {"true", "false"}
+        if is_boolean:
+            counts = Counter[str]()
+            for text, count in seen.items():
+                counts[text.lower()] += count
+            seen = counts
+        # Among equally frequent ones, those first in the alphabet.
+        categories = sorted(seen, key=lambda text: (-seen[text], text))
+        has_gaps = seen.total() < len(self.train)
         if len(categories) == 1 and not has_gaps:
             raise self._refusal(name, f"is '{categories[0]}' in every training row")
         is_beyond = len(categories) > self.max_categories

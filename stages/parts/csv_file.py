@@ -64,9 +64,21 @@ class CsvFile:
         # Left to itself, pyarrow keeps the whole file's text in memory in case that a type has
         # to give way in the last row. Reading once more, should that happen, is leaner.
         try:
-            return pa.Table.from_batches(self._batches(types))
+            return self._read(types)
         except OtherTypesError:
-            return pa.Table.from_batches(self._batches(self._types_of_all_rows(types)))
+            return self._read(self._types_of_all_rows(types))
+
+    def _read(self, types: dict[str, pa.DataType]) -> pa.Table:
+        # A text that occurs a million times is held once.
+        dictionary = pa.dictionary(pa.int32(), pa.string())
+        return pa.Table.from_batches(
+            self._batches(
+                {
+                    name: dictionary if pa.types.is_string(kind) else kind
+                    for name, kind in types.items()
+                }
+            )
+        )
 
     def text_batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         """Read the columns as the text that is in the file."""

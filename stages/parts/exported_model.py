@@ -17,8 +17,8 @@ SCHEMA_IN_MODEL = "schema.json"
 class PreparingClassifier(nn.Module):
     """A network with the preparation of its inputs before it and softmax after it.
 
-    It repeats what `Schema.prepare` does, for all features at once: each one takes a raw value
-    as a number, compares it with a category, or asks whether it is missing.
+    It prepares as the columns of the schema do, but all features at once: each of them takes a
+    raw value as a number, compares it with a category, or asks whether it is missing.
     """
 
     source: Tensor

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.parts.raw_values import is_number, is_text, texts
+from stages.parts.raw_values import is_number, is_text, read_texts
 from stages.parts.schema import LabelKind
 from stages.parts.table import Table
 from stages.parts.user_error import UserError
@@ -44,30 +44,31 @@ def parse_labels(table: Table, target: str) -> Labels:
             f"{where} holds values of the type {kind}, but must hold text, whole numbers, or "
             "true and false"
         )
-    text = texts(table, target).combine_chunks()
-    if text.null_count:
-        row = table.rows[text.is_null().to_numpy(zero_copy_only=False).argmax()]
+    texts = read_texts(table, target)
+    is_gap = np.array([text is None for text in texts.distinct])[texts.codes]
+    if is_gap.any():
+        row = table.rows[is_gap.argmax()]
         raise UserError(f"{where} is empty in row {row}; fill it in, or remove the row")
-    encoded = text.dictionary_encode()
-    spellings: list[str] = encoded.dictionary.to_pylist()
+    spellings = [text for text in texts.distinct if text is not None]
     label_kind, names = _names(spellings)
     classes = sorted(set(names), key=int if label_kind == "integer" else None)
     if len(classes) == 1:
         raise UserError(f"{where} is '{classes[0]}' in every row; there is nothing to learn")
-    counts = np.bincount(encoded.indices.to_numpy())
+    position = {name: index for index, name in enumerate(classes)}
+    class_of = dict(zip(spellings, (position[name] for name in names), strict=True))
+    class_indices = np.array([class_of.get(text or "", -1) for text in texts.distinct])[texts.codes]
+    counts = np.bincount(class_indices)
     # Numbers most of which occur only once or twice measure something.
     is_continuous = _are_numbers(spellings) and (
         label_kind != "integer" or (len(classes) > 20 and np.median(counts) < 3)
     )
     if is_continuous or len(classes) > MOST_CLASSES:
         raise UserError(
-            f"{where} has {len(classes)} different values in {len(text)} rows, such as "
+            f"{where} has {len(classes)} different values in {len(table)} rows, such as "
             f"{classes[0]} and {classes[-1]}; this pipeline predicts classes, at most "
             f"{MOST_CLASSES} of them: name another target, or group its values"
         )
-    position = {name: index for index, name in enumerate(classes)}
-    class_of_spelling = np.array([position[name] for name in names], dtype=np.int64)
-    return Labels(label_kind, classes, class_of_spelling[encoded.indices.to_numpy()])
+    return Labels(label_kind, classes, class_indices)
 
 
 def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:

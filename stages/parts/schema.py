@@ -1,6 +1,5 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -104,27 +103,6 @@ class Schema(_Frozen):
     @property
     def n_features(self) -> int:
         return len(self.feature_names)
-
-    def prepare(
-        self, raw_columns: Iterable[npt.NDArray[np.float64]], n_rows: int
-    ) -> npt.NDArray[np.float32]:
-        """Return the network's inputs, shape (n_rows, n_features).
-
-        Parameters
-        ----------
-        raw_columns
-            Raw values, shape (n_rows,), of each column; taken one at a time, to save memory.
-        n_rows
-            Their number.
-
-        """
-        features = np.empty((n_rows, self.n_features), dtype=np.float32, order="F")
-        position = 0
-        for column, raw in zip(self.columns, raw_columns, strict=True):
-            for feature in column.features(raw):
-                features[:, position] = feature
-                position += 1
-        return features
 
 
 def write_schema(path: Path, schema: Schema) -> None:

@@ -1,9 +1,8 @@
 """What `prepare` understood of a table, for a person to check."""
 
 import numpy as np
-import pyarrow.compute as pc
 
-from stages.parts.raw_values import numbers, texts
+from stages.parts.raw_values import numbers, read_texts
 from stages.parts.schema import CategoricalColumn, NumericColumn, Schema
 from stages.parts.split import Split
 from stages.parts.table import Table
@@ -37,9 +36,10 @@ def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
 def _describe(column: NumericColumn | CategoricalColumn, table: Table) -> tuple[int, str]:
     """Return the number of gaps, and what the column's values are."""
     if isinstance(column, CategoricalColumn):
-        gaps = pc.sum(texts(table, column.name).is_null()).as_py()
+        texts = read_texts(table, column.name)
+        is_gap = np.array([text is None for text in texts.distinct])
         names = ", ".join([*column.categories, *(["other"] if column.other else [])])
-        return gaps, f"{column.n_categories}: {names}"
+        return int(is_gap[texts.codes].sum()), f"{column.n_categories}: {names}"
     raw = numbers(table, column.name)
     content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
     if len(raw) > 2 and (np.diff(raw) == 1).all():
