@@ -6,14 +6,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
-from sklearn.model_selection import train_test_split
 
-from stages.parts.column_fitting import BeyondMaxCategories, ColumnFitter, Scaler
+from stages.parts.column_fitting import BeyondMaxCategories, ColumnFitter, Scaler, fit_columns
 from stages.parts.labels import Labels, parse_labels
 from stages.parts.params import Number, Params, read_params
 from stages.parts.raw_values import raw_values
-from stages.parts.schema import Column, Schema, write_schema
+from stages.parts.schema import Schema, write_schema
 from stages.parts.split import Split, write_split
+from stages.parts.stratified_split import split_rows
 from stages.parts.table import Table, open_table
 from stages.parts.table_summary import summary
 from stages.parts.user_error import UserError, user_errors_in_one_line
@@ -58,12 +58,20 @@ def main() -> None:
     table = file.read([*names, params.target], text_column=params.target)
 
     labels = parse_labels(table, params.target)
-    positions = split_rows(labels, params)
+    positions = split_rows(labels, params.test_size, params.val_size, params.seed)
+    fitter = ColumnFitter(
+        table,
+        positions["train"],
+        params.scaler,
+        params.missing_indicator,
+        params.max_categories,
+        params.beyond_max_categories,
+    )
     schema = Schema(
         target=params.target,
         label_kind=labels.kind,
         classes=labels.classes,
-        columns=fit_columns(table, names, positions["train"], params),
+        columns=fit_columns(names, fitter),
     )
     splits = prepare(table, labels, schema, positions)
 
@@ -105,72 +113,6 @@ def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
             f"prepare.ignore and prepare.features leave out the rest of: {there}"
         )
     return features
-
-
-def fit_columns(
-    table: Table, names: list[str], train: npt.NDArray[np.int64], params: PrepareParams
-) -> list[Column]:
-    """Fit each column to the training rows, at these positions."""
-    fitter = ColumnFitter(
-        table,
-        train,
-        params.scaler,
-        params.missing_indicator,
-        params.max_categories,
-        params.beyond_max_categories,
-    )
-    columns: list[Column] = []
-    refusals: dict[str, UserError] = {}
-    for name in names:
-        try:
-            columns.append(fitter.fit(name))
-        except UserError as refusal:
-            refusals[name] = refusal
-    if refusals:
-        first, *others = refusals
-        also = ", ".join(f"'{name}'" for name in others)
-        raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
-    return columns
-
-
-def split_rows(labels: Labels, params: PrepareParams) -> dict[str, npt.NDArray[np.int64]]:
-    """Return the positions of the train, val and test rows, each in order, stratified by class.
-
-    Raises
-    ------
-    UserError
-        If a part would be empty, or would have no row of some class.
-
-    """
-    rows = np.arange(len(labels.indices))
-    n_test = round(params.test_size * len(rows))
-    n_val = round(params.val_size * len(rows))
-    for key, n in {"test_size": n_test, "val_size": n_val}.items():
-        if n == 0 or n_test + n_val >= len(rows):
-            raise UserError(
-                f"params.yaml: prepare.{key} is {getattr(params, key)}, which of {len(rows)} rows "
-                f"takes {n}, leaving {len(rows) - n_test - n_val} to train on; each part needs some"
-            )
-    counts = np.bincount(labels.indices)
-    rarest = int(counts.argmin())
-    too_rare = UserError(
-        f"{params.data}: class '{labels.classes[rarest]}' of '{params.target}' has "
-        f"{counts[rarest]} of {len(rows)} rows, too few for each of train, val and test to have "
-        "one; add rows, remove the class, or raise prepare.test_size or prepare.val_size"
-    )
-    try:
-        rest, test = train_test_split(
-            rows, test_size=n_test, stratify=labels.indices, random_state=params.seed
-        )
-        train, val = train_test_split(
-            rest, test_size=n_val, stratify=labels.indices[rest], random_state=params.seed
-        )
-    except ValueError:
-        raise too_rare from None
-    splits = {"train": np.sort(train), "val": np.sort(val), "test": np.sort(test)}
-    if any(len(np.unique(labels.indices[part])) < len(counts) for part in splits.values()):
-        raise too_rare
-    return splits
 
 
 def prepare(

@@ -1,11 +1,7 @@
-"""CSV files as people have them: which delimiter, which types, and where one is broken."""
+"""CSV files: what types their columns have, and where one is broken."""
 
-import csv
-import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +15,6 @@ GAPS = ["", " ", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A
 
 FIRST_ROW = 2
 """The row of a spreadsheet that holds the table's first record; row 1 is the header."""
-
-SNIFFED_BYTES = 65_536
-
-DECIMAL = re.compile(r"\s*[+-]?\d+([.,])\d+\s*")
 
 
 class OtherTypesError(Exception):
@@ -57,10 +49,7 @@ class CsvFile:
             For each of these columns, the type that fits the first block of rows.
 
         """
-        types = {
-            name: pa.float64() if pa.types.is_integer(kind) or pa.types.is_null(kind) else kind
-            for name, kind in types.items()
-        }
+        types = {name: _widened(kind) for name, kind in types.items()}
         # Left to itself, pyarrow keeps the whole file's text in memory in case that a type has
         # to give way in the last row. Reading once more, should that happen, is leaner.
         try:
@@ -160,10 +149,6 @@ class CsvFile:
                 ) as reader,
             ):
                 yield from reader
-        except UnicodeDecodeError:
-            raise UserError(
-                f"{self.name}: row 1 is not UTF-8 text; save the file as UTF-8"
-            ) from None
         except pa.ArrowInvalid as error:
             if ragged:
                 (row,) = ragged
@@ -179,42 +164,9 @@ class CsvFile:
             raise UserError(f"{self.name} cannot be read as CSV: {error}") from None
 
 
-def sniff(path: Path, name: str, compression: str | None) -> CsvFile:
-    """Find out how to read a CSV file.
-
-    Raises
-    ------
-    UserError
-        If it is empty or no CSV file.
-
-    """
-    with pa.input_stream(path, compression=compression) as file:
-        start = file.read(SNIFFED_BYTES)
-    if not start.strip():
-        raise UserError(f"{name} is empty; it must be a table with a header")
-    if start.startswith(b"PK\x03\x04"):
-        raise UserError(f"{name} looks like a workbook or a zip file; save it as CSV or Parquet")
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{name} is UTF-16 text; save it as UTF-8")
-    if b"\0" in start:
-        raise UserError(f"{name} is not a table; it must be CSV or Parquet")
-    text = start.decode("utf-8-sig", errors="replace")
-
-    def records(delimiter: str) -> list[list[str]]:
-        lines = io.StringIO(text, newline="")
-        return list(islice(csv.reader(lines, delimiter=delimiter), 50))
-
-    # Where two of them split the header into equally many names, the first is it: names contain
-    # commas rather than semicolons.
-    widths = {delimiter: len(records(delimiter)[0]) for delimiter in "\t;,"}
-    delimiter = max(widths, key=lambda candidate: widths[candidate])
-    if widths[delimiter] == 1:
-        delimiter = ","
-    points = {
-        match[1]
-        for record in records(delimiter)[1:]
-        for field in record
-        if (match := DECIMAL.fullmatch(field))
-    }
-    decimal_point = "," if points == {","} and delimiter != "," else "."
-    return CsvFile(path, name, compression, delimiter, decimal_point)
+def _widened(kind: pa.DataType) -> pa.DataType:
+    """Return the type to read a column as whose first rows are of type `kind`."""
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
+        return pa.float64()
+    # Bytes are what pyarrow takes text for that is not UTF-8.
+    return pa.string() if pa.types.is_binary(kind) else kind

@@ -21,6 +21,8 @@ INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
 class Labels:
     """The classes of a table's rows."""
 
+    where: str
+    """What messages call the column."""
     kind: LabelKind
     classes: list[str]
     """In sorted order; integers sorted as numbers."""
@@ -68,7 +70,7 @@ def parse_labels(table: Table, target: str) -> Labels:
             f"{classes[0]} and {classes[-1]}; this pipeline predicts classes, at most "
             f"{MOST_CLASSES} of them: name another target, or group its values"
         )
-    return Labels(label_kind, classes, class_indices)
+    return Labels(where, label_kind, classes, class_indices)
 
 
 def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.parts.csv_file import FIRST_ROW, CsvFile, sniff
+from stages.parts.csv_file import FIRST_ROW, CsvFile
+from stages.parts.csv_sniffing import sniff
 from stages.parts.user_error import UserError
 
 CHUNK_ROWS = 10_000
@@ -159,6 +160,8 @@ def _errors_explained(name: str) -> Iterator[None]:
         raise UserError(f"{name} is missing") from None
     except IsADirectoryError:
         raise UserError(f"{name} is a folder, not a table") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{name}: row 1 is not UTF-8 text; save the file as UTF-8") from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name} cannot be read: {error}") from None
 

@@ -3,57 +3,67 @@
 import numpy as np
 
 from stages.parts.raw_values import numbers, read_texts
-from stages.parts.schema import CategoricalColumn, NumericColumn, Schema
+from stages.parts.schema import NumericColumn, Schema
 from stages.parts.split import Split
 from stages.parts.table import Table
 
 MOST_LINES = 60
-MOST_WIDTH = 60
+MOST_CHARACTERS = 60
+"""Of a cell."""
 
 
 def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
     """Return a line for each column, and one for each class with its rows in each split."""
     columns = [["column", "kind", "gaps", "range or categories"]]
+    remarks: list[str] = []
     for column in schema.columns[:MOST_LINES]:
-        gaps, content = _describe(column, table)
-        columns.append([column.name, column.kind, str(gaps), content])
-    classes = [[schema.target, *splits]]
-    for index, name in enumerate(schema.classes[:MOST_LINES]):
-        counts = [str((split.target == index).sum()) for split in splits.values()]
-        classes.append([name, *counts])
-    classes.append(["all", *(str(len(split.target)) for split in splits.values())])
+        if isinstance(column, NumericColumn):
+            raw = numbers(table, column.name)
+            gaps = np.isnan(raw)
+            content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
+            if (np.diff(raw) == 1).all():
+                remarks.append(
+                    f"'{column.name}' counts the rows: if it means no more, name it in "
+                    "prepare.ignore"
+                )
+        else:
+            texts = read_texts(table, column.name)
+            gaps = np.array([text is None for text in texts.distinct])[texts.codes]
+            names = [*column.categories, *(["other"] if column.other else [])]
+            content = f"{len(names)}: {', '.join(names)}"
+        columns.append([column.name, column.kind, str(gaps.sum()), content])
     left_out = len(schema.columns) - MOST_LINES
+    if left_out > 0:
+        remarks.append(f"and {left_out} columns more")
     return "\n".join(
-        [
-            *_aligned(columns, right={2}),
-            *([f"and {left_out} columns more"] if left_out > 0 else []),
-            "",
-            *_aligned(classes, right={1, 2, 3}),
-        ]
+        [*_aligned(columns, {2}), *remarks, "", *_aligned(_class_counts(schema, splits), {1, 2, 3})]
     )
 
 
-def _describe(column: NumericColumn | CategoricalColumn, table: Table) -> tuple[int, str]:
-    """Return the number of gaps, and what the column's values are."""
-    if isinstance(column, CategoricalColumn):
-        texts = read_texts(table, column.name)
-        is_gap = np.array([text is None for text in texts.distinct])
-        names = ", ".join([*column.categories, *(["other"] if column.other else [])])
-        return int(is_gap[texts.codes].sum()), f"{column.n_categories}: {names}"
-    raw = numbers(table, column.name)
-    content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
-    if len(raw) > 2 and (np.diff(raw) == 1).all():
-        content += " (it counts the rows; if that is all, name it in prepare.ignore)"
-    return int(np.isnan(raw).sum()), content
+def _class_counts(schema: Schema, splits: dict[str, Split]) -> list[list[str]]:
+    counts = [np.bincount(split.target, minlength=len(schema.classes)) for split in splits.values()]
+    lines = [
+        [name, *(str(count[index]) for count in counts)]
+        for index, name in enumerate(schema.classes[:MOST_LINES])
+    ]
+    if len(schema.classes) > MOST_LINES:
+        lines.append([f"and {len(schema.classes) - MOST_LINES} classes more", "", "", ""])
+    return [[schema.target, *splits], *lines, ["all", *(str(count.sum()) for count in counts)]]
 
 
 def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
     """Return lines of cells as columns; those of the numbers in `right` end at their right."""
-    widths = [min(max(map(len, cells)), MOST_WIDTH) for cells in zip(*lines, strict=True)]
+    shown = [[_shortened(cell) for cell in cells] for cells in lines]
+    widths = [max(map(len, cells)) for cells in zip(*shown, strict=True)]
     return [
         "  ".join(
-            cell[:width].rjust(width) if number in right else cell[:width].ljust(width)
+            cell.rjust(width) if number in right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
-        for cells in lines
+        for cells in shown
     ]
+
+
+def _shortened(cell: str) -> str:
+    line = " ".join(cell.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."
