@@ -60,9 +60,10 @@ def parse_labels(table: Table, target: str) -> Labels:
     class_of = dict(zip(spellings, (position[name] for name in names), strict=True))
     class_indices = np.array([class_of.get(text or "", -1) for text in texts.distinct])[texts.codes]
     counts = np.bincount(class_indices)
-    # Numbers most of which occur only once or twice measure something.
+    is_whole = all(INTEGER.fullmatch(spelling) for spelling in spellings)
+    # Whole numbers most of which occur only once or twice measure something, as fractions do.
     is_continuous = _are_numbers(spellings) and (
-        label_kind != "integer" or (len(classes) > 20 and np.median(counts) < 3)
+        not is_whole or (len(classes) > 20 and np.median(counts) < 3)
     )
     if is_continuous or len(classes) > MOST_CLASSES:
         raise UserError(
