@@ -31,7 +31,7 @@ def main() -> None:
     test = read_split(Path("data/prepared/test.parquet"))
     train_target = read_split(Path("data/prepared/train.parquet")).target
     model = MLP(
-        len(schema.columns),
+        schema.n_features,
         len(schema.classes),
         architecture.hidden,
         architecture.activation,

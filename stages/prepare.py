@@ -1,26 +1,27 @@
-"""Split a table three ways and scale it: what the model sees."""
+"""Split a table three ways and turn it into numbers: what the network sees."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field, model_validator
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+from stages.parts.column_fitting import BeyondMaxCategories, ColumnFitter, Scaler, fit_columns
+from stages.parts.labels import Labels, parse_labels
 from stages.parts.params import Number, Params, read_params
-from stages.parts.schema import Column, Schema, write_schema
+from stages.parts.raw_values import raw_values
+from stages.parts.schema import Schema, write_schema
 from stages.parts.split import Split, write_split
+from stages.parts.stratified_split import split_rows
+from stages.parts.table import Table, open_table
+from stages.parts.table_summary import summary
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 PREPARED = Path("data/prepared")
 
-FIRST_ROW = 2
-"""The row of a spreadsheet that holds the table's first record; row 1 is the header."""
-
-Scaler = Literal["minmax", "standard", "none"]
+LARGEST = 1e18
+"""Of prepared values: the squares of larger ones have no place in single precision."""
 
 
 class PrepareParams(Params):
@@ -28,9 +29,16 @@ class PrepareParams(Params):
 
     data: str = Field(min_length=1, description="the path of a table")
     target: str = Field(min_length=1, description="the name of a column")
+    ignore: list[str] = Field(description="a list of column names, such as [id, name] or []")
+    features: list[str] | None = Field(
+        description="a list of column names, or null for all but the target and the ignored"
+    )
     test_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
     val_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
     scaler: Scaler = Field(description="one of minmax, standard, none")
+    missing_indicator: bool = Field(description="true or false")
+    max_categories: int = Field(ge=1, description="a whole number of at least 1")
+    beyond_max_categories: BeyondMaxCategories = Field(description="one of error, other")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="after")
@@ -45,104 +53,100 @@ class PrepareParams(Params):
 
 def main() -> None:
     params = read_params("prepare", PrepareParams)
-    table = read_table(Path(params.data), params.target)
+    file = open_table(Path(params.data), params.data)
+    names = choose_features(file.columns, params)
+    table = file.read([*names, params.target], text_column=params.target)
 
-    target = table.pop(params.target).astype(str)
-    classes = sorted(target.unique())
-    class_indices = target.map({name: index for index, name in enumerate(classes)}).to_numpy()
-
-    train, val, test = split_rows(class_indices, params)
+    labels = parse_labels(table, params.target)
+    positions = split_rows(labels, params.test_size, params.val_size, params.seed)
+    fitter = ColumnFitter(
+        table,
+        positions["train"],
+        params.scaler,
+        params.missing_indicator,
+        params.max_categories,
+        params.beyond_max_categories,
+    )
     schema = Schema(
         target=params.target,
-        classes=classes,
-        columns=fit_columns(table.iloc[train], params.scaler),
+        label_kind=labels.kind,
+        classes=labels.classes,
+        columns=fit_columns(names, fitter),
     )
+    splits = prepare(table, labels, schema, positions)
 
-    names = [column.name for column in schema.columns]
-    prepared = [column.prepare(table[column.name].to_numpy(float)) for column in schema.columns]
-    features = np.column_stack(prepared)
-    for name, rows in {"train": train, "val": val, "test": test}.items():
-        split = Split(rows + FIRST_ROW, features[rows], class_indices[rows])
-        write_split(PREPARED / f"{name}.parquet", split, names, params.target)
+    for name, split in splits.items():
+        write_split(PREPARED / f"{name}.parquet", split, schema.feature_names, params.target)
     write_schema(PREPARED / "schema.json", schema)
-
-    print(f"{len(train)} rows to train on, {len(val)} to validate, {len(test)} to test")
-    print(f"{len(names)} features; {len(classes)} classes: {', '.join(classes)}")
+    print(summary(table, schema, splits))
 
 
-def read_table(path: Path, target: str) -> pd.DataFrame:
-    """Read a CSV file: numeric features and a target, no gaps."""
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; prepare.data in params.yaml names the table") from None
-    if target not in table:
-        raise UserError(
-            f"{path} has no column '{target}'; prepare.target must be one of: {', '.join(table)}"
-        )
-    for name, column in table.items():
-        if column.isna().any():
-            row = int(column.isna().to_numpy().argmax()) + FIRST_ROW
-            raise UserError(
-                f"{path}: column '{name}', row {row} is empty; fill it or remove the row"
-            )
-        if name != target and not pd.api.types.is_numeric_dtype(column):
-            raise UserError(
-                f"{path}: column '{name}' is not numeric; remove it or encode it as numbers"
-            )
-    return table
-
-
-def split_rows(
-    class_indices: npt.NDArray[np.int64], params: PrepareParams
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the positions of the train, val and test rows, each in order, stratified by class.
+def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
+    """Return the names of the feature columns, in the table's order.
 
     Raises
     ------
     UserError
-        If a part would be empty or a class has too few rows.
+        If a parameter names a column that there is not, or no feature is left.
 
     """
-    rows = np.arange(len(class_indices))
-    n_test = round(params.test_size * len(rows))
-    n_val = round(params.val_size * len(rows))
-    for key, n in {"test_size": n_test, "val_size": n_val}.items():
-        if n == 0 or n_test + n_val >= len(rows):
-            raise UserError(
-                f"params.yaml: prepare.{key} is {getattr(params, key)}, which of {len(rows)} rows "
-                f"takes {n}, leaving {len(rows) - n_test - n_val} to train on; each part needs some"
-            )
-    try:
-        rest, test = train_test_split(
-            rows, test_size=n_test, stratify=class_indices, random_state=params.seed
-        )
-        train, val = train_test_split(
-            rest, test_size=n_val, stratify=class_indices[rest], random_state=params.seed
-        )
-    except ValueError as error:
+    there = ", ".join(f"'{column}'" for column in columns)
+    if params.target not in columns:
         raise UserError(
-            f"{params.data} cannot be split three ways by '{params.target}': {error}"
-        ) from None
-    return np.sort(train), np.sort(val), np.sort(test)
+            f"{params.data} has no column '{params.target}'; prepare.target must be one of: {there}"
+        )
+    for key, names in {"ignore": params.ignore, "features": params.features or []}.items():
+        for name in names:
+            if name not in columns:
+                raise UserError(
+                    f"params.yaml: prepare.{key} names '{name}', but the columns of {params.data} "
+                    f"are: {there}"
+                )
+            if name == params.target:
+                raise UserError(f"params.yaml: prepare.{key} names '{name}', which is the target")
+    chosen = columns if params.features is None else params.features
+    left_out = {params.target, *params.ignore}
+    features = [name for name in columns if name in chosen and name not in left_out]
+    if not features:
+        raise UserError(
+            f"{params.data} has no features left: prepare.target is '{params.target}', and "
+            f"prepare.ignore and prepare.features leave out the rest of: {there}"
+        )
+    return features
 
 
-def fit_columns(train_table: pd.DataFrame, scaler: Scaler) -> list[Column]:
-    """Fit the scaler to the training rows."""
-    if scaler == "minmax":
-        minmax = MinMaxScaler().fit(train_table)
-        centers, scales = minmax.data_min_, minmax.data_range_
-    elif scaler == "standard":
-        standard = StandardScaler().fit(train_table)
-        centers, scales = standard.mean_, standard.scale_
-    else:
-        centers, scales = np.zeros(train_table.shape[1]), np.ones(train_table.shape[1])
-    # A column that is constant in the training rows has a range of 0.
-    scales = np.where(scales == 0, 1, scales)
-    return [
-        Column(name=name, center=float(center), scale=float(scale))
-        for name, center, scale in zip(train_table, centers, scales, strict=True)
-    ]
+def prepare(
+    table: Table, labels: Labels, schema: Schema, positions: dict[str, npt.NDArray[np.int64]]
+) -> dict[str, Split]:
+    """Return, for each split, the rows at its positions, prepared.
+
+    Raises
+    ------
+    UserError
+        If a value is not of its column's kind, or far too large.
+
+    """
+    features = {
+        name: np.empty((len(rows), schema.n_features), dtype=np.float32, order="F")
+        for name, rows in positions.items()
+    }
+    place = 0
+    for column in schema.columns:
+        # One column of all rows at a time saves memory and time.
+        for prepared in column.features(raw_values(column, table)):
+            if np.abs(prepared).max() > LARGEST:
+                row = table.rows[np.abs(prepared).argmax()]
+                raise UserError(
+                    f"{table.source}: column '{column.name}', row {row} is far too large next to "
+                    "the training rows; correct it, or leave it empty"
+                )
+            for name, rows in positions.items():
+                features[name][:, place] = prepared[rows]
+            place += 1
+    return {
+        name: Split(table.rows[rows], features[name], labels.indices[rows])
+        for name, rows in positions.items()
+    }
 
 
 if __name__ == "__main__":

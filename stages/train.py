@@ -14,6 +14,7 @@ from stages.parts.checkpoint import restore_run, run_to_bytes, save_bytes
 from stages.parts.device import compute_deterministically, select_device
 from stages.parts.diagnosis import baseline_loss, diagnose
 from stages.parts.dvc_lock import records_the_stage_as_it_is
+from stages.parts.exported_model import write_exported_model
 from stages.parts.fingerprint import fingerprint
 from stages.parts.interruption import Interruption
 from stages.parts.losses import LossesFile
@@ -35,7 +36,8 @@ def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
     compute_deterministically(params.threads)
-    n_classes = len(read_schema(PREPARED / "schema.json").classes)
+    schema = read_schema(PREPARED / "schema.json")
+    n_classes = len(schema.classes)
     train_split = read_split(PREPARED / "train.parquet")
     val_split = read_split(PREPARED / "val.parquet")
     train_rows, val_rows = to_device(train_split, device), to_device(val_split, device)
@@ -74,6 +76,7 @@ def main() -> None:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
         temporary.write_bytes(run_to_bytes(run))
+    write_exported_model(MODELS / "model.pt2", schema, run.model, run.best_weights)
     write_training_report(REPORTS / "training.json", report)
     print(in_words(report, params))
     print(what_happened(report), what_to_do(report))

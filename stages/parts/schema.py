@@ -1,38 +1,108 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stages.parts.atomic_write import atomic_write
 
+LabelKind = Literal["text", "integer", "boolean"]
 
-class Column(BaseModel):
-    """A numeric column; prepared, its value is `(value - center) / scale`."""
 
+class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NumericColumn(_Frozen):
+    """Its raw value is the number, NaN for a gap.
+
+    Prepared, it is `(value - center) / scale`, with the median in place of a gap.
+    """
 
     name: str
+    kind: Literal["numeric"] = "numeric"
+    median: float
     center: float
     scale: float
+    missing_indicator: bool
+    """Whether a second feature is 1 where there is a gap, and 0 elsewhere."""
 
-    def prepare(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """Scale raw values, shape (rows,), in double precision, and round once."""
-        return ((values - self.center) / self.scale).astype(np.float32)
+    def feature_names(self) -> list[str]:
+        return [self.name, *_indicator_name(self)]
+
+    def features(self, raw: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float32]]:
+        """Prepare raw values, shape (n,): in double precision, rounded once."""
+        missing = np.isnan(raw)
+        filled = np.where(missing, self.median, raw)
+        # What is too large becomes infinite.
+        with np.errstate(over="ignore"):
+            scaled = ((filled - self.center) / self.scale).astype(np.float32)
+        return [scaled, missing.astype(np.float32)] if self.missing_indicator else [scaled]
 
 
-class Schema(BaseModel):
+class CategoricalColumn(_Frozen):
+    """Its raw value is the category's index.
+
+    That is NaN for a gap, and for a text that is not among `categories` -1, or, where there is
+    an `other`, the index after the last. Prepared, it is one feature per category: 1 in that of
+    the value, else 0.
+    """
+
+    name: str
+    kind: Literal["text", "boolean"]
+    categories: list[str]
+    other: bool
+    """Whether there is one more category for all texts that are not in `categories`."""
+    missing_indicator: bool
+    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
+
+    @property
+    def n_categories(self) -> int:
+        return len(self.categories) + self.other
+
+    @property
+    def unknown(self) -> int:
+        """The raw value of a text that is not in `categories`."""
+        return len(self.categories) if self.other else -1
+
+    def feature_names(self) -> list[str]:
+        names = [f"{self.name}={category}" for category in self.categories]
+        return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
+
+    def features(self, raw: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float32]]:
+        """Prepare raw values, shape (n,)."""
+        one_hot = [(raw == index).astype(np.float32) for index in range(self.n_categories)]
+        return [*one_hot, np.isnan(raw).astype(np.float32)] if self.missing_indicator else one_hot
+
+
+Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
+
+
+def _indicator_name(column: NumericColumn | CategoricalColumn) -> list[str]:
+    return [f"{column.name}: missing"] if column.missing_indicator else []
+
+
+class Schema(_Frozen):
     """Everything needed to prepare a new row as the training rows were, and to name its class."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     target: str
+    label_kind: LabelKind
     classes: list[str]
     """In the order of the model's outputs."""
     columns: list[Column]
-    """In the order of the model's inputs."""
+    """In the order of the raw values."""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """In the order of the network's inputs."""
+        return [name for column in self.columns for name in column.feature_names()]
+
+    @property
+    def n_features(self) -> int:
+        return len(self.feature_names)
 
 
 def write_schema(path: Path, schema: Schema) -> None:

@@ -31,7 +31,8 @@ def write_split(path: Path, split: Split, feature_names: list[str], target_name:
     names = ["row", *feature_names, target_name]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
     with atomic_write(path) as temporary:
-        pq.write_table(table, temporary)
+        # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
+        pq.write_table(table, temporary, use_dictionary=False)
 
 
 def read_split(path: Path) -> Split:

@@ -1,0 +1,69 @@
+"""What `prepare` understood of a table, for a person to check."""
+
+import numpy as np
+
+from stages.parts.raw_values import numbers, read_texts
+from stages.parts.schema import NumericColumn, Schema
+from stages.parts.split import Split
+from stages.parts.table import Table
+
+MOST_LINES = 60
+MOST_CHARACTERS = 60
+"""Of a cell."""
+
+
+def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
+    """Return a line for each column, and one for each class with its rows in each split."""
+    columns = [["column", "kind", "gaps", "range or categories"]]
+    remarks: list[str] = []
+    for column in schema.columns[:MOST_LINES]:
+        if isinstance(column, NumericColumn):
+            raw = numbers(table, column.name)
+            gaps = np.isnan(raw)
+            content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
+            if (np.diff(raw) == 1).all():
+                remarks.append(
+                    f"'{column.name}' counts the rows: if it means no more, name it in "
+                    "prepare.ignore"
+                )
+        else:
+            texts = read_texts(table, column.name)
+            gaps = np.array([text is None for text in texts.distinct])[texts.codes]
+            names = [*column.categories, *(["other"] if column.other else [])]
+            content = f"{len(names)}: {', '.join(names)}"
+        columns.append([column.name, column.kind, str(gaps.sum()), content])
+    left_out = len(schema.columns) - MOST_LINES
+    if left_out > 0:
+        remarks.append(f"and {left_out} columns more")
+    return "\n".join(
+        [*_aligned(columns, {2}), *remarks, "", *_aligned(_class_counts(schema, splits), {1, 2, 3})]
+    )
+
+
+def _class_counts(schema: Schema, splits: dict[str, Split]) -> list[list[str]]:
+    counts = [np.bincount(split.target, minlength=len(schema.classes)) for split in splits.values()]
+    lines = [
+        [name, *(str(count[index]) for count in counts)]
+        for index, name in enumerate(schema.classes[:MOST_LINES])
+    ]
+    if len(schema.classes) > MOST_LINES:
+        lines.append([f"and {len(schema.classes) - MOST_LINES} classes more", "", "", ""])
+    return [[schema.target, *splits], *lines, ["all", *(str(count.sum()) for count in counts)]]
+
+
+def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
+    """Return lines of cells as columns; those of the numbers in `right` end at their right."""
+    shown = [[_shortened(cell) for cell in cells] for cells in lines]
+    widths = [max(map(len, cells)) for cells in zip(*shown, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in shown
+    ]
+
+
+def _shortened(cell: str) -> str:
+    line = " ".join(cell.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."

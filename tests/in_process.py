@@ -1,0 +1,41 @@
+"""The stages run here, in a folder of their own, where starting processes would take long."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import yaml
+
+from stages import evaluate, predict, prepare, train
+from tests.conftest import REPOSITORY
+
+DEFAULTS: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+
+
+def write_params(folder: Path, **values: object) -> None:
+    """Write params.yaml; `train__lr=0.1` sets train.lr."""
+    params = {section: dict(keys) for section, keys in DEFAULTS.items()}
+    for name, value in values.items():
+        section, key = name.split("__")
+        params[section][key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def run_prepare(folder: Path, table: str, target: str, **values: object) -> None:
+    """Run `prepare` in the current folder, which is `folder`."""
+    write_params(folder, prepare__data=table, prepare__target=target, **values)
+    prepare.main()
+
+
+def run_all(folder: Path, table: str, target: str, **values: object) -> None:
+    """Run `prepare`, `train` and `evaluate` in the current folder, which is `folder`."""
+    run_prepare(folder, table, target, **values)
+    train.main()
+    evaluate.main()
+
+
+def run_predict(*arguments: str) -> None:
+    """Run `python -m stages.predict` with these arguments in the current folder."""
+    with patch.object(sys, "argv", ["predict", *arguments]):
+        predict.main()

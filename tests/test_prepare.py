@@ -1,0 +1,392 @@
+"""Tables as people have them: what goes in, what is refused, and what it becomes."""
+
+import datetime as dt
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+
+from stages.parts.labels import parse_labels
+from stages.parts.split import read_split
+from stages.parts.table import open_table
+from stages.parts.user_error import UserError
+from tests.in_process import run_prepare
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def csv_table(
+    line: Callable[[int], str] = lambda i: f"{i * 0.5},{i % 7},{'ab'[i % 2]}",
+    n: int = 30,
+    header: str = "x,z,y",
+) -> str:
+    return "\n".join([header, *(line(i) for i in range(n))]) + "\n"
+
+
+GOOD = csv_table()
+
+
+def label(i: int) -> str:
+    return "ab"[i % 2]
+
+
+BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "t.csv is empty; it must be a table with a header"),
+    "blank": ("\n \n", "t.csv is empty"),
+    "header only": ("x,z,y\n", "t.csv has no rows below its header"),
+    "header only, no line end": ("x,z,y", "t.csv has no rows below its header"),
+    "blank rows only": ("x,z,y\n\n,,\n", "t.csv has nothing but gaps"),
+    "a workbook": (b"PK\x03\x04\x14\x00", "t.csv looks like a workbook or a zip file; save it as"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "t.csv is not a table"),
+    "UTF-16": (GOOD.encode("utf-16"), "t.csv is UTF-16 text; save it as UTF-8"),
+    "a Latin-1 header": (
+        GOOD.replace("x,", "h\xf6he,", 1).encode("latin-1"),
+        "t.csv: row 1 is not UTF-8 text; save the file as UTF-8",
+    ),
+    "a Latin-1 text": (
+        (GOOD + "1,\xe9t\xe9,a\n").encode("latin-1"),
+        "t.csv: column 'z', row 32 is not UTF-8 text",
+    ),
+    "a Latin-1 text far down": (
+        (csv_table(lambda i: f"{i},red,{label(i)}", 150_000) + "1,\xe9t\xe9,a\n").encode("latin-1"),
+        "t.csv: column 'z', row 150002 is not UTF-8 text",
+    ),
+    "a short row": (GOOD + "1,2\n", "t.csv: row 32 has 2 fields, but the header has 3"),
+    "a long row": (GOOD + "\n1,2,3,4\n", "t.csv: row 33 has 4 fields, but the header has 3"),
+    "a truncated .gz": (gzip.compress(GOOD.encode())[:-12], "t.csv cannot be read: Truncated"),
+    "a broken Parquet file": (b"PAR1 and so on", "t.csv cannot be read: "),
+    "no such target": (
+        GOOD.replace("y", "w", 1),
+        "t.csv has no column 'y'; prepare.target must be one of: 'x', 'z', 'w'",
+    ),
+    "one class": (csv_table(lambda i: f"{i},{i % 7},a"), "the target column 'y' is 'a' in every"),
+    "a gap in the target": (GOOD + "1,2,\n", "the target column 'y' is empty in row 32; fill it"),
+    "NA in the target": (GOOD + "1,2,NA\n", "the target column 'y' is empty in row 32; fill it"),
+    "a continuous target": (
+        csv_table(lambda i: f"{i},{i % 7},{i * 0.37}"),
+        "the target column 'y' has 30 different values in 30 rows",
+    ),
+    "a continuous target of integers": (
+        csv_table(lambda i: f"{i},{i % 7},{i * 37}"),
+        "such as 0 and 1073; this pipeline predicts classes",
+    ),
+    "a target of too many texts": (
+        csv_table(lambda i: f"{i},{i % 7},t{i // 3}", 3300),
+        "has 1100 different values in 3300 rows",
+    ),
+    "a rare class": (
+        GOOD + "1,2,c\n",
+        "t.csv: the target column 'y': class 'c' has 1 of 31 rows, too few for each of train",
+    ),
+    "a class that is not in every split": (
+        csv_table(n=300) + "1,2,c\n" * 2,
+        "class 'c' has 2 of 302 rows",
+    ),
+    "equal names": (csv_table(header="x,x,y"), "t.csv: columns 1 and 2 are both called 'x'"),
+    "no name": (csv_table(header="x,,y"), "t.csv: column 2 has no name"),
+    "an empty column": (
+        csv_table(lambda i: f",{i % 7},{label(i)}"),
+        "t.csv: column 'x' is empty in every training row",
+    ),
+    "a constant number": (
+        csv_table(lambda i: f"3,{i % 7},{label(i)}"),
+        "t.csv: column 'x' is 3 in every training row; remove it, or name it in prepare.ignore",
+    ),
+    "constant columns": (
+        csv_table(lambda i: f"3,q,{label(i)}"),
+        "remove it, or name it in prepare.ignore; refused as well: 'z'",
+    ),
+    "an infinite number": (GOOD + "-inf,2,a\n", "t.csv: column 'x', row 32 is infinite; correct"),
+    "an overflowing number": (GOOD + "1e999,2,a\n", "t.csv: column 'x', row 32 is infinite"),
+    "a range too large": (
+        csv_table(lambda i: f"{[-1e308, 1e308, 0][i % 3]},{i % 7},{label(i)}"),
+        "t.csv: column 'x' reaches from -1e+308 to 1e+308, too far to scale",
+    ),
+    "dates": (
+        csv_table(lambda i: f"2020-01-{i % 28 + 1:02},{i % 7},{label(i)}"),
+        "t.csv: column 'x' holds dates or times, such as 2020-01-01; turn them into numbers",
+    ),
+    "names of people": (
+        csv_table(lambda i: f"name {i},{i % 7},{label(i)}", 200),
+        "column 'x' has 120 different texts in the training rows, such as",
+    ),
+    "a question mark among numbers": (
+        csv_table(lambda i: f"{'?' if i < 50 and i % 3 == 1 else i},{i % 7},{label(i)}", 200),
+        "t.csv: column 'x' holds numbers, but row 3 is '?'; correct it, leave it empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_refused_and_nothing_written(folder: Path, case: str) -> None:
+    content, expected = BAD_TABLES[case]
+    (folder / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as error:
+        run_prepare(folder, "t.csv", "y")
+    assert expected in str(error.value)
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"prepare__ignore": ["id"]}, "prepare.ignore names 'id', but the columns of t.csv are"),
+        ({"prepare__features": ["id"]}, "prepare.features names 'id', but the columns of"),
+        ({"prepare__features": ["y"]}, "prepare.features names 'y', which is the target"),
+        ({"prepare__ignore": ["x", "z"]}, "t.csv has no features left"),
+        ({"prepare__features": []}, "t.csv has no features left"),
+    ],
+)
+def test_parameters_that_do_not_fit_the_table(
+    folder: Path, values: dict[str, object], expected: str
+) -> None:
+    (folder / "t.csv").write_text(GOOD)
+    with pytest.raises(UserError) as error:
+        run_prepare(folder, "t.csv", "y", **values)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [("none.csv", "none.csv is missing"), (".", ". is a folder, not a table")],
+)
+def test_a_path_without_a_table(folder: Path, table: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        run_prepare(folder, table, "y")
+
+
+def test_parquet_types_that_are_no_numbers(folder: Path) -> None:
+    y = ["a", "b"] * 15
+    for values, expected in {
+        "dates": ([dt.date(2020, 1, 1 + i % 28) for i in range(30)], "dates or times"),
+        "lists": ([[i] for i in range(30)], "values of the type list"),
+    }.values():
+        pd.DataFrame({"x": values, "z": range(30), "y": y}).to_parquet("t.parquet")
+        with pytest.raises(UserError, match=expected):
+            run_prepare(folder, "t.parquet", "y")
+        run_prepare(folder, "t.parquet", "y", prepare__ignore=["x"])
+
+
+def prepared_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "data/prepared").iterdir()}
+
+
+def test_all_formats_of_a_table_give_the_same_bytes(folder: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "a, in mm": [None if i == 4 else i * 1.5 for i in range(30)],
+            'said "b"': [["red", "d'or", "x;\ty", None][i % 4] for i in range(30)],
+            "ü": [[True, False, None][i % 3] for i in range(30)],
+            "n": range(1, 61, 2),
+            "y": ["jä", "nein"] * 15,
+        }
+    )
+    text = table.to_csv(index=False)
+    contents = {
+        "comma.csv": text.encode(),
+        "byte order mark.csv": text.encode("utf-8-sig"),
+        "windows.csv": text.replace("\n", "\r\n").encode(),
+        "no line at the end.csv": text.rstrip("\n").encode(),
+        "blank rows.csv": text.encode() + b"\n,,,,\n\n",
+        "tab.tsv": table.to_csv(index=False, sep="\t").encode(),
+        "semicolon.csv": table.to_csv(index=False, sep=";").encode(),
+        "decimal comma.csv": table.to_csv(index=False, sep=";", decimal=",").encode(),
+        "blanks.csv": text.replace(",red,", ", red  ,").encode(),
+        "other gaps.csv": table.to_csv(index=False, na_rep="NA").encode(),
+        "capitals.csv": text.replace("True", "TRUE").replace("False", "false").encode(),
+        "compressed.csv.gz": gzip.compress(text.encode()),
+        "table.parquet": parquet(table),
+        "categories.parquet": parquet(table.astype({'said "b"': "category", "n": "float32"})),
+    }
+    prepared = {}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        run_prepare(folder, name, "y", prepare__missing_indicator=True)
+        prepared[name] = prepared_bytes(folder)
+    for name, files in prepared.items():
+        assert files == prepared["comma.csv"], name
+    schema = json.loads(prepared["comma.csv"]["schema.json"])
+    assert [column["kind"] for column in schema["columns"]] == [
+        "numeric",
+        "text",
+        "boolean",
+        "numeric",
+    ]
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def test_a_columns_type_is_that_of_all_its_rows(folder: Path) -> None:
+    # The first block of rows that the reader sees is about a megabyte.
+    early = csv_table(lambda i: f"{i},{i % 3},{label(i)}", 150_000)
+    for last, kinds in {
+        "1.5,2,a": ["numeric", "numeric"],
+        ",,a": ["numeric", "numeric"],
+        "1,2.5,a": ["numeric", "numeric"],
+    }.items():
+        (folder / "t.csv").write_text(early + last + "\n")
+        run_prepare(folder, "t.csv", "y")
+        schema = json.loads((folder / "data/prepared/schema.json").read_text())
+        assert [column["kind"] for column in schema["columns"]] == kinds
+    (folder / "t.csv").write_text(csv_table(lambda i: f"{i},{i % 3},{label(i)}", 150_000, "x,z,y"))
+    rows = read_split(folder / "data/prepared/test.parquet").rows
+    lines = early.splitlines()
+    lines[rows[-1] - 1] = "1,many,a"
+    (folder / "t.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=f"column 'z', row {rows[-1]} is 'many', but must be a num"):
+        run_prepare(folder, "t.csv", "y")
+
+
+def mixed_table(n: int = 200) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "number": random.normal(50, 10, n),
+            "count": random.integers(0, 9, n),
+            "color": random.choice(["red", "green", "blue"], n),
+            "flag": random.choice(["true", "false"], n),
+            "y": random.choice(["no", "yes"], n, p=[0.8, 0.2]),
+        }
+    )
+    table.loc[random.random(n) < 0.1, "number"] = np.nan
+    table.loc[random.random(n) < 0.1, "color"] = None
+    return table
+
+
+def test_nothing_flows_from_val_and_test_rows_into_what_is_fitted(folder: Path) -> None:
+    table = mixed_table()
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    before = prepared_bytes(folder)
+    other = table.astype(object)
+    for name in ("val", "test"):
+        for count, row in enumerate(read_split(folder / f"data/prepared/{name}.parquet").rows):
+            changed = [
+                [1e6 * count, -count - 0.25, "unheard of", "perhaps"],
+                [None, None, None, None],
+                [-1e-9, 10**12, "zebra", None],
+            ]
+            other.iloc[row - 2, :4] = changed[count % 3]
+    other.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    after = prepared_bytes(folder)
+    assert after["schema.json"] == before["schema.json"]
+    assert after["train.parquet"] == before["train.parquet"]
+    assert after["val.parquet"] != before["val.parquet"]
+    assert after["test.parquet"] != before["test.parquet"]
+
+
+def test_ignored_columns_change_nothing(folder: Path) -> None:
+    table = mixed_table()
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y")
+    before = prepared_bytes(folder)
+    table.insert(1, "id", [f"{i:05}" for i in range(len(table))])
+    table.insert(0, "date", "2020-01-01")
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__ignore=["id", "date"])
+    assert prepared_bytes(folder) == before
+    features = ["flag", "color", "count", "number"]
+    run_prepare(folder, "t.csv", "y", prepare__features=features)
+    assert prepared_bytes(folder) == before
+
+
+@pytest.mark.parametrize("scaler", ["minmax", "standard", "none"])
+def test_features_are_those_of_a_scikit_learn_pipeline(folder: Path, scaler: str) -> None:
+    table = mixed_table()
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__scaler=scaler)
+    splits = {
+        name: read_split(folder / f"data/prepared/{name}.parquet") for name in ("train", "test")
+    }
+    scalers = {"minmax": [MinMaxScaler()], "standard": [StandardScaler()], "none": []}
+    transformer = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median"), *scalers[scaler]), ["number", "count"]),
+        (OneHotEncoder(handle_unknown="ignore"), ["color", "flag"]),
+        sparse_threshold=0,
+    )
+    train, test = (table.iloc[split.rows - 2] for split in splits.values())
+    theirs = transformer.fit(train)
+    # scikit-learn takes a gap for a category of its own: the column that is left out here.
+    columns = [
+        index
+        for index, name in enumerate(theirs.get_feature_names_out())
+        if not name.endswith(("_None", "_nan"))
+    ]
+    for split, rows in zip(splits.values(), (train, test), strict=True):
+        expected = theirs.transform(rows)[:, columns]
+        # Single precision rounds to 24 bits.
+        np.testing.assert_allclose(split.features, expected, rtol=2**-23, atol=2**-23)
+
+
+def test_categories_beyond_the_cap_become_other(folder: Path) -> None:
+    words = ["a"] * 40 + ["b"] * 30 + ["c"] * 20 + ["d", "e", "f", "g"] * 5
+    table = pd.DataFrame({"word": words, "y": ["no", "yes"] * 55})
+    table.to_csv("t.csv", index=False)
+    cap = {"prepare__max_categories": 2, "prepare__beyond_max_categories": "other"}
+    run_prepare(folder, "t.csv", "y", **cap)
+    (column,) = json.loads((folder / "data/prepared/schema.json").read_text())["columns"]
+    assert column["categories"] == ["a", "b"]
+    assert column["other"]
+    split = read_split(folder / "data/prepared/train.parquet")
+    for row, features in zip(split.rows, split.features, strict=True):
+        word = words[row - 2]
+        assert list(features) == [word == "a", word == "b", word not in "ab"]
+
+
+@pytest.mark.parametrize(
+    ("spellings", "kind", "classes"),
+    [
+        (["yes", " no", "no"], "text", ["no", "yes"]),
+        (["10", "9", "-1"], "integer", ["-1", "9", "10"]),
+        (["1.0", "2", "01"], "integer", ["1", "2"]),
+        (["True", "FALSE", "true"], "boolean", ["false", "true"]),
+        (["1", "x", "10"], "text", ["1", "10", "x"]),
+        (["99999999999999999999", "1", "1"], "text", ["1", "99999999999999999999"]),
+    ],
+)
+def test_class_labels(folder: Path, spellings: list[str], kind: str, classes: list[str]) -> None:
+    (folder / "t.csv").write_text(csv_table(lambda i: f"{i},{i},{spellings[i % 3]}", 30))
+    file = open_table(Path("t.csv"), "t.csv")
+    labels = parse_labels(file.read(["x", "y"], text_column="y"), "y")
+    assert (labels.kind, labels.classes) == (kind, classes)
+    for index, spelling in zip(labels.indices, spellings, strict=False):
+        named = labels.classes[index]
+        assert named == spelling.strip().lower() or float(named) == float(spelling)
+
+
+def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = mixed_table()
+    table["row"] = range(200)
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y")
+    lines = capsys.readouterr().out.splitlines()
+    gaps = table.isna().sum()
+    low, high = table["number"].min(), table["number"].max()
+    assert lines[0].split() == ["column", "kind", "gaps", "range", "or", "categories"]
+    assert lines[1] == f"number  numeric    {gaps['number']}  {low:g} to {high:g}"
+    assert lines[3] == f"color   text       {gaps['color']}  3: blue, green, red"
+    assert lines[4] == "flag    boolean     0  2: false, true"
+    assert "'row' counts the rows: if it means no more, name it in prepare.ignore" in lines
+    yes = (table["y"] == "yes").sum()
+    words = [line.split() for line in lines]
+    assert ["all", "120", "40", "40"] in words
+    (counts,) = (line[1:] for line in words if line[0:1] == ["yes"])
+    assert sum(map(int, counts)) == yes
