@@ -7,20 +7,19 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import REPOSITORY, Project
-from tests.readme import commands
+from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
+from tests.readme import commands, text_of
 
 HEADING = "Share data and models"
 
 
 @pytest.fixture(scope="module")
 def two_results(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose last commit has one result, and whose run cache has another too."""
+    """A project whose last two commits have different results."""
     project = _trained.copy(tmp_path_factory.mktemp("results") / "project")
     project.set_params(train__lr=0.4)
     project.repro()
-    project.run("git", "checkout", "-q", ".")
-    assert project.repro() == []
+    project.commit("another learning rate")
     return project
 
 
@@ -40,13 +39,32 @@ def s3_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_folder(two_results: Project, tmp_path: Path) -> None:
     project = two_results.copy(tmp_path / "first" / "project")
-    folder = tmp_path / "storage"
     add, commit, push = commands(HEADING, block=0)
     assert "/mnt/shared/iris" in add
-    for command in (add.replace("/mnt/shared/iris", str(folder)), commit, push):
+    for command in (add.replace("/mnt/shared/iris", str(tmp_path / "storage")), commit):
         project.run("sh", "-c", command)
-    assert any(folder.rglob("runs"))
-    check_second_clone(project, tmp_path / "second" / "project")
+    project.set_params(**QUICK_TRAINING)
+    assert project.repro() == []
+    project.commit("back to the learning rate before")
+    project.run("sh", "-c", push)
+    clone = check_second_clone(project, tmp_path / "second" / "project")
+
+    clone.run("git", "checkout", "-q", "HEAD~1")
+    clone.run("sh", "-c", commands(HEADING, block=1)[0])
+    assert clone.repro() == []
+    assert clone.outputs() != project.outputs()
+    clone.run("git", "checkout", "-q", "main")
+
+    # An experiment goes to where the clone came from, and its data to the storage.
+    project.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
+    project.run("git", "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
+    project.dvc("exp", "run", "--name", "grid-3", "-S", "plot.dpi=60")
+    send = "dvc exp push origin grid-3"
+    assert send in text_of(HEADING)
+    project.run("sh", "-c", send)
+    clone.dvc("exp", "pull", str(tmp_path / "bare"), "grid-3")
+    clone.dvc("exp", "apply", "grid-3")
+    assert clone.outputs() == project.outputs()
 
 
 def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
@@ -55,40 +73,27 @@ def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address
     assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}'"
     assert "https://s3.example.com" in modify
     _, commit, push = commands(HEADING, block=0)
-    for command in (add, modify.replace("https://s3.example.com", s3_address), commit, push):
+    for command in (add, modify.replace("https://s3.example.com", s3_address), commit):
         project.run("sh", "-c", command)
-    check_second_clone(project, tmp_path / "second" / "project")
+    project.run("sh", "-c", f"{push} --run-cache")
+    clone = check_second_clone(project, tmp_path / "second" / "project", "--run-cache")
+
+    # Without dvc.lock, only the run cache knows what prepare would write.
+    clone.run("git", "rm", "-q", "dvc.lock")
+    assert clone.repro() == ["train", "evaluate", "plot"]
+    assert clone.outputs() == project.outputs()
 
 
-def check_second_clone(project: Project, path: Path) -> None:
+def check_second_clone(project: Project, path: Path, *options: str) -> Project:
     path.parent.mkdir()
     project.run("git", "clone", "-q", str(project.path), str(path))
     clone = Project(path)
     assert not list(clone.path.glob("models/*.pt"))
     pull, repro = commands(HEADING, block=1)
-    clone.run("sh", "-c", pull)
+    clone.run("sh", "-c", " ".join([pull, *options]))
     assert "Running stage" not in clone.run("sh", "-c", repro).stdout
     assert clone.outputs() == project.outputs()
-    # The other result comes from the run cache.
-    clone.set_params(train__lr=0.4)
-    assert clone.repro() == []
-    assert clone.outputs() != project.outputs()
-
-
-def test_a_clone_without_the_run_cache_runs_nothing_either(
-    two_results: Project, tmp_path: Path
-) -> None:
-    project = two_results.copy(tmp_path / "first" / "project")
-    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    project.commit("a remote")
-    project.dvc("push")
-    path = tmp_path / "second" / "project"
-    path.parent.mkdir()
-    project.run("git", "clone", "-q", str(project.path), str(path))
-    clone = Project(path)
-    clone.dvc("pull")
-    assert clone.repro() == []
-    assert clone.outputs() == project.outputs()
+    return clone
 
 
 def pinned_version(package: str) -> str:
