@@ -2,7 +2,7 @@
 
 Experiments that differ in nothing but seeds form a group. Groups are compared on the splits that
 they share. Repeated splits of one table have rows in common, so their results are not
-independent and Student's interval for a mean would be far too narrow; it is corrected for that.
+independent and Student's interval for a mean would be far too narrow: difference.py corrects it.
 
 `python -m stages.repeats` reads the experiments of the current commit; what follows on the
 command line goes to `dvc exp show`, for example `--all-commits`.
@@ -22,7 +22,7 @@ from stages.parts.difference import judge
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 CONFIDENCE = 0.95
-SEEDS = {"prepare.seed", "train.seed"}
+SEEDS = ("prepare.seed", "train.seed")
 WHAT_IS_SPLIT = ("prepare.data", "prepare.target", "prepare.test_size", "prepare.val_size")
 
 Score = Literal["accuracy", "log_loss"]
@@ -46,6 +46,10 @@ class Group:
     results: set[Result] = field(default_factory=set)
     """A set: a run that was repeated with its own seeds has the same result."""
 
+    @property
+    def splits(self) -> set[int]:
+        return {result.split_seed for result in self.results}
+
     def values(self, score: Score) -> list[float]:
         return [getattr(result, score) for result in self.results]
 
@@ -53,7 +57,7 @@ class Group:
         """Return the mean over the training seeds for each split seed."""
         return {
             seed: fmean(getattr(run, score) for run in self.results if run.split_seed == seed)
-            for seed in {run.split_seed for run in self.results}
+            for seed in self.splits
         }
 
     @property
@@ -89,7 +93,7 @@ def group_experiments(shown: Any) -> list[Group]:  # noqa: ANN401 (JSON)
                 for section, values in params.items()
                 for key, value in values.items()
             }
-            split_seed, training_seed = (int(settings.pop(seed)) for seed in sorted(SEEDS))
+            split_seed, training_seed = (int(settings.pop(seed)) for seed in SEEDS)
             settings["code and data"] = hash_of_sources(data["deps"], params["prepare"]["data"])
             scores = [metrics["data"][score] for score in SCORES]
             group = groups.setdefault(json.dumps(settings, sort_keys=True), Group(settings))
@@ -99,12 +103,9 @@ def group_experiments(shown: Any) -> list[Group]:  # noqa: ANN401 (JSON)
 
 def hash_of_sources(deps: dict[str, dict[str, Any]], table: str) -> str:
     """Hash the stages' dependencies that no stage makes."""
-    sources = {
-        path: dep["hash"]
-        for path, dep in deps.items()
-        if path.startswith("stages/") or path == table
-    }
-    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:7]
+    sources = sorted(path for path in deps if path.startswith("stages/") or path == table)
+    hashes = json.dumps([(path, deps[path]["hash"]) for path in sources])
+    return hashlib.sha256(hashes.encode()).hexdigest()[:7]
 
 
 def report(groups: list[Group]) -> Iterator[str]:
@@ -114,8 +115,8 @@ def report(groups: list[Group]) -> Iterator[str]:
     for number, group in enumerate(groups, start=1):
         what = ", ".join(f"{name}={group.settings.get(name)}" for name in names)
         scores = ", ".join(f"{score} {in_short(group.values(score))}" for score in SCORES)
-        splits = len(group.by_split("accuracy"))
-        yield f"{number}. {what or 'all'}: {len(group.results)} runs on {splits} splits, {scores}"
+        count = f"runs {len(group.results)}, splits {len(group.splits)}"
+        yield f"{number}. {what or 'all'} ({count}): {scores}"
     yield from compare_with_the_best(groups)
 
 
@@ -125,11 +126,7 @@ def in_short(values: list[float]) -> str:
 
 def compare_with_the_best(groups: list[Group]) -> Iterator[str]:
     """Compare the first group that was repeated with each other one, on the splits they share."""
-    repeated = [
-        (number, group)
-        for number, group in enumerate(groups, start=1)
-        if len(group.by_split("accuracy")) > 1
-    ]
+    repeated = [(number, g) for number, g in enumerate(groups, start=1) if len(g.splits) > 1]
     if len(repeated) < 2:
         yield "nothing to compare: that takes two groups with several splits (prepare.seed) each"
         return
@@ -137,7 +134,7 @@ def compare_with_the_best(groups: list[Group]) -> Iterator[str]:
     confidence = 1 - (1 - CONFIDENCE) / math.comb(len(repeated), 2)
     (best_number, best), *others = repeated
     for number, other in others:
-        shared = best.by_split("accuracy").keys() & other.by_split("accuracy").keys()
+        shared = sorted(best.splits & other.splits)
         same_rows = all(best.settings[name] == other.settings[name] for name in WHAT_IS_SPLIT)
         if not same_rows or len(shared) < 2:
             yield f"{best_number} against {number}: not compared, they share no two splits"
@@ -145,11 +142,11 @@ def compare_with_the_best(groups: list[Group]) -> Iterator[str]:
         yield f"{best_number} against {number}, on the {len(shared)} splits they share:"
         for score in SCORES:
             ours, theirs = best.by_split(score), other.by_split(score)
-            differences = [ours[seed] - theirs[seed] for seed in sorted(shared)]
+            differences = [ours[seed] - theirs[seed] for seed in shared]
             yield f"  {score} {judge(differences, best.test_to_train, confidence)}"
     yield (
-        f"intervals hold with {CONFIDENCE:.0%} confidence, all together, for other splits of this "
-        "table; they allow for the rows that splits have in common (Nadeau and Bengio 2003)"
+        f"for each score, all intervals together hold with {CONFIDENCE:.0%} confidence; they allow "
+        "for the rows that splits of one table have in common (Nadeau and Bengio 2003)"
     )
 
 

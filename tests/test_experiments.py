@@ -1,6 +1,9 @@
 """Many runs: a grid through the queue, and what its differences are worth."""
 
 import json
+import shutil
+import subprocess
+import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -165,8 +168,8 @@ def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
         ]
     )
     for (hidden, lr), group in runs.groupby(["hidden", "lr"]):
-        (line,) = [text for text in lines if f"train.hidden={hidden}, train.lr={lr}:" in text]
-        assert f"{len(group)} runs on {len(group)} splits" in line
+        (line,) = [text for text in lines if f"train.hidden={hidden}, train.lr={lr} (" in text]
+        assert f"(runs {len(group)}, splits {len(group)})" in line
         spread = "?" if len(group) == 1 else f"{group['accuracy'].std():.4f}"
         assert f"accuracy {group['accuracy'].mean():.4f} ± {spread}" in line
 
@@ -190,7 +193,7 @@ def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
 
 def learning_rate(lines: list[str], number: str) -> float:
     (line,) = [line for line in lines if line.startswith(f"{number}. ")]
-    return float(line.split("train.lr=")[1].split(":")[0])
+    return float(line.split("train.lr=")[1].split()[0])
 
 
 def test_what_has_not_ended_is_left_out(own_queue_done: Project) -> None:
@@ -284,3 +287,31 @@ def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
     # 5% and three standard errors of a count out of 1000.
     assert corrected / tables < 0.05 + 3 * np.sqrt(0.05 * 0.95 / tables)
     assert naive / tables > 0.2
+
+
+def test_training_ends_with_its_folder(project: Project) -> None:
+    """`dvc queue stop --kill` kills DVC alone and deletes the folder in which a run trains."""
+    project.set_params(train__max_epochs=10**9, train__patience=10**9, train__save_every_seconds=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(project.path.glob(".training/*.previous")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    # Training writes into the folder while it is deleted.
+    project.path.rename(project.path.with_name("gone"))
+    while project.path.with_name("gone").exists():
+        shutil.rmtree(project.path.with_name("gone"), ignore_errors=True)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors.splitlines()[-1]) == (
+        1,
+        "train: error: the folder in which it was training has been deleted; nothing is saved",
+    )
