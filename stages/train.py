@@ -25,7 +25,7 @@ from stages.parts.schema import read_schema
 from stages.parts.split import Split, read_split
 from stages.parts.training import Rows, Run, TrainParams, evaluate, start_run, train
 from stages.parts.training_report import TrainingReport, write_training_report
-from stages.parts.user_error import user_errors_in_one_line
+from stages.parts.user_error import UserError, user_errors_in_one_line
 
 PREPARED = Path("data/prepared")
 MODELS = Path("models")
@@ -118,6 +118,11 @@ def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool =
     try:
         states.save(SavedState(horizon, run_to_bytes(run)))
     except OSError as error:
+        # As `dvc queue stop --kill` does, which kills DVC and not the stage that it started.
+        if not Path("params.yaml").exists():
+            raise UserError(
+                "the folder in which it was training has been deleted; nothing is saved"
+            ) from None
         print(f"warning: the state at epoch {run.epoch} cannot be saved: {error}", flush=True)
         return False
     return True

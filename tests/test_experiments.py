@@ -1,0 +1,317 @@
+"""Many runs: a grid through the queue, and what its differences are worth."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.parts.difference import difference_interval, judge
+from stages.repeats import Group, Result, compare_with_the_best, group_experiments, hash_of_sources
+from tests.conftest import Project
+from tests.readme import commands
+
+GRID = "Many runs"
+REPEATS = "How sure is a difference?"
+
+
+def run_the_queue(project: Project, start: str) -> None:
+    """Let background workers run what is queued; when this returns, they are gone."""
+    workers: list[Path] = []
+    try:
+        project.run("sh", "-c", start)
+        workers = [
+            Path("/proc") / str(json.loads(file.read_text())["pid"])
+            for file in project.path.glob(".dvc/tmp/exps/celery/dvc-exp-worker-*.json")
+        ]
+        assert len(workers) == 2
+        while any(state in queue_states(project) for state in ("Queued", "Running")):
+            time.sleep(1)
+    finally:
+        project.dvc("queue", "stop")
+        while any(is_running(worker) for worker in workers):
+            time.sleep(0.1)
+
+
+def is_running(process: Path) -> bool:
+    try:
+        return "\nState:\tZ" not in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def queue_states(project: Project) -> list[str]:
+    rows = project.dvc("queue", "status").split("\n\n")[0].splitlines()[1:]
+    return [row.split()[-1] for row in rows]
+
+
+def stages_that_ran(project: Project, name: str) -> list[str]:
+    log = project.dvc("queue", "logs", name)
+    return [line.split("'")[1] for line in log.splitlines() if "Running stage" in line]
+
+
+@pytest.fixture(scope="module")
+def queue_done(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which a failing run and the README's grid and repeats, cut short, have run."""
+    project = _trained.copy(tmp_path_factory.mktemp("queue") / "project")
+    grid, start, status = commands(GRID, block=0)
+    repeats, start_again = commands(REPEATS, block=0)
+    assert start_again == start
+    project.run("sh", "-c", cut_short(grid, "0.003,", ""))
+    project.run(
+        "sh",
+        "-c",
+        cut_short(repeats, "=1,2' -S 'prepare.seed=range(1,6)", "=1' -S 'prepare.seed=range(1,3)"),
+    )
+    project.dvc("exp", "run", "--queue", "--name", "wrong", "-S", "train.lr=-1")
+    assert queue_states(project) == ["Queued"] * 9
+    run_the_queue(project, start)
+    project.run("sh", "-c", status)
+    return project
+
+
+def cut_short(command: str, part: str, shorter: str) -> str:
+    assert part in command
+    return command.replace(part, shorter)
+
+
+@pytest.fixture
+def own_queue_done(queue_done: Project, tmp_path: Path) -> Project:
+    return queue_done.copy(tmp_path / "project")
+
+
+def test_the_queue_runs_all_and_says_what_failed(queue_done: Project) -> None:
+    states = queue_states(queue_done)
+    assert (states.count("Success"), states.count("Failed")) == (8, 1)
+    assert "train.lr is -1, but must be" in queue_done.dvc("queue", "logs", "wrong")
+    # The workspace stays as it was, and the temporary folders are gone.
+    assert queue_done.run("git", "status", "--porcelain").stdout == ""
+    assert not list(queue_done.path.glob(".dvc/tmp/exps/tmp*"))
+
+
+def test_prepare_runs_once_for_each_split(queue_done: Project) -> None:
+    logs = {run["name"]: log_of(queue_done, run["name"]) for run in experiments(queue_done)}
+    ran = {
+        name: [line.split("'")[1] for line in log.splitlines() if "Running stage" in line]
+        for name, log in logs.items()
+    }
+    for number in range(1, 5):
+        assert ran.pop(f"grid-{number}") == ["train", "evaluate", "plot"]
+    assert sorted(map(len, ran.values())) == [3, 3, 4, 4]
+    for name, stages in ran.items():
+        assert ("Stage 'prepare' is cached" in logs[name]) == ("prepare" not in stages)
+
+
+def experiments(project: Project) -> list[dict[str, Any]]:
+    """Return the experiments that ended well, as `dvc exp show --json` shows them."""
+    shown = json.loads(project.run("dvc", "exp", "show", "--json", "--hide-failed").stdout)
+    return [experiment for commit in shown for experiment in commit["experiments"] or []]
+
+
+def log_of(project: Project, name: str) -> str:
+    return project.dvc("queue", "logs", name)
+
+
+def test_results_are_shown_best_first(queue_done: Project) -> None:
+    (command,) = commands(GRID, block=1)
+    text = queue_done.run("sh", "-c", f"{command} --csv").stdout
+    table = pd.read_csv(StringIO(text))
+    assert {"Experiment", "accuracy", "log_loss", "train.hidden", "train.lr"} == set(table)
+    runs = table.iloc[2:]  # after the workspace and the commit
+    assert len(runs) == 8
+    assert runs["accuracy"].is_monotonic_decreasing
+    assert runs["train.lr"].nunique() == 3
+
+
+def test_the_best_is_compared_and_applied(own_queue_done: Project) -> None:
+    plots, metrics, apply = commands(GRID, block=2)
+    assert "index.html" in own_queue_done.run("sh", "-c", plots).stdout
+    drawn = (own_queue_done.path / "dvc_plots/index.html").read_text()
+    assert "grid-3" in drawn
+    assert "log_loss" in own_queue_done.run("sh", "-c", metrics).stdout
+    own_queue_done.run("sh", "-c", apply)
+    params = own_queue_done.run("dvc", "params", "diff", "--json").stdout
+    assert list(json.loads(params)["params.yaml"]) == ["train.lr"]
+    assert own_queue_done.repro() == []
+    own_queue_done.commit("the best")
+    assert own_queue_done.dvc("status").strip() == "Data and pipelines are up to date."
+
+
+def test_an_experiment_in_a_workspace_with_changes(project: Project) -> None:
+    (project.path / "notes.txt").write_text("mine")
+    project.set_params(plot__dpi=60)
+    assert "Ran experiment" in project.dvc("exp", "run", "-S", "train.lr=0.4")
+    assert (project.path / "notes.txt").read_text() == "mine"
+    assert project.repro() == []
+
+
+def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
+    (command,) = commands(REPEATS, block=1)
+    lines = queue_done.run("sh", "-c", command).stdout.splitlines()
+    runs = pd.DataFrame(
+        [
+            {
+                "hidden": str(data["params"]["params.yaml"]["data"]["train"]["hidden"]),
+                "lr": data["params"]["params.yaml"]["data"]["train"]["lr"],
+                "split": data["params"]["params.yaml"]["data"]["prepare"]["seed"],
+                **data["metrics"]["metrics.json"]["data"],
+            }
+            for data in (experiment["revs"][0]["data"] for experiment in experiments(queue_done))
+        ]
+    )
+    for (hidden, lr), group in runs.groupby(["hidden", "lr"]):
+        (line,) = [text for text in lines if f"train.hidden={hidden}, train.lr={lr} (" in text]
+        assert f"(runs {len(group)}, splits {len(group)})" in line
+        spread = "?" if len(group) == 1 else f"{group['accuracy'].std():.4f}"
+        assert f"accuracy {group['accuracy'].mean():.4f} ± {spread}" in line
+
+    # Of the grid's runs one has the same parameters, but its split is not shared.
+    (start,) = [index for index, text in enumerate(lines) if "on the 2 splits they share" in text]
+    best, other = (
+        learning_rate(lines, number) for number in lines[start].split(",")[0].split()[::2]
+    )
+    repeated = runs[(runs["hidden"] == "[10]") & runs["split"].isin([1, 2])]
+    for line, score in zip(lines[start + 1 : start + 3], ("accuracy", "log_loss"), strict=True):
+        table = repeated.pivot_table(score, "split", "lr")
+        differences = table[best] - table[other]
+        assert line.startswith(f"  {score} differs by {differences.mean():+.4f}")
+        if len(set(differences)) > 1:
+            # 0.2 of all rows are tested, on what 0.6 of them taught.
+            error = differences.std() * np.sqrt(1 / 2 + 0.2 / 0.6)
+            low, high = stats.t.interval(0.95, 1, differences.mean(), error)
+            assert f"interval {low:+.4f} to {high:+.4f}: " in line
+            assert ("no larger than" in line) == (low <= 0 <= high)
+
+
+def learning_rate(lines: list[str], number: str) -> float:
+    (line,) = [line for line in lines if line.startswith(f"{number}. ")]
+    return float(line.split("train.lr=")[1].split()[0])
+
+
+def test_what_has_not_ended_is_left_out(own_queue_done: Project) -> None:
+    report = own_queue_done.run("python", "-m", "stages.repeats").stdout
+    own_queue_done.dvc("exp", "run", "--queue", "-S", "prepare.seed=3")
+    assert own_queue_done.run("python", "-m", "stages.repeats").stdout == report
+    shown = json.loads(own_queue_done.run("dvc", "exp", "show", "--json").stdout)
+    finished = [run for commit in shown for run in commit["experiments"] or [] if run["executor"]]
+    # A run that is under way shows the metrics of the commit that it started from.
+    for run in finished:
+        run["executor"]["state"] = "running"
+    assert group_experiments(shown) == []
+
+
+def test_repeats_without_experiments(project: Project) -> None:
+    result = project.run("python", "-m", "stages.repeats", status=1)
+    assert result.stderr == (
+        "repeats: error: there are no finished experiments; start some with dvc exp run\n"
+    )
+    result = project.run("python", "-m", "stages.repeats", "--rev", "nowhere", status=1)
+    assert result.stderr.startswith("repeats: error: dvc exp show failed: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_hash_is_of_code_and_table_alone() -> None:
+    paths = ("stages/train.py", "data/iris.csv", "data/prepared/train.parquet")
+    deps = {path: {"hash": "one"} for path in paths}
+    before = hash_of_sources(deps, "data/iris.csv")
+    hashes = [hash_of_sources(deps | {path: {"hash": "two"}}, "data/iris.csv") for path in paths]
+    assert [value == before for value in hashes] == [False, False, True]
+
+
+def make_group(accuracies: dict[int, float], **settings: object) -> Group:
+    defaults = {"data": "t.csv", "target": "y", "test_size": 0.2, "val_size": 0.2} | settings
+    group = Group({f"prepare.{name}": json.dumps(value) for name, value in defaults.items()})
+    group.results |= {Result(seed, 1, accuracy, 0.1) for seed, accuracy in accuracies.items()}
+    return group
+
+
+def test_only_groups_with_the_same_test_rows_are_compared() -> None:
+    best = make_group({1: 0.9, 2: 0.8})
+    other = make_group({1: 0.6, 2: 0.7})
+    assert "1 against 2, on the 2 splits they share:" in list(compare_with_the_best([best, other]))
+    for apart in (make_group({3: 0.6, 4: 0.7}), make_group({1: 0.6, 2: 0.7}, test_size=0.3)):
+        assert "1 against 2: not compared, they share no two splits" in list(
+            compare_with_the_best([best, apart])
+        )
+    (line,) = compare_with_the_best([best, make_group({1: 0.6})])
+    assert line.startswith("nothing to compare")
+
+
+def test_intervals_widen_with_the_number_of_groups() -> None:
+    groups = [make_group({1: 0.9, 2: 0.8, 3: 0.9}), make_group({1: 0.7, 2: 0.7, 3: 0.6})]
+    two = list(compare_with_the_best(groups))
+    # 4.3027, Student's t for 2 degrees of freedom, times 0.1 times the root of 1/3 + 1/3.
+    third = make_group({1: 0.1, 2: 0.3, 3: 0.1})
+    three = list(compare_with_the_best([*groups, third]))
+    assert two[1].startswith(
+        "  accuracy differs by +0.2000, interval -0.1513 to +0.5513: no larger"
+    )
+    low, high = difference_interval([0.2, 0.1, 0.3], 1 / 3, 1 - 0.05 / 3)
+    assert f"interval {low:+.4f} to {high:+.4f}" in three[1]
+    assert high > 0.5513
+
+
+def test_without_shared_rows_the_interval_is_that_of_student() -> None:
+    differences = [0.03, -0.01, 0.02, 0.05, 0.0]
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    # The same formula, so as exact as double precision is.
+    assert difference_interval(differences, 0, 0.9) == pytest.approx(expected, rel=1e-12)
+
+
+def test_equal_differences_prove_nothing() -> None:
+    assert judge([0.5, 0.5], 1 / 3, 0.95).endswith("too few or too coarse to tell from chance")
+    assert judge([0.0, 0.0, 0.0], 1 / 3, 0.95).startswith("differs by +0.0000 in every split")
+
+
+def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
+    """Compare two equally good methods on many tables, with ten overlapping splits of each."""
+    generator = np.random.default_rng(0)
+    tables, n_rows, n_splits, n_test, n_train = 1000, 150, 10, 30, 90
+    corrected = naive = 0
+    for _ in range(tables):
+        row_differences = generator.normal(size=n_rows)
+        splits = [generator.permutation(n_rows)[:n_test] for _ in range(n_splits)]
+        differences = [float(row_differences[split].mean()) for split in splits]
+        low, high = difference_interval(differences, n_test / n_train, 0.95)
+        corrected += low > 0 or high < 0
+        low, high = difference_interval(differences, 0, 0.95)
+        naive += low > 0 or high < 0
+    # 5% and three standard errors of a count out of 1000.
+    assert corrected / tables < 0.05 + 3 * np.sqrt(0.05 * 0.95 / tables)
+    assert naive / tables > 0.2
+
+
+def test_training_ends_with_its_folder(project: Project) -> None:
+    """`dvc queue stop --kill` kills DVC alone and deletes the folder in which a run trains."""
+    project.set_params(train__max_epochs=10**9, train__patience=10**9, train__save_every_seconds=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(project.path.glob(".training/*.previous")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    # Training writes into the folder while it is deleted.
+    project.path.rename(project.path.with_name("gone"))
+    while project.path.with_name("gone").exists():
+        shutil.rmtree(project.path.with_name("gone"), ignore_errors=True)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, errors.splitlines()[-1]) == (
+        1,
+        "train: error: the folder in which it was training has been deleted; nothing is saved",
+    )

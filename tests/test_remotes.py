@@ -1,0 +1,102 @@
+"""Data and models shared through a remote: a folder, or storage that speaks S3's protocol."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
+from tests.readme import commands, text_of
+
+HEADING = "Share data and models"
+
+
+@pytest.fixture(scope="module")
+def two_results(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose last two commits have different results."""
+    project = _trained.copy(tmp_path_factory.mktemp("results") / "project")
+    project.set_params(train__lr=0.4)
+    project.repro()
+    project.commit("another learning rate")
+    return project
+
+
+@pytest.fixture
+def s3_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Storage that speaks S3's protocol, on this machine, with a bucket of the README's name."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="my-bucket")
+    yield address
+    server.stop()
+
+
+def test_a_folder(two_results: Project, tmp_path: Path) -> None:
+    project = two_results.copy(tmp_path / "first" / "project")
+    add, commit, push = commands(HEADING, block=0)
+    assert "/mnt/shared/iris" in add
+    for command in (add.replace("/mnt/shared/iris", str(tmp_path / "storage")), commit):
+        project.run("sh", "-c", command)
+    project.set_params(**QUICK_TRAINING)
+    assert project.repro() == []
+    project.commit("back to the learning rate before")
+    project.run("sh", "-c", push)
+    clone = check_second_clone(project, tmp_path / "second" / "project")
+
+    clone.run("git", "checkout", "-q", "HEAD~1")
+    clone.run("sh", "-c", commands(HEADING, block=1)[0])
+    assert clone.repro() == []
+    assert clone.outputs() != project.outputs()
+    clone.run("git", "checkout", "-q", "main")
+
+    # An experiment goes to where the clone came from, and its data to the storage.
+    project.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
+    project.run("git", "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
+    project.dvc("exp", "run", "--name", "grid-3", "-S", "plot.dpi=60")
+    send = "dvc exp push origin grid-3"
+    assert send in text_of(HEADING)
+    project.run("sh", "-c", send)
+    clone.dvc("exp", "pull", str(tmp_path / "bare"), "grid-3")
+    clone.dvc("exp", "apply", "grid-3")
+    assert clone.outputs() == project.outputs()
+
+
+def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
+    project = two_results.copy(tmp_path / "first" / "project")
+    install, add, modify = commands(HEADING, block=2)
+    assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}'"
+    assert "https://s3.example.com" in modify
+    _, commit, push = commands(HEADING, block=0)
+    for command in (add, modify.replace("https://s3.example.com", s3_address), commit):
+        project.run("sh", "-c", command)
+    project.run("sh", "-c", f"{push} --run-cache")
+    clone = check_second_clone(project, tmp_path / "second" / "project", "--run-cache")
+
+    # Without dvc.lock, only the run cache knows what prepare would write.
+    clone.run("git", "rm", "-q", "dvc.lock")
+    assert clone.repro() == ["train", "evaluate", "plot"]
+    assert clone.outputs() == project.outputs()
+
+
+def check_second_clone(project: Project, path: Path, *options: str) -> Project:
+    path.parent.mkdir()
+    project.run("git", "clone", "-q", str(project.path), str(path))
+    clone = Project(path)
+    assert not list(clone.path.glob("models/*.pt"))
+    pull, repro = commands(HEADING, block=1)
+    clone.run("sh", "-c", " ".join([pull, *options]))
+    assert "Running stage" not in clone.run("sh", "-c", repro).stdout
+    assert clone.outputs() == project.outputs()
+    return clone
+
+
+def pinned_version(package: str) -> str:
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    (version,) = [line.split("==")[1] for line in lines if line.startswith(f"{package}==")]
+    return version

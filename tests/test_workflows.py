@@ -1,0 +1,55 @@
+"""What the hosted checks would do."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY, Project
+
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text())
+    for path in sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+}
+
+
+def steps(workflow: str) -> list[dict[str, Any]]:
+    (job,) = WORKFLOWS[workflow]["jobs"].values()
+    return list(job["steps"])
+
+
+def test_they_run_the_two_commands_of_the_readme() -> None:
+    commands = {name: [step.get("run") for step in steps(name)] for name in WORKFLOWS}
+    assert list(commands) == ["report", "test"]
+    assert "make test" in commands["test"]
+    assert "make repro" in commands["report"]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_they_may_do_no_more_than_they_need(workflow: str) -> None:
+    to_comment = {"pull-requests": "write"} if workflow == "report" else {}
+    assert WORKFLOWS[workflow]["permissions"] == {"contents": "read"} | to_comment
+    for step in steps(workflow):
+        if "uses" in step:
+            assert "@" in step["uses"]
+            assert not step["uses"].endswith(("@main", "@master"))
+        # What somebody else chose, such as a branch's name, must not become part of a command.
+        assert "${{" not in step.get("run", "")
+
+
+def test_the_comment_says_what_changed_and_shows_the_chart(project: Project) -> None:
+    (comment,) = [step for step in steps("report") if step.get("name") == "comment"]
+    base = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    project.set_params(train__lr=0.4)
+    project.repro()
+    # CML, which is not installed here, sends the file it is given.
+    program = project.path.parent / "bin" / "cml"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nset -e\n[ "$1 $2" = "comment create" ]\ncat "$3" > ../sent.md\n')
+    program.chmod(0o755)
+    script = f'export PATH="$PWD/../bin:$PATH" BASE={base}\n{comment["run"]}'
+    project.run("bash", "-e", "-c", script)
+    sent = (project.path.parent / "sent.md").read_text()
+    assert "| metrics.json" in sent
+    assert "| reports/training.json | best_val_loss " in sent
+    assert (project.path / sent.split("](")[1].split(")")[0]).exists()
