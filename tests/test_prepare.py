@@ -293,6 +293,15 @@ def test_nothing_flows_from_val_and_test_rows_into_what_is_fitted(folder: Path) 
     assert after["test.parquet"] != before["test.parquet"]
 
 
+def test_names_that_the_prepared_files_have_a_use_for(folder: Path) -> None:
+    table = mixed_table().rename(columns={"number": "row", "count": "color=red", "y": "row_"})
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "row_")
+    split = read_split(folder / "data/prepared/train.parquet")
+    assert split.features.shape == (120, 7)
+    assert list(split.target) == list((table["row_"] == "yes")[split.rows - 2])
+
+
 def test_ignored_columns_change_nothing(folder: Path) -> None:
     table = mixed_table()
     table.to_csv("t.csv", index=False)

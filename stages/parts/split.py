@@ -28,7 +28,13 @@ class Split:
 
 def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
     columns = [split.rows, *split.features.T, split.target]
-    names = ["row", *feature_names, target_name]
+    names: list[str] = []
+    for name in ["row", *feature_names, target_name]:
+        # They are for people alone, but pyarrow does not read equal ones.
+        unique = name
+        while unique in names:
+            unique += "_"
+        names.append(unique)
     table = pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
     with atomic_write(path) as temporary:
         # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.

@@ -1,0 +1,269 @@
+"""Whole tables through the whole pipeline: as accurate as scikit-learn, and never a traceback."""
+
+import contextlib
+import csv
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
+
+from stages.parts.exported_model import PreparingClassifier
+from stages.parts.model import MLP
+from stages.parts.raw_values import raw_values
+from stages.parts.schema import read_schema
+from stages.parts.split import read_split
+from stages.parts.table import open_table
+from stages.parts.user_error import UserError
+from tests.in_process import run_all, run_predict, run_prepare
+
+# Accuracy
+
+
+def generated() -> pd.DataFrame:
+    """Return texts, booleans, gaps, and one row in seven of the rarer class."""
+    random = np.random.default_rng(5)
+    n = 1500
+    age = random.integers(18, 90, n).astype(float)
+    plan = random.choice(["free", "basic", "premium, yearly"], n, p=[0.5, 0.3, 0.2])
+    active = random.random(n) < 0.5
+    usage = random.gamma(2, 10, n)
+    score = (age - 50) / 15 + 2 * (plan == "free") - 2 * active - usage / 20 - 1.2
+    table = pd.DataFrame(
+        {"age": age, "plan": plan, "active": active.astype(object), "usage": usage}
+    )
+    for name in table:
+        table.loc[random.random(n) < 0.05, name] = None
+    table["churned"] = random.random(n) < 1 / (1 + np.exp(-2 * score))
+    return table
+
+
+def with_target(data: Any) -> pd.DataFrame:  # noqa: ANN401 (scikit-learn has no types)
+    table: pd.DataFrame = data.data.copy()
+    table["class"] = np.array(data.target_names)[data.target]
+    return table
+
+
+TABLES = {
+    "wine": lambda: with_target(load_wine(as_frame=True)),
+    "breast cancer": lambda: with_target(load_breast_cancer(as_frame=True)),
+    "digits": lambda: with_target(load_digits(as_frame=True)),
+    "generated": generated,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_as_accurate_as_scikit_learn(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = TABLES[name]()
+    target = table.columns[-1]
+    table.to_csv("table.csv", index=False)
+    # Some pixels of the digits are never touched: prepare says which.
+    constant = [
+        column for column in table if table[column].value_counts().iloc[0] >= len(table) - 3
+    ]
+    table = table.drop(columns=constant)
+    run_all(
+        tmp_path,
+        "table.csv",
+        target,
+        prepare__ignore=constant,
+        train__hidden=[20],
+        train__optimizer="adam",
+        train__lr=0.01,
+        train__batch_size=64,
+        train__max_epochs=60,
+        train__eval_every=2,
+        train__patience=8,
+    )
+    ours = json.loads(Path("metrics.json").read_text())["accuracy"]
+
+    train, test = (
+        table.iloc[read_split(Path(f"data/prepared/{part}.parquet")).rows - 2]
+        for part in ("train", "test")
+    )
+    is_number = {column: table[column].dtype.kind in "if" for column in table.columns[:-1]}
+    pipeline = make_pipeline(
+        make_column_transformer(
+            (
+                make_pipeline(SimpleImputer(), MinMaxScaler()).set_params(
+                    simpleimputer__strategy="median"
+                ),
+                [column for column, is_so in is_number.items() if is_so],
+            ),
+            (
+                OneHotEncoder(handle_unknown="ignore"),
+                [column for column, is_so in is_number.items() if not is_so],
+            ),
+        ),
+        MLPClassifier((20,), learning_rate_init=0.01, batch_size=64, max_iter=60, random_state=0),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        pipeline.fit(train.drop(columns=target), train[target])
+    theirs = pipeline.score(test.drop(columns=target), test[target])
+    # Two standard errors of the difference of two accuracies near theirs; at least one row's worth.
+    variance = max(theirs * (1 - theirs), 1 / len(test)) / len(test)
+    assert abs(ours - theirs) <= 2 * np.sqrt(2 * variance)
+    assert ours > table[target].value_counts(normalize=True).iloc[0]
+
+
+# Any table
+
+
+@contextmanager
+def in_temporary_folder() -> Iterator[Path]:
+    """Make a folder for one example: hypothesis would share tmp_path among all of them."""
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        yield Path(name)
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4
+) | st.sampled_from(["row", "predicted", "x", "y", "é", "a,b", 'q"', "NA", " "])
+
+TEXTS = st.sampled_from(
+    ["red", " red", "d'or", "x,y", 'say "x"', "1", "2.5", "é", "two\nlines", "NA"]
+)
+
+GAP = st.none()
+
+
+def columns(n: int) -> st.SearchStrategy[list[object]]:
+    """Return a strategy for a column of n values, most of them of one kind."""
+    numbers = st.floats(-100, 100) | st.integers(-5, 5)
+    kinds: list[st.SearchStrategy[Any]] = [
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.integers(-(2**70), 2**70),
+        numbers,
+        numbers | GAP,
+        st.booleans(),
+        st.booleans() | GAP,
+        TEXTS,
+        TEXTS | GAP,
+        st.text(max_size=3),
+        numbers | TEXTS,
+        st.just(7),
+        GAP,
+        st.dates().map(str),
+        st.sampled_from(["inf", "-inf", "1e999", "1_0", "0x1", "Infinity", "nan", "1", "+2"]),
+    ]
+    # The harmless ones more often: else hardly a table would go through.
+    return st.sampled_from([*kinds, *kinds[2:8] * 4]).flatmap(
+        lambda kind: st.lists(kind, min_size=n, max_size=n)
+    )
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, list[Any]]:
+    n = draw(st.integers(15, 40))
+    names = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    table = {name: draw(columns(n)) for name in names}
+    choices: list[list[Any]] = [["a", "b"], [0, 1], [True, False], [-1, 5, 10], ["ä", "x y", "1"]]
+    labels = draw(st.sampled_from(choices))
+    target = [labels[i % len(labels)] for i in range(n)]
+    table["target"] = draw(st.just(target) | columns(n)) if draw(st.booleans()) else target
+    return table
+
+
+def write_csv(path: Path, table: dict[str, list[Any]], delimiter: str = ",") -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+
+
+PREPARATIONS = st.fixed_dictionaries(
+    {
+        "prepare__scaler": st.sampled_from(["minmax", "standard", "none"]),
+        "prepare__missing_indicator": st.booleans(),
+        "prepare__max_categories": st.integers(1, 8),
+        "prepare__beyond_max_categories": st.sampled_from(["error", "other"]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=tables(), values=PREPARATIONS, delimiter=st.sampled_from(",;\t"), is_parquet=st.booleans()
+)
+def test_every_table_is_prepared_or_refused(
+    table: dict[str, list[Any]], values: dict[str, object], delimiter: str, *, is_parquet: bool
+) -> None:
+    with in_temporary_folder() as folder:
+        name = "table.csv"
+        write_csv(folder / name, table, delimiter)
+        if is_parquet:
+            try:
+                arrow = pa.table(table)
+            except (pa.ArrowException, OverflowError):  # no type for such a mixture
+                return
+            name = "table.parquet"
+            pq.write_table(arrow, folder / name)
+        try:
+            run_prepare(folder, name, "target", **values)
+        except UserError:
+            assert not (folder / "data").exists()
+            return
+        schema = read_schema(folder / "data/prepared/schema.json")
+        read = open_table(folder / name, name).read(list(table), text_column="target")
+        raw = np.column_stack([raw_values(column, read) for column in schema.columns])
+        network = MLP(schema.n_features, len(schema.classes)).eval()
+        model = PreparingClassifier(schema, network)
+        torch.set_num_threads(1)
+        seen = 0
+        for part in ("train", "val", "test"):
+            split = read_split(folder / f"data/prepared/{part}.parquet")
+            assert np.isfinite(split.features).all()
+            assert split.features.shape == (len(split.rows), schema.n_features)
+            assert set(split.target) == set(range(len(schema.classes)))
+            with torch.no_grad():
+                logits = network(torch.from_numpy(split.features))
+                expected = torch.softmax(logits.double(), dim=1)
+                assert torch.equal(
+                    model(torch.from_numpy(raw[np.searchsorted(read.rows, split.rows)])), expected
+                )
+            seen += len(split.rows)
+        assert seen == len(read.rows)
+
+
+@settings(max_examples=8, deadline=None)
+@given(table=tables(), values=PREPARATIONS)
+def test_every_table_is_learned_from_or_refused(
+    table: dict[str, list[Any]], values: dict[str, object]
+) -> None:
+    with in_temporary_folder() as folder:
+        write_csv(folder / "table.csv", table)
+        short = {"train__max_epochs": 2, "train__eval_every": 1, "train__lr": 0.001}
+        try:
+            run_all(folder, "table.csv", "target", **short, **values)
+            run_predict("table.csv", "-o", "out.parquet")
+        except UserError:
+            return
+        predicted = pq.read_table("out.parquet")
+        assert len(predicted) == len(table["target"])
+        evaluated = pd.read_csv("reports/predictions.csv", keep_default_na=False, dtype=str)
+        ours = [
+            str(predicted["predicted"][int(row) - 2].as_py()).lower() for row in evaluated["row"]
+        ]
+        assert ours == [name.lower() for name in evaluated["predicted"]]

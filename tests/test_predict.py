@@ -1,0 +1,282 @@
+"""One file out: the exported model, and predictions with nothing but it."""
+
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stages.parts import table as table_module
+from stages.parts.exported_model import load_exported_model
+from stages.parts.raw_values import raw_values
+from stages.parts.split import read_split
+from stages.parts.table import open_table
+from stages.parts.user_error import UserError
+from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_all, run_predict
+from tests.test_prepare import mixed_table
+
+QUICK = {"train__max_epochs": 20, "train__eval_every": 5, "train__lr": 0.5}
+
+
+@pytest.fixture(scope="session")
+def _mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a table of numbers, texts, booleans and gaps has gone through it all."""
+    folder = tmp_path_factory.mktemp("mixed")
+    mixed_table().to_csv(folder / "t.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_all(folder, "t.csv", "y", **QUICK, prepare__missing_indicator=True)
+    return folder
+
+
+@pytest.fixture
+def mixed(_mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder but for a link to that model and that table."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("models", "reports", "data", "t.csv"):
+        Path(name).symlink_to(_mixed / name)
+    return tmp_path
+
+
+def test_the_raw_test_rows_get_the_evaluated_predictions(project: Project, tmp_path: Path) -> None:
+    evaluated = pd.read_csv(project.path / "reports/predictions.csv")
+    lines = (project.path / "data/iris.csv").read_text().splitlines(keepends=True)
+    # In a folder with the model and the rows alone.
+    (tmp_path / "model.pt2").write_bytes((project.path / "models/model.pt2").read_bytes())
+    (tmp_path / "new.csv").write_text(
+        "".join([lines[0], *(lines[row - 1] for row in evaluated["row"])])
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.predict", "new.csv", "--model", "model.pt2"],
+        cwd=tmp_path,
+        env={**project.env, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stderr == ""
+    (tmp_path / "out.csv").write_text(result.stdout)
+    predicted = pd.read_csv(tmp_path / "out.csv")
+    assert list(predicted["species"]) == list(evaluated["actual"])
+    for name in evaluated.columns[2:]:
+        assert list(predicted[name]) == list(evaluated[name]), name
+
+
+def test_it_loads_without_this_repository(project: Project, tmp_path: Path) -> None:
+    program = """
+import sys, torch
+extra_files = {"schema.json": ""}
+model = torch.export.load(sys.argv[1], extra_files=extra_files).module()
+assert '"classes": [' in extra_files["schema.json"]
+rows = torch.tensor([[5.1, 3.5, 1.4, 0.2], [float("nan"), 3.0, 5.1, 1.8]], dtype=torch.float64)
+for n in (0, 1, 2):
+    probabilities = model(rows[:n])
+    assert probabilities.shape == (n, 3), probabilities.shape
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(n, dtype=torch.float64))
+assert not [name for name in sys.modules if name.startswith("stages")]
+"""
+    subprocess.run(
+        [sys.executable, "-I", "-c", program, str(project.path / "models/model.pt2")],
+        cwd=tmp_path,
+        check=True,
+    )
+
+
+def test_the_model_file_names_no_folder_of_this_computer(project: Project) -> None:
+    content = (project.path / "models/model.pt2").read_bytes()
+    for folder in (project.path, REPOSITORY, Path(torch.__file__).parent):
+        assert str(folder).encode() not in content
+
+
+def test_texts_gaps_and_booleans_get_the_evaluated_predictions(mixed: Path) -> None:
+    evaluated = pd.read_csv("reports/predictions.csv")
+    lines = Path("t.csv").read_text().splitlines(keepends=True)
+    Path("new.csv").write_text("".join([lines[0], *(lines[row - 1] for row in evaluated["row"])]))
+    run_predict("new.csv", "-o", "out.csv")
+    predicted = pd.read_csv("out.csv")
+    for name in evaluated.columns[2:]:
+        assert list(predicted[name]) == list(evaluated[name]), name
+    assert mixed == Path.cwd()
+
+
+def test_the_order_of_columns_and_further_ones_do_not_matter(mixed: Path) -> None:
+    table = pd.read_csv("t.csv", dtype=str, keep_default_na=False)
+    run_predict("t.csv", "-o", "out.csv")
+    expected = pd.read_csv("out.csv", dtype=str, keep_default_na=False)
+    other = table[table.columns[::-1]].drop(columns="y")
+    other.insert(1, "note", ["007, 1.10", 'said "x"\nand left', "NA"] * 66 + ["", "é"])
+    other.to_csv("other.csv", index=False)
+    run_predict("other.csv", "-o", "out2.csv")
+    ours = pd.read_csv("out2.csv", dtype=str, keep_default_na=False)
+    added = ["predicted", "probability_no", "probability_yes"]
+    assert list(ours) == [*other, *added]
+    # Passed through as they are.
+    pd.testing.assert_frame_equal(ours[list(other)], other)
+    pd.testing.assert_frame_equal(ours[added], expected[added])
+    assert mixed == Path.cwd()
+
+
+def test_formats_in_and_out(
+    mixed: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_predict("t.csv", "-o", "out.csv")
+    expected = Path("out.csv").read_bytes()
+    assert b"\r" not in expected
+    run_predict("t.csv")
+    assert capfd.readouterr().out.encode() == expected
+    with Path("t.csv").open(encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        run_predict("-", "-o", "stdin.csv")
+    assert Path("stdin.csv").read_bytes() == expected
+    for name in ("out.csv.gz", "again.csv.gz"):
+        run_predict("t.csv", "-o", name)
+    assert gzip.decompress(Path("out.csv.gz").read_bytes()) == expected
+    assert Path("again.csv.gz").read_bytes() == Path("out.csv.gz").read_bytes()
+    Path("t2.csv").write_text(Path("t.csv").read_text().replace(",", ";"))
+    run_predict("t2.csv", "-o", "semicolon.csv")
+    assert Path("semicolon.csv").read_bytes() == expected
+    pd.read_csv("t.csv").to_parquet("t.parquet")
+    run_predict("t.parquet", "-o", "out.parquet")
+    ours, theirs = pd.read_parquet("out.parquet"), pd.read_csv("out.csv")
+    pd.testing.assert_frame_equal(
+        ours.iloc[:, -3:], theirs.iloc[:, -3:], check_dtype=False, check_exact=True
+    )
+    assert list(ours["number"].dropna()) == list(theirs["number"].dropna())
+    assert not list(mixed.glob("*.tmp"))
+
+
+def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_predict("t.csv", "-o", "whole.csv")
+    monkeypatch.setattr(table_module, "CHUNK_ROWS", 7)
+    lengths = [len(chunk) for chunk in open_table(Path("t.csv"), "t.csv").chunks()]
+    assert lengths == [7] * 28 + [4]
+    run_predict("t.csv", "-o", "chunks.csv")
+    whole, chunks = pd.read_csv("whole.csv"), pd.read_csv("chunks.csv")
+    assert list(whole["predicted"]) == list(chunks["predicted"])
+    # In single precision a sum's rounding may depend on how many rows there are beside it.
+    np.testing.assert_allclose(whole["probability_yes"], chunks["probability_yes"], rtol=1e-6)
+    lines = Path("t.csv").read_text().splitlines()
+    lines[41] = "many,1,red,true,no"
+    Path("long.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"long\.csv: column 'number', row 42 is 'many'"):
+        run_predict("long.csv", "-o", "long out.csv")
+    assert not list(mixed.glob("long out*"))
+
+
+def test_the_model_prepares_as_the_pipeline_does(mixed: Path) -> None:
+    """The exported graph's features, through its network, are those of the prepared file."""
+    model, schema = load_exported_model(mixed / "models/model.pt2")
+    table = open_table(Path("t.csv"), "t.csv").read([*mixed_table()], text_column="y")
+    split = read_split(Path("data/prepared/test.parquet"))
+    raw = np.column_stack([raw_values(column, table) for column in schema.columns])[split.rows - 2]
+    features = [
+        feature
+        for column, values in zip(schema.columns, raw.T, strict=True)
+        for feature in column.features(values)
+    ]
+    assert np.array_equal(np.column_stack(features), split.features)
+    probabilities = pd.read_csv("reports/predictions.csv").iloc[:, 3:].to_numpy()
+    torch.set_num_threads(1)
+    assert np.array_equal(model(torch.from_numpy(raw)).numpy(), probabilities)
+
+
+HEADER = "number,count,color,flag\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (HEADER, "new.csv has no rows below its header"),
+        ("number,flag\n1,true\n", "new.csv lacks 'count', 'color'; the model needs the columns"),
+        (HEADER + "1,2,red,true\nabc,2,red,true\n", "column 'number', row 3 is 'abc', but must"),
+        (HEADER + "1,2,red,true\n\n1,x,red,true\n", "column 'count', row 4 is 'x', but must be"),
+        (HEADER + "1,inf,red,true\n", "new.csv: column 'count', row 2 is infinite"),
+        (HEADER + "1e300,2,red,true\n", "row 2 holds a number far too large for the model"),
+        (HEADER + "1,2,red\n", "new.csv: row 2 has 3 fields, but the header has 4"),
+        ("predicted," + HEADER + "0,1,2,red,true\n", "new.csv already has 'predicted', where"),
+        (HEADER.encode() + b"1,2,r\xe9d,true\n", "column 'color', row 2 is not UTF-8 text"),
+        ("number,number,count,color,flag\n1,1,2,red,true\n", "columns 1 and 2 are both called"),
+    ],
+)
+def test_bad_rows_are_refused_and_nothing_written(
+    mixed: Path, content: str | bytes, expected: str
+) -> None:
+    Path("new.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as error:
+        run_predict("new.csv", "-o", "out.csv")
+    assert expected in str(error.value)
+    assert not list(mixed.glob("out.csv*"))
+
+
+def test_unheard_of_categories_are_none_of_those_known(mixed: Path) -> None:
+    Path("new.csv").write_text(HEADER + "1,2,mauve,true\n1,2,,true\n1,2,red,true\n")
+    run_predict("new.csv", "-o", "out.csv")
+    unheard, gap, red = pd.read_csv("out.csv")["probability_yes"]
+    # The gap has its indicator.
+    assert len({unheard, gap, red}) == 3
+    assert mixed == Path.cwd()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["none.csv"], "none.csv is missing"),
+        (["t.csv", "-o", "out.txt"], "cannot write out.txt; its name must end with one of .csv"),
+        (["t.csv", "--model", "none.pt2"], "the model none.pt2 is missing"),
+        (["t.csv", "--model", "t.csv"], "t.csv is not a model that this pipeline exports"),
+        (["t.csv", "--model", "models/weights.pt"], "weights.pt is not a model that this pipeline"),
+    ],
+)
+def test_wrong_arguments(mixed: Path, arguments: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as error:
+        run_predict(*arguments)
+    assert expected in str(error.value)
+    assert mixed == Path.cwd()
+
+
+def test_a_mistake_gets_one_line_and_status_1(project: Project) -> None:
+    result = project.run(sys.executable, "-m", "stages.predict", "none.csv", status=1)
+    assert result.stderr == "predict: error: none.csv is missing\n"
+    assert result.stdout == ""
+
+
+def readme() -> str:
+    part = REPOSITORY / "README.part.md"
+    return (part if part.exists() else REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_three_ways_to_load_the_model(project: Project) -> None:
+    section = readme().split("## Three ways to load the model")[1].split("\n## ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        project.run(sys.executable, "-c", block)
+
+
+def test_the_commands_for_predicting(project: Project) -> None:
+    section = readme().split("## Predict")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    (project.path / "new.csv").write_bytes((project.path / "data/iris.csv").read_bytes())
+    for command in commands:
+        result = project.run("bash", "-c", command)
+    # The last command's first lines are shown.
+    assert result.stdout.splitlines()[0] in block
+
+
+def test_the_parameters_for_a_table(project: Project) -> None:
+    section = readme().split("## Your own table")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    (command,) = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    table = mixed_table().rename(columns={"y": "churned"})
+    table.insert(0, "customer_id", range(len(table)))
+    table.to_csv(project.path / "data/customers.csv", index=False)
+    project.commit("customers")
+    assert "Ran experiment" in project.dvc(*command.removeprefix("dvc ").replace("'", "").split())
+    assert '"target": "churned"' in (project.path / "data/prepared/schema.json").read_text()
