@@ -1,7 +1,6 @@
 """One file out: the exported model, and predictions with nothing but it."""
 
 import gzip
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -244,39 +243,3 @@ def test_a_mistake_gets_one_line_and_status_1(project: Project) -> None:
     result = project.run(sys.executable, "-m", "stages.predict", "none.csv", status=1)
     assert result.stderr == "predict: error: none.csv is missing\n"
     assert result.stdout == ""
-
-
-def readme() -> str:
-    part = REPOSITORY / "README.part.md"
-    return (part if part.exists() else REPOSITORY / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_three_ways_to_load_the_model(project: Project) -> None:
-    section = readme().split("## Three ways to load the model")[1].split("\n## ")[0]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        project.run(sys.executable, "-c", block)
-
-
-def test_the_commands_for_predicting(project: Project) -> None:
-    section = readme().split("## Predict")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
-    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-    (project.path / "new.csv").write_bytes((project.path / "data/iris.csv").read_bytes())
-    for command in commands:
-        result = project.run("bash", "-c", command)
-    # The last command's first lines are shown.
-    assert result.stdout.splitlines()[0] in block
-
-
-def test_the_parameters_for_a_table(project: Project) -> None:
-    section = readme().split("## Your own table")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
-    (command,) = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-    table = mixed_table().rename(columns={"y": "churned"})
-    table.insert(0, "customer_id", range(len(table)))
-    table.to_csv(project.path / "data/customers.csv", index=False)
-    project.commit("customers")
-    assert "Ran experiment" in project.dvc(*command.removeprefix("dvc ").replace("'", "").split())
-    assert '"target": "churned"' in (project.path / "data/prepared/schema.json").read_text()
