@@ -17,10 +17,11 @@ from stages.parts.interruption import Interruption
 from stages.parts.losses import LossesFile
 from stages.parts.params import read_params
 from stages.parts.progress import Progress
+from stages.parts.rows import Rows
 from stages.parts.saved_state import Horizon, SavedState, SavedStates, only_one_training_process
 from stages.parts.schema import read_schema
 from stages.parts.split import Split, read_split
-from stages.parts.training import Rows, Run, TrainParams, evaluate, start_run, train
+from stages.parts.training import Run, TrainParams, evaluate, start_run, train
 from stages.parts.training_report import TrainingReport, write_training_report
 from stages.parts.user_error import user_errors_in_one_line
 

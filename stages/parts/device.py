@@ -42,5 +42,6 @@ def compute_deterministically(threads: int) -> None:
     See https://docs.pytorch.org/docs/stable/notes/randomness.html.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(mode=True)
+    # As `torch.use_deterministic_algorithms(True)`, which also imports torch's compiler: a second.
+    torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)

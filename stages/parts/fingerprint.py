@@ -7,7 +7,18 @@ from types import ModuleType
 
 import torch
 
-from stages.parts import checkpoint, device, early_stopping, model, split, training
+from stages.parts import (
+    checkpoint,
+    device,
+    early_stopping,
+    loss,
+    model,
+    optimizer,
+    replay,
+    rows,
+    split,
+    training,
+)
 from stages.parts.split import Split
 from stages.parts.training import TrainParams
 
@@ -15,7 +26,11 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     checkpoint,
     device,
     early_stopping,
+    loss,
     model,
+    optimizer,
+    replay,
+    rows,
     split,
     training,
 )
