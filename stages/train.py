@@ -10,7 +10,7 @@ import torch
 
 from stages.parts.atomic_write import atomic_write
 from stages.parts.checkpoint import restore_run, run_to_bytes, save_bytes
-from stages.parts.device import compute_deterministically, select_device
+from stages.parts.device import choose_threads, compute_deterministically, select_device
 from stages.parts.dvc_lock import records_the_stage_as_it_is
 from stages.parts.fingerprint import fingerprint
 from stages.parts.interruption import Interruption
@@ -33,14 +33,23 @@ REPORTS = Path("reports")
 def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
-    compute_deterministically(params.threads)
     n_classes = len(read_schema(PREPARED / "schema.json").classes)
     train_split = read_split(PREPARED / "train.parquet")
     val_split = read_split(PREPARED / "val.parquet")
     train_rows, val_rows = to_device(train_split, device), to_device(val_split, device)
 
-    n_features = train_split.features.shape[1]
-    states = SavedStates(fingerprint(params, train_split, val_split, n_classes, device.type))
+    n_rows, n_features = train_split.features.shape
+    threads = choose_threads(
+        params.threads,
+        rows=min(params.batch_size or n_rows, n_rows),
+        widths=[n_features, *params.hidden, n_classes],
+    )
+    compute_deterministically(threads)
+    states = SavedStates(
+        fingerprint(
+            params, train_split, val_split, n_classes, device_type=device.type, threads=threads
+        )
+    )
     run = start_or_go_on(params, states, n_features, n_classes, device)
 
     with (
@@ -67,7 +76,7 @@ def main() -> None:
             losses.append(evaluation)
             progress.show(evaluation, run.early_stopping)
 
-    report = report_on(run, params)
+    report = report_on(run, params, threads)
     with atomic_write(MODELS / "weights.pt") as temporary:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
@@ -128,7 +137,7 @@ def stop_before_the_end(
     sys.exit(128 + signal_number)
 
 
-def report_on(run: Run, params: TrainParams) -> TrainingReport:
+def report_on(run: Run, params: TrainParams, threads: int) -> TrainingReport:
     best_epoch = run.early_stopping.best_epoch
     best = next(evaluation for evaluation in run.history if evaluation.epoch == best_epoch)
     return TrainingReport(
@@ -137,6 +146,7 @@ def report_on(run: Run, params: TrainParams) -> TrainingReport:
         train_loss_at_best_epoch=best.train_loss,
         epochs_run=run.epoch,
         stop_reason=run.stop_reason(params),
+        threads=threads,
     )
 
 

@@ -35,12 +35,18 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device"}
-"""How far to train, how often to save, and a name for what `device_type` says exactly."""
+WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "threads"}
+"""How far to train, how often to save, and what `device_type` and `threads` say exactly."""
 
 
 def fingerprint(
-    params: TrainParams, train_split: Split, val_split: Split, n_classes: int, device_type: str
+    params: TrainParams,
+    train_split: Split,
+    val_split: Split,
+    n_classes: int,
+    *,
+    device_type: str,
+    threads: int,
 ) -> str:
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
@@ -51,6 +57,7 @@ def fingerprint(
         "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
+        "threads": threads,
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

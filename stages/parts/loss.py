@@ -22,7 +22,7 @@ def class_weights(kind: ClassWeights, target: Tensor, n_classes: int) -> Tensor 
     if kind == "none":
         return None
     # A class without rows has no part in the loss.
-    counts = torch.bincount(target.cpu(), minlength=n_classes).clamp(min=1)
+    counts = torch.bincount(target.cpu(), minlength=n_classes).clamp(min=1).double()
     return (len(target) / (n_classes * counts)).float().to(target.device)
 
 

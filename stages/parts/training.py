@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -39,7 +39,9 @@ class TrainParams(Architecture):
     min_delta: Number = Field(ge=0, description="a number of at least 0")
     save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
-    threads: int = Field(ge=1, description="a whole number of at least 1")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="auto or a whole number of at least 1"
+    )
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
 
