@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def params_of(load: Load) -> dict[str, Any]:
         "save_every_seconds": 10,
         "device": "cpu",
         "threads": threads_of(load),
+        "compile": False,
         "seed": 42,
     }
 
@@ -208,7 +210,7 @@ def torch_network(load: Load, table: Table) -> Any:
 
     widths = [table[0].shape[1], *load.hidden, classes_of(table)]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -45,7 +45,7 @@ LOADS = {
         contenders=EVERYONE,
     ),
     "B": Load(
-        title="200,000 rows × 54, 7 classes, 54-128-64-7, Adam, batches of 1,024, 5 epochs",
+        title="200,000 rows x 54, 7 classes, 54-128-64-7, Adam, batches of 1,024, 5 epochs",
         hidden=[128, 64],
         optimizer="adam",
         lr=0.001,

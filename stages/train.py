@@ -10,6 +10,7 @@ import torch
 
 from stages.parts.atomic_write import atomic_write
 from stages.parts.checkpoint import restore_run, run_to_bytes, save_bytes
+from stages.parts.compiled import finds_compiler
 from stages.parts.device import choose_threads, compute_deterministically, select_device
 from stages.parts.dvc_lock import records_the_stage_as_it_is
 from stages.parts.fingerprint import fingerprint
@@ -45,6 +46,8 @@ def main() -> None:
         widths=[n_features, *params.hidden, n_classes],
     )
     compute_deterministically(threads)
+    if params.compile and not finds_compiler():
+        print("train.compile is true, but no C++ compiler is found: training without it")
     states = SavedStates(
         fingerprint(
             params, train_split, val_split, n_classes, device_type=device.type, threads=threads

@@ -1,6 +1,7 @@
 """The fast training step does what a plain PyTorch loop does, bit for bit."""
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
+from stages.parts.checkpoint import restore_run, run_to_bytes
 from stages.parts.device import choose_threads
 from stages.parts.loss import class_weights
 from stages.parts.model import MLP
@@ -271,3 +273,30 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert np.array_equal(read.features, split.features)
     assert np.array_equal(read.target, split.target)
     assert read.features.dtype == np.float32
+
+
+def test_compiled_training_is_the_plain_loop_to_rounding_and_resumes_exactly() -> None:
+    params = make_params(
+        compile=True, optimizer="adam", lr=0.01, batch_size=20, max_epochs=4, patience=99
+    )
+    whole = trained(params)
+    model, _ = plain_loop(params, fused=True)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(whole.model.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
+    cut = new_run(params)
+    list(islice(train(cut, TRAIN_ROWS, VAL_ROWS, params), 3))
+    resumed = new_run(params)
+    restore_run(resumed, run_to_bytes(cut))
+    list(train(resumed, TRAIN_ROWS, VAL_ROWS, params))
+    assert run_to_bytes(resumed) == run_to_bytes(whole)
+
+
+def test_without_a_compiler_training_says_so_and_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = project.contents("models/*.pt")
+    project.set_params(train__compile=True)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    output = project.stage("train").stdout
+    assert "no C++ compiler is found: training without it" in output
+    assert project.contents("models/*.pt") == before

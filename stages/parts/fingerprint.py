@@ -9,6 +9,7 @@ import torch
 
 from stages.parts import (
     checkpoint,
+    compiled,
     device,
     early_stopping,
     loss,
@@ -19,11 +20,13 @@ from stages.parts import (
     split,
     training,
 )
+from stages.parts.compiled import finds_compiler
 from stages.parts.split import Split
 from stages.parts.training import TrainParams
 
 COMPUTING_MODULES: tuple[ModuleType, ...] = (
     checkpoint,
+    compiled,
     device,
     early_stopping,
     loss,
@@ -35,8 +38,8 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "threads"}
-"""How far to train, how often to save, and what `device_type` and `threads` say exactly."""
+WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "threads", "compile"}
+"""How far to train, how often to save, and what is said exactly."""
 
 
 def fingerprint(
@@ -58,6 +61,7 @@ def fingerprint(
         "torch": torch.__version__,
         "device_type": device_type,
         "threads": threads,
+        "compiled": params.compile and finds_compiler(),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

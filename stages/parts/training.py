@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stages.parts.compiled import compiled, finds_compiler
 from stages.parts.device import DeviceName
 from stages.parts.early_stopping import EarlyStopping
 from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
@@ -42,6 +43,7 @@ class TrainParams(Architecture):
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         description="auto or a whole number of at least 1"
     )
+    compile: bool = Field(description="true or false")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
 
@@ -125,7 +127,7 @@ def train(
     Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
-    step = make_step(run, loss_weight(run, train_rows, params))
+    step = make_step(run, loss_weight(run, train_rows, params), params)
     run.model.train()
     while not run.is_over(params):
         for batch in batches(
@@ -140,18 +142,26 @@ def train(
             yield evaluate(run, train_rows, val_rows, params)
 
 
-def make_step(run: Run, weight: Tensor | None) -> Callable[[Tensor, Tensor], None]:
+def make_step(
+    run: Run, weight: Tensor | None, params: TrainParams
+) -> Callable[[Tensor, Tensor], None]:
     """Return the function that trains on one batch: features and class indices."""
     loss_function = nn.CrossEntropyLoss(weight)
 
+    def loss_of(features: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = loss_function(run.model(features), target)
+        return loss
+
+    compiles = params.compile and finds_compiler()
+    batch_loss = compiled(loss_of) if compiles else loss_of
+
     def step(features: Tensor, target: Tensor) -> None:
-        loss = loss_function(run.model(features), target)
-        loss.backward()
+        batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
         run.optimizer.step()
         run.optimizer.zero_grad()
 
     # On other devices the time between operations passes while the device computes.
-    return Replayed(step) if run.device.type == "cpu" else step
+    return Replayed(step) if run.device.type == "cpu" and not compiles else step
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:
