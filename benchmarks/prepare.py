@@ -96,7 +96,7 @@ def write_params(path: Path) -> None:
 def run(command: list[str], folder: Path) -> tuple[float, float]:
     """Return the seconds that a command takes, and its peak memory in MB."""
     start = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 (our own commands)
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

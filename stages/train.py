@@ -11,7 +11,8 @@ import torch
 from stages.parts.advice import what_happened, what_to_do
 from stages.parts.atomic_write import atomic_write
 from stages.parts.checkpoint import restore_run, run_to_bytes, save_bytes
-from stages.parts.device import compute_deterministically, select_device
+from stages.parts.compiled import finds_compiler
+from stages.parts.device import choose_threads, compute_deterministically, select_device
 from stages.parts.diagnosis import baseline_loss, diagnose
 from stages.parts.dvc_lock import records_the_stage_as_it_is
 from stages.parts.exported_model import write_exported_model
@@ -20,10 +21,18 @@ from stages.parts.interruption import Interruption
 from stages.parts.losses import LossesFile
 from stages.parts.params import read_params
 from stages.parts.progress import Progress
+from stages.parts.rows import Rows
 from stages.parts.saved_state import Horizon, SavedState, SavedStates, only_one_training_process
 from stages.parts.schema import read_schema
 from stages.parts.split import Split, read_split
-from stages.parts.training import Rows, Run, TrainParams, evaluate, start_run, train
+from stages.parts.training import (
+    Run,
+    TrainParams,
+    evaluate,
+    loss_weight,
+    start_run,
+    train,
+)
 from stages.parts.training_report import TrainingReport, write_training_report
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
@@ -35,15 +44,26 @@ REPORTS = Path("reports")
 def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
-    compute_deterministically(params.threads)
     schema = read_schema(PREPARED / "schema.json")
     n_classes = len(schema.classes)
     train_split = read_split(PREPARED / "train.parquet")
     val_split = read_split(PREPARED / "val.parquet")
     train_rows, val_rows = to_device(train_split, device), to_device(val_split, device)
 
-    n_features = train_split.features.shape[1]
-    states = SavedStates(fingerprint(params, train_split, val_split, n_classes, device.type))
+    n_rows, n_features = train_split.features.shape
+    threads = choose_threads(
+        params.threads,
+        rows=min(params.batch_size or n_rows, n_rows),
+        widths=[n_features, *params.hidden, n_classes],
+    )
+    compute_deterministically(threads)
+    if params.compile and not finds_compiler():
+        print("train.compile is true, but no C++ compiler is found: training without it")
+    states = SavedStates(
+        fingerprint(
+            params, train_split, val_split, n_classes, device_type=device.type, threads=threads
+        )
+    )
     run = start_or_go_on(params, states, n_features, n_classes, device)
 
     with (
@@ -70,8 +90,11 @@ def main() -> None:
             losses.append(evaluation)
             progress.show(evaluation, run.early_stopping)
 
-    baseline = baseline_loss(train_split.target, val_split.target)
-    report = report_on(run, params, len(val_split.target), baseline)
+    weight = loss_weight(run, train_rows, params)
+    baseline = baseline_loss(
+        train_split.target, val_split.target, None if weight is None else weight.cpu().numpy()
+    )
+    report = report_on(run, params, len(val_split.target), baseline, threads)
     with atomic_write(MODELS / "weights.pt") as temporary:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
@@ -139,7 +162,9 @@ def stop_before_the_end(
     sys.exit(128 + signal_number)
 
 
-def report_on(run: Run, params: TrainParams, n_val: int, baseline: float) -> TrainingReport:
+def report_on(
+    run: Run, params: TrainParams, n_val: int, baseline: float, threads: int
+) -> TrainingReport:
     train_losses = [evaluation.train_loss for evaluation in run.history]
     val_losses = [evaluation.val_loss for evaluation in run.history]
     best_epoch = run.early_stopping.best_epoch
@@ -152,6 +177,7 @@ def report_on(run: Run, params: TrainParams, n_val: int, baseline: float) -> Tra
         train_loss_at_best_epoch=train_losses[best],
         epochs_run=run.epoch,
         stop_reason=run.stop_reason(params),
+        threads=threads,
     )
 
 

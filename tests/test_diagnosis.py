@@ -18,7 +18,8 @@ from sklearn.metrics import log_loss
 
 from stages.parts.advice import what_happened, what_to_do
 from stages.parts.diagnosis import baseline_loss, diagnose, reach_verdict
-from stages.parts.training import Rows, start_run, train
+from stages.parts.rows import Rows
+from stages.parts.training import start_run, train
 from stages.parts.training_report import TrainingReport
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project
@@ -177,7 +178,7 @@ def report_of_a_run(train_rows: Rows, val_rows: Rows, **params: object) -> Train
     run = start_run(checked, 2, 3, torch.device("cpu"))
     list(train(run, train_rows, val_rows, checked))
     baseline = baseline_loss(train_rows.target.numpy(), val_rows.target.numpy())
-    return report_on(run, checked, len(val_rows.target), baseline)
+    return report_on(run, checked, len(val_rows.target), baseline, threads=1)
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,9 @@ def test_early_stopping_counts_evaluations(project: Project) -> None:
 def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
+    from stages.parts.loss import loss_and_accuracy  # noqa: PLC0415
     from stages.parts.model import MLP  # noqa: PLC0415
-    from stages.parts.training import Rows, loss_and_accuracy  # noqa: PLC0415
+    from stages.parts.rows import Rows  # noqa: PLC0415
 
     project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
     project.repro()

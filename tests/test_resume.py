@@ -26,8 +26,9 @@ from hypothesis import strategies as st
 
 from stages.parts.checkpoint import restore_run, run_to_bytes
 from stages.parts.fingerprint import COMPUTING_MODULES
+from stages.parts.rows import Rows, batches
 from stages.parts.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
-from stages.parts.training import Rows, Run, TrainParams, start_run, train
+from stages.parts.training import Run, TrainParams, start_run, train
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.test_pipeline import imported_files
@@ -40,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "lr": 0.5,
     "momentum": 0.0,
     "weight_decay": 0.0,
+    "class_weights": "none",
     "batch_size": None,
     "max_epochs": 12,
     "eval_every": 2,
@@ -48,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "save_every_seconds": 10,
     "device": "cpu",
     "threads": 1,
+    "compile": False,
     "seed": 3,
 }
 
@@ -122,10 +125,8 @@ def test_a_state_is_past_the_end_if_the_run_would_not_have_come_there(
 
 
 def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
-    from stages.parts.training import batches  # noqa: PLC0415
-
     def first_batch(epoch: int, seed: int) -> Rows:
-        return next(batches(TRAIN_ROWS, epoch, 0, make_params(batch_size=29, seed=seed)))
+        return next(batches(TRAIN_ROWS, 29, seed=seed, epoch=epoch, first=0))
 
     orders = {
         tuple(first_batch(epoch, seed).features[:, 0].tolist())

@@ -7,25 +7,49 @@ from types import ModuleType
 
 import torch
 
-from stages.parts import checkpoint, device, early_stopping, model, split, training
+from stages.parts import (
+    checkpoint,
+    compiled,
+    device,
+    early_stopping,
+    loss,
+    model,
+    optimizer,
+    replay,
+    rows,
+    split,
+    training,
+)
+from stages.parts.compiled import finds_compiler
 from stages.parts.split import Split
 from stages.parts.training import TrainParams
 
 COMPUTING_MODULES: tuple[ModuleType, ...] = (
     checkpoint,
+    compiled,
     device,
     early_stopping,
+    loss,
     model,
+    optimizer,
+    replay,
+    rows,
     split,
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device"}
-"""How far to train, how often to save, and a name for what `device_type` says exactly."""
+WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "threads", "compile"}
+"""How far to train, how often to save, and what is said exactly."""
 
 
 def fingerprint(
-    params: TrainParams, train_split: Split, val_split: Split, n_classes: int, device_type: str
+    params: TrainParams,
+    train_split: Split,
+    val_split: Split,
+    n_classes: int,
+    *,
+    device_type: str,
+    threads: int,
 ) -> str:
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
@@ -36,6 +60,8 @@ def fingerprint(
         "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
+        "threads": threads,
+        "compiled": params.compile and finds_compiler(),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

@@ -48,6 +48,7 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.n_classes = n_classes
         layers: list[nn.Module] = []
         width = n_features
         for hidden_width in hidden:

@@ -1,34 +1,36 @@
 """The training loop."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stages.parts.compiled import compiled, finds_compiler
 from stages.parts.device import DeviceName
 from stages.parts.early_stopping import EarlyStopping
+from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
 from stages.parts.model import MLP, Architecture
+from stages.parts.optimizer import OptimizerName, make_optimizer
 from stages.parts.params import Number
+from stages.parts.replay import Replayed
+from stages.parts.rows import Rows, batches
 from stages.parts.user_error import UserError
 
 StopReason = Literal["early_stopping", "max_epochs"]
-
-EVALUATION_ROWS = 65_536
-"""Rows per forward pass of an evaluation: bounds its memory."""
 
 
 class TrainParams(Architecture):
     """The `train` section of params.yaml."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = Field(description="one of sgd, adam, adamw")
+    optimizer: OptimizerName = Field(description="one of sgd, adam, adamw")
     lr: Number = Field(gt=0, description="a number above 0")
     momentum: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     weight_decay: Number = Field(ge=0, description="a number of at least 0")
+    class_weights: ClassWeights = Field(description="one of none, balanced")
     batch_size: int | None = Field(
         ge=1, description="a whole number of at least 1, or null for all rows"
     )
@@ -38,21 +40,19 @@ class TrainParams(Architecture):
     min_delta: Number = Field(ge=0, description="a number of at least 0")
     save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
-    threads: int = Field(ge=1, description="a whole number of at least 1")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="auto or a whole number of at least 1"
+    )
+    compile: bool = Field(description="true or false")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows on the device that trains: features, shape (n, n_features), and class indices, (n,)."""
-
-    features: Tensor
-    target: Tensor
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy (nats) and accuracy (0 to 1) of one set of weights, in eval mode."""
+    """Mean cross-entropy (nats) and accuracy (0 to 1) of one set of weights, in eval mode.
+
+    The losses are means weighted by `class_weights`.
+    """
 
     epoch: int
     train_loss: float
@@ -74,6 +74,10 @@ class Run:
     """Epochs completed."""
     batch: int = 0
     """Batches completed of the epoch under way."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     def is_over(self, params: TrainParams) -> bool:
         return self.epoch >= params.max_epochs or self.stop_reason(params) == "early_stopping"
@@ -101,17 +105,14 @@ def start_run(params: TrainParams, n_features: int, n_classes: int, device: torc
     """Return a run at epoch 0, its weights drawn from `params.seed`."""
     torch.manual_seed(params.seed)
     model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
-    return Run(model, make_optimizer(model, params), copy_weights(model))
-
-
-def make_optimizer(model: nn.Module, params: TrainParams) -> torch.optim.Optimizer:
-    weights = model.parameters()
-    if params.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay
-        )
-    adam = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
-    return adam(weights, lr=params.lr, weight_decay=params.weight_decay)
+    optimizer = make_optimizer(
+        params.optimizer,
+        model.parameters(),
+        lr=params.lr,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+    )
+    return Run(model, optimizer, copy_weights(model))
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -126,14 +127,13 @@ def train(
     Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
-    loss_function = nn.CrossEntropyLoss()
+    step = make_step(run, loss_weight(run, train_rows, params), params)
+    run.model.train()
     while not run.is_over(params):
-        run.model.train()
-        for batch in batches(train_rows, run.epoch, run.batch, params):
-            run.optimizer.zero_grad()
-            loss = loss_function(run.model(batch.features), batch.target)
-            loss.backward()
-            run.optimizer.step()
+        for batch in batches(
+            train_rows, params.batch_size, seed=params.seed, epoch=run.epoch, first=run.batch
+        ):
+            step(batch.features, batch.target)
             run.batch += 1
             yield None
         run.epoch += 1
@@ -142,20 +142,30 @@ def train(
             yield evaluate(run, train_rows, val_rows, params)
 
 
-def batches(rows: Rows, epoch: int, first: int, params: TrainParams) -> Iterator[Rows]:
-    """Yield the batches of an epoch from number `first` on.
+def make_step(
+    run: Run, weight: Tensor | None, params: TrainParams
+) -> Callable[[Tensor, Tensor], None]:
+    """Return the function that trains on one batch: features and class indices."""
+    loss_function = nn.CrossEntropyLoss(weight)
 
-    Their order is a function of seed and epoch alone, so it needs no state.
-    """
-    n = len(rows.target)
-    if params.batch_size is None or params.batch_size >= n:
-        if first == 0:
-            yield rows
-        return
-    epoch_seed = int(np.random.SeedSequence((params.seed, epoch)).generate_state(1)[0])
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_seed))
-    for indices in torch.split(order.to(rows.target.device), params.batch_size)[first:]:
-        yield Rows(rows.features[indices], rows.target[indices])
+    def loss_of(features: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = loss_function(run.model(features), target)
+        return loss
+
+    compiles = params.compile and finds_compiler()
+    batch_loss = compiled(loss_of) if compiles else loss_of
+
+    def step(features: Tensor, target: Tensor) -> None:
+        batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+
+    # On other devices the time between operations passes while the device computes.
+    return Replayed(step) if run.device.type == "cpu" and not compiles else step
+
+
+def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:
+    return class_weights(params.class_weights, train_rows.target, run.model.n_classes)
 
 
 def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) -> Evaluation:
@@ -167,8 +177,9 @@ def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) ->
         If a loss is infinite or not a number.
 
     """
-    train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows)
-    val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows)
+    weight = loss_weight(run, train_rows, params)
+    train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows, weight)
+    val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows, weight)
     if not math.isfinite(train_loss) or not math.isfinite(val_loss):
         raise UserError(
             f"training diverged: at epoch {run.epoch} train_loss is {train_loss} and val_loss is "
@@ -181,19 +192,3 @@ def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) ->
     if run.early_stopping.best_epoch == run.epoch:
         run.best_weights = copy_weights(run.model)
     return evaluation
-
-
-@torch.no_grad()
-def loss_and_accuracy(model: nn.Module, rows: Rows) -> tuple[float, float]:
-    """Return the mean cross-entropy (nats) and the accuracy (0 to 1), in eval mode."""
-    model.eval()
-    loss, correct = 0.0, 0
-    for features, target in zip(
-        torch.split(rows.features, EVALUATION_ROWS),
-        torch.split(rows.target, EVALUATION_ROWS),
-        strict=True,
-    ):
-        logits = model(features)
-        loss += nn.functional.cross_entropy(logits, target, reduction="sum").item()
-        correct += int((logits.argmax(dim=1) == target).sum())
-    return loss / len(rows.target), correct / len(rows.target)

@@ -1,0 +1,302 @@
+"""The fast training step does what a plain PyTorch loop does, bit for bit."""
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor, nn
+
+from stages.parts.checkpoint import restore_run, run_to_bytes
+from stages.parts.device import choose_threads
+from stages.parts.loss import class_weights
+from stages.parts.model import MLP
+from stages.parts.replay import Replayed
+from stages.parts.rows import batches
+from stages.parts.split import ROWS_PER_GROUP, Split, read_split, write_split
+from stages.parts.training import Run, TrainParams, train
+from tests.conftest import Project
+from tests.test_resume import TRAIN_ROWS, VAL_ROWS, make_params, new_run
+
+CHOICES = st.fixed_dictionaries(
+    {
+        "hidden": st.sampled_from([[], [5], [9, 6]]),
+        "activation": st.sampled_from(["relu", "tanh", "gelu"]),
+        "dropout": st.sampled_from([0.0, 0.4]),
+        "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
+        "lr": st.sampled_from([0.01, 0.3]),
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "weight_decay": st.sampled_from([0.0, 0.1]),
+        "class_weights": st.sampled_from(["none", "balanced"]),
+        "batch_size": st.sampled_from([None, 7, 15, 29]),
+    }
+)
+
+
+def plain_loop(params: TrainParams, *, fused: bool) -> tuple[MLP, torch.optim.Optimizer]:
+    """Train as a PyTorch tutorial does."""
+    torch.manual_seed(params.seed)
+    model = MLP(4, 3, params.hidden, params.activation, params.dropout)
+    common: dict[str, Any] = {
+        "lr": params.lr,
+        "weight_decay": params.weight_decay,
+        "fused": fused,
+    }
+    optimizer: torch.optim.Optimizer
+    if params.optimizer == "sgd":
+        optimizer = torch.optim.SGD(model.parameters(), momentum=params.momentum, **common)
+    elif params.optimizer == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), **common)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), **common)
+    weight = None
+    if params.class_weights == "balanced":
+        counts = [int((TRAIN_ROWS.target == index).sum()) for index in range(3)]
+        weight = torch.tensor([len(TRAIN_ROWS.target) / (3 * count) for count in counts])
+    loss_function = nn.CrossEntropyLoss(weight)
+    model.train()
+    for epoch in range(params.max_epochs):
+        for batch in batches(TRAIN_ROWS, params.batch_size, seed=params.seed, epoch=epoch, first=0):
+            optimizer.zero_grad()
+            loss_function(model(batch.features), batch.target).backward()
+            optimizer.step()
+    return model, optimizer
+
+
+def trained(params: TrainParams) -> Run:
+    run = new_run(params)
+    list(train(run, TRAIN_ROWS, VAL_ROWS, params))
+    return run
+
+
+@given(values=CHOICES)
+@settings(max_examples=60, deadline=None)
+def test_training_is_the_plain_loop_bit_for_bit(values: dict[str, Any]) -> None:
+    params = make_params(**values, patience=99)
+    run = trained(params)
+    random_state = torch.get_rng_state()
+    model, optimizer = plain_loop(params, fused=True)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert run.epoch == params.max_epochs
+    assert_same(run.model.state_dict(), model.state_dict())
+    assert_same(run.optimizer.state_dict(), optimizer.state_dict())
+
+
+def assert_same(ours: Any, theirs: Any) -> None:  # noqa: ANN401
+    if isinstance(theirs, Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(theirs, dict):
+        assert list(ours) == list(theirs)
+        for key, value in theirs.items():
+            assert_same(ours[key], value)
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_one_update_of_all_weights_is_that_of_weight_by_weight(optimizer: str) -> None:
+    params = make_params(optimizer=optimizer, momentum=0.9, weight_decay=0.1, lr=0.01, patience=99)
+    ours = trained(params).model.state_dict()
+    theirs = plain_loop(params, fused=False)[0].state_dict()
+    for name, weight in theirs.items():
+        # To the rounding of float32, a few times over: there were 12 steps.
+        torch.testing.assert_close(ours[name], weight, rtol=1e-5, atol=1e-6)
+
+
+class Sums:
+    """Ways to add to a total, each with something that a recording must not fix."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(4)
+        self.count = 0
+        self.buffer: Tensor | None = None
+
+    def plain(self, features: Tensor, _target: Tensor) -> None:
+        self.total.add_(features.sum(0))
+
+    def with_a_number_that_changes(self, features: Tensor, _target: Tensor) -> None:
+        self.count += 1
+        self.total.add_(features.sum(0), alpha=1 / self.count)
+
+    def with_a_tensor_of_a_number(self, features: Tensor, _target: Tensor) -> None:
+        self.count += 1
+        self.total.add_(features.sum(0) * torch.tensor(1.0 / self.count))
+
+    def with_a_value_read_from_a_tensor(self, features: Tensor, _target: Tensor) -> None:
+        self.total.add_(features.sum(0), alpha=2 if self.total[0].item() > 0 else 1)
+
+    def with_a_branch_on_a_tensor(self, features: Tensor, _target: Tensor) -> None:
+        if (self.total[0] < 5).all():
+            self.total.add_(features.sum(0).abs())
+
+    def with_a_buffer_made_at_first(self, features: Tensor, _target: Tensor) -> None:
+        if self.buffer is None:
+            self.buffer = torch.ones_like(self.total)
+        self.total.add_(self.buffer.mul_(0.5)).add_(features.sum(0))
+
+    def with_a_buffer_replaced(self, features: Tensor, _target: Tensor) -> None:
+        self.buffer = features.sum(0) + (0 if self.buffer is None else self.buffer)
+        self.total.add_(self.buffer)
+
+    def with_random_numbers(self, features: Tensor, _target: Tensor) -> None:
+        self.total.add_(nn.functional.dropout(features).sum(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("plain", 2),
+        ("with_a_number_that_changes", 9),
+        ("with_a_tensor_of_a_number", 9),
+        ("with_a_value_read_from_a_tensor", 9),
+        ("with_a_branch_on_a_tensor", 9),
+        ("with_a_buffer_made_at_first", 3),
+        ("with_a_buffer_replaced", 9),
+        ("with_random_numbers", 2),
+    ],
+)
+def test_only_what_a_recording_holds_is_repeated(name: str, calls: int) -> None:
+    called = 0
+    sums, expected = Sums(), Sums()
+
+    def function(features: Tensor, target: Tensor) -> None:
+        nonlocal called
+        called += 1
+        getattr(sums, name)(features, target)
+
+    replayed = Replayed(function)
+    torch.manual_seed(1)
+    for _ in range(9):
+        replayed(TRAIN_ROWS.features, TRAIN_ROWS.target)
+    torch.manual_seed(1)
+    for _ in range(9):
+        getattr(expected, name)(TRAIN_ROWS.features, TRAIN_ROWS.target)
+    assert torch.equal(sums.total, expected.total)
+    assert called == calls
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum", "calls"), [("sgd", 0.0, 2), ("sgd", 0.9, 3), ("adam", 0.0, 3)]
+)
+def test_most_training_steps_are_repeated(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str, momentum: float, calls: int
+) -> None:
+    called = 0
+    forward = MLP.forward
+
+    def counted(model: MLP, features: Tensor) -> Tensor:
+        nonlocal called
+        called += model.training
+        return forward(model, features)
+
+    monkeypatch.setattr(MLP, "forward", counted)
+    trained(make_params(optimizer=optimizer, momentum=momentum, patience=99))
+    assert called == calls
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_train_imports_nothing_slow_that_it_does_not_need(project: Project, optimizer: str) -> None:
+    project.set_params(train__optimizer=optimizer)
+    result = project.run(sys.executable, "-X", "importtime", "-m", "stages.train")
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "torch" in imported
+    slow = {"torch._dynamo", "torch._inductor", "sympy", "pandas", "sklearn", "matplotlib"}
+    assert imported & slow == set()
+
+
+@pytest.mark.parametrize(
+    ("threads", "rows", "widths", "cores", "expected"),
+    [
+        ("auto", 90, [4, 10, 3], 64, 1),
+        ("auto", 1024, [54, 128, 64, 7], 64, 3),
+        ("auto", 1024, [54, 128, 64, 7], 2, 2),
+        ("auto", 1_000_000, [54, 128, 64, 7], 64, 64),
+        (3, 90, [4, 10, 3], 2, 3),
+    ],
+)
+def test_the_number_of_threads_follows_from_the_size_of_the_problem(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    threads: int | Literal["auto"],
+    rows: int,
+    widths: list[int],
+    cores: int,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert choose_threads(threads, rows, widths) == expected
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
+    target = torch.tensor([0, 0, 0, 0, 2, 2, 1])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=target.numpy())
+    weights = class_weights("balanced", target, 3)
+    assert weights is not None
+    assert np.array_equal(weights.numpy(), expected.astype(np.float32))
+    assert class_weights("none", target, 3) is None
+
+
+def test_evaluations_weigh_the_classes_of_the_training_rows() -> None:
+    params = make_params(class_weights="balanced", max_epochs=2)
+    run = trained(params)
+    weight = class_weights("balanced", TRAIN_ROWS.target, 3)
+    run.model.eval()
+    (evaluation,) = run.history
+    for rows, loss in (
+        (TRAIN_ROWS, evaluation.train_loss),
+        (VAL_ROWS, evaluation.val_loss),
+    ):
+        logits = run.model(rows.features)
+        expected = nn.CrossEntropyLoss(weight)(logits, rows.target).item()
+        # Another order of summation, rounded to float32.
+        assert loss == pytest.approx(expected, rel=1e-6)
+        assert loss != pytest.approx(nn.CrossEntropyLoss()(logits, rows.target).item(), rel=1e-4)
+
+
+def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    n = ROWS_PER_GROUP + 3
+    generator = np.random.default_rng(0)
+    split = Split(
+        np.arange(n) * 2,
+        generator.random((n, 2), dtype=np.float32),
+        generator.integers(0, 3, n),
+    )
+    write_split(tmp_path / "split.parquet", split, ["row", "a.b"], "row")
+    read = read_split(tmp_path / "split.parquet")
+    assert np.array_equal(read.rows, split.rows)
+    assert np.array_equal(read.features, split.features)
+    assert np.array_equal(read.target, split.target)
+    assert read.features.dtype == np.float32
+
+
+def test_compiled_training_is_the_plain_loop_to_rounding_and_resumes_exactly() -> None:
+    params = make_params(
+        compile=True, optimizer="adam", lr=0.01, batch_size=20, max_epochs=4, patience=99
+    )
+    whole = trained(params)
+    model, _ = plain_loop(params, fused=True)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(whole.model.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
+    cut = new_run(params)
+    list(islice(train(cut, TRAIN_ROWS, VAL_ROWS, params), 3))
+    resumed = new_run(params)
+    restore_run(resumed, run_to_bytes(cut))
+    list(train(resumed, TRAIN_ROWS, VAL_ROWS, params))
+    assert run_to_bytes(resumed) == run_to_bytes(whole)
+
+
+def test_without_a_compiler_training_says_so_and_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = project.contents("models/*.pt")
+    project.set_params(train__compile=True)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    output = project.stage("train").stdout
+    assert "no C++ compiler is found: training without it" in output
+    assert project.contents("models/*.pt") == before
