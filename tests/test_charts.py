@@ -73,6 +73,7 @@ def run_of(curves: Curves) -> tuple[pd.DataFrame, TrainingReport]:
         train_loss_at_best_epoch=train_losses[best],
         epochs_run=epochs[-1],
         stop_reason="early_stopping",
+        threads=1,
     )
     return losses, report
 

@@ -134,6 +134,7 @@ def test_any_losses_get_a_verdict_and_advice(
         train_loss_at_best_epoch=train_losses[best],
         epochs_run=len(losses),
         stop_reason=data.draw(st.sampled_from(["early_stopping", "max_epochs"])),
+        threads=1,
     )
     assert what_happened(report).endswith(".")
     assert what_to_do(report).endswith(".")
