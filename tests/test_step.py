@@ -207,18 +207,19 @@ def test_training_waits_for_no_import_that_it_does_not_need(
 ) -> None:
     (project.path / "reports/losses.csv").unlink()
     project.set_params(train__optimizer=optimizer, train__max_epochs=10**9, train__patience=10**9)
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", "stages.train"],
-        cwd=project.path,
-        env=project.env,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    report = project.path.parent / "imports.txt"
+    with report.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "stages.train"],
+            cwd=project.path,
+            env=project.env,
+            stderr=file,
+        )
     # What follows training, the export of the model, needs torch's compiler.
     wait_for_evaluations(project, process)
     process.terminate()
-    _, errors = process.communicate()
-    imported = {line.split("|")[-1].strip() for line in errors.splitlines()}
+    process.wait()
+    imported = {line.split("|")[-1].strip() for line in report.read_text().splitlines()}
     assert "torch" in imported
     slow = {"torch._dynamo", "torch._inductor", "sympy", "pandas", "sklearn", "matplotlib"}
     assert imported & slow == set()
