@@ -216,9 +216,11 @@ def test_training_waits_for_no_import_that_it_does_not_need(
             stderr=file,
         )
     # What follows training, the export of the model, needs torch's compiler.
-    wait_for_evaluations(project, process)
-    process.terminate()
-    process.wait()
+    try:
+        wait_for_evaluations(project, process)
+    finally:
+        process.kill()
+        process.wait()
     imported = {line.split("|")[-1].strip() for line in report.read_text().splitlines()}
     assert "torch" in imported
     slow = {"torch._dynamo", "torch._inductor", "sympy", "pandas", "sklearn", "matplotlib"}
