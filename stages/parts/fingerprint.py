@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -14,12 +15,13 @@ from stages.parts import (
     loss,
     model,
     optimizer,
+    ranks,
     replay,
     rows,
+    shared_step,
     split,
     training,
 )
-from stages.parts.split import Split
 from stages.parts.training import TrainParams
 
 COMPUTING_MODULES: tuple[ModuleType, ...] = (
@@ -29,36 +31,39 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     loss,
     model,
     optimizer,
+    ranks,
     replay,
     rows,
+    shared_step,
     split,
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device"}
-"""How far to train, how often to save, and a name for what `device_type` says exactly."""
+WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "launcher"}
+"""How far to train, how often to save, and names for what is said exactly."""
 
 
 def fingerprint(
-    params: TrainParams, train_split: Split, val_split: Split, n_classes: int, device_type: str
+    params: TrainParams, train_file: Path, val_file: Path, n_classes: int, device_type: str
 ) -> str:
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
         "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
-        "train": _hash_split(train_split),
-        "val": _hash_split(val_split),
+        "train": _hash_file(train_file),
+        "val": _hash_file(val_file),
         "n_classes": n_classes,
         "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
+        "n_ranks": ranks.SIZE,
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 
 
-def _hash_split(split: Split) -> list[str]:
-    shape = str(split.features.shape)
-    return [shape, _hash(split.features.data), _hash(split.target.data)]
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _hash(content: bytes | memoryview) -> str:
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from stages.parts import ranks
 from stages.parts.device import DeviceName
 from stages.parts.early_stopping import EarlyStopping
 from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
@@ -17,6 +18,7 @@ from stages.parts.optimizer import OptimizerName, make_optimizer
 from stages.parts.params import Number
 from stages.parts.replay import Replayed
 from stages.parts.rows import Rows, batches
+from stages.parts.shared_step import make_shared_step
 from stages.parts.user_error import UserError
 
 StopReason = Literal["early_stopping", "max_epochs"]
@@ -40,6 +42,10 @@ class TrainParams(Architecture):
     save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
     threads: int = Field(ge=1, description="a whole number of at least 1")
+    launcher: str = Field(
+        pattern=r"^(python|torchrun( --[a-z][a-z0-9_-]*(=[A-Za-z0-9_.,:/@%+-]+)?)*)$",
+        description="python, or torchrun and options such as --standalone --nproc-per-node=2",
+    )
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
 
@@ -98,7 +104,7 @@ class Run:
 
 
 def start_run(params: TrainParams, n_features: int, n_classes: int, device: torch.device) -> Run:
-    """Return a run at epoch 0, its weights drawn from `params.seed`."""
+    """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks."""
     torch.manual_seed(params.seed)
     model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
     optimizer = make_optimizer(
@@ -108,6 +114,7 @@ def start_run(params: TrainParams, n_features: int, n_classes: int, device: torc
         momentum=params.momentum,
         weight_decay=params.weight_decay,
     )
+    ranks.use_own_random_numbers(params.seed)
     return Run(model, optimizer, copy_weights(model))
 
 
@@ -123,13 +130,13 @@ def train(
     Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
-    step = make_step(run, loss_weight(run, train_rows, params))
+    step = make_step(run, train_rows, loss_weight(run, train_rows, params))
     run.model.train()
     while not run.is_over(params):
         for batch in batches(
             train_rows, params.batch_size, seed=params.seed, epoch=run.epoch, first=run.batch
         ):
-            step(batch.features, batch.target)
+            step(batch)
             run.batch += 1
             yield None
         run.epoch += 1
@@ -138,8 +145,10 @@ def train(
             yield evaluate(run, train_rows, val_rows, params)
 
 
-def make_step(run: Run, weight: Tensor | None) -> Callable[[Tensor, Tensor], None]:
-    """Return the function that trains on one batch: features and class indices."""
+def make_step(run: Run, train_rows: Rows, weight: Tensor | None) -> Callable[[Rows], None]:
+    """Return the function that trains on one batch."""
+    if ranks.SIZE > 1:
+        return make_shared_step(run.model, run.optimizer, weight, train_rows)
     loss_function = nn.CrossEntropyLoss(weight)
 
     def step(features: Tensor, target: Tensor) -> None:
@@ -149,7 +158,8 @@ def make_step(run: Run, weight: Tensor | None) -> Callable[[Tensor, Tensor], Non
         run.optimizer.zero_grad()
 
     # On other devices the time between operations passes while the device computes.
-    return Replayed(step) if run.device.type == "cpu" else step
+    replayed = Replayed(step) if run.device.type == "cpu" else step
+    return lambda batch: replayed(batch.features, batch.target)
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:

@@ -1,0 +1,53 @@
+"""Keep a training run's state, and go on from it: rank 0 reads and writes for all ranks."""
+
+import torch
+
+from stages.parts import ranks
+from stages.parts.checkpoint import restore_run, run_to_bytes
+from stages.parts.dvc_lock import records_the_stage_as_it_is
+from stages.parts.saved_state import Horizon, SavedState, SavedStates
+from stages.parts.training import Run, TrainParams, start_run
+
+
+def start_or_go_on(
+    params: TrainParams, states: SavedStates, n_features: int, n_classes: int, device: torch.device
+) -> Run:
+    """Return the run that was saved, or a new one where there is none to go on from."""
+    run = start_run(params, n_features, n_classes, device)
+    saved = states.load() if ranks.RANK == 0 else None
+    checkpoint = ranks.from_first(b"" if saved is None else saved.checkpoint)
+    if not checkpoint:
+        return run
+    restore_run(run, checkpoint)
+    goes_on = saved is not None and is_to_go_on(run, saved.horizon, params)
+    (goes_on_for_all,) = ranks.largest([goes_on])
+    if not goes_on_for_all:
+        return start_run(params, n_features, n_classes, device)
+    if ranks.RANK == 0:
+        print(f"going on from epoch {run.epoch}, saved by an earlier run", flush=True)
+    return run
+
+
+def is_to_go_on(run: Run, horizon: Horizon, params: TrainParams) -> bool:
+    """Say whether a run that was to go as far as `horizon` says goes on with `params`."""
+    if (params.max_epochs, params.patience) == (horizon.max_epochs, horizon.patience):
+        # A finished run is here again either because DVC was killed before it could record the
+        # result, or because dvc.lock has the result and `dvc repro --force` asks for it anew.
+        return not (horizon.finished and records_the_stage_as_it_is("train", params))
+    if horizon.finished:
+        return params.max_epochs >= horizon.max_epochs and params.patience >= horizon.patience
+    return not run.is_past_the_end(params)
+
+
+def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool = False) -> bool:
+    """Save the state; where that fails, warn, because training itself need not stop."""
+    horizon = Horizon(params.max_epochs, params.patience, finished)
+    checkpoint = run_to_bytes(run)
+    if ranks.RANK > 0:
+        return True
+    try:
+        states.save(SavedState(horizon, checkpoint))
+    except OSError as error:
+        print(f"warning: the state at epoch {run.epoch} cannot be saved: {error}", flush=True)
+        return False
+    return True
