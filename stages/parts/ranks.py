@@ -6,14 +6,17 @@ torch.distributed, the group that a process belongs to is the process's own, not
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from stages.parts.user_error import UserError
@@ -31,7 +34,8 @@ A_YEAR = timedelta(days=365)
 def joined() -> Iterator[None]:
     """Be one of the ranks; leave when all of them are done.
 
-    When another one dies, this one ends without a word: torchrun reports who died first.
+    When another one dies, this one ends as well, with one line; torchrun starts all again, if it
+    is to (`--max-restarts`).
     """
     if SIZE == 1:
         yield
@@ -44,19 +48,43 @@ def joined() -> Iterator[None]:
     except RuntimeError as error:
         if not _is_of_the_connection(error):
             raise
-        sys.exit(1)
+        sys.exit(f"train: rank {RANK} ends because it has lost another rank ({error})")
     dist.destroy_process_group()
 
 
 def _join() -> None:
     store, _, _ = next(rendezvous("env://"))
-    # Rank 0 comes when no other run trains in its folder, which may take as long as that run.
-    if RANK == 0:
-        store.set("rank 0 is here", "")
-    else:
-        store.wait(["rank 0 is here"], A_YEAR)
+    meeting = _hold_meeting(store) if RANK == 0 else _attend_meeting(store)
     # Without a name for it: gloo for tensors on the CPU, nccl for those on a CUDA device.
-    dist.init_process_group(store=store, rank=RANK, world_size=SIZE)
+    dist.init_process_group(store=PrefixStore(meeting, store), rank=RANK, world_size=SIZE)
+
+
+def _hold_meeting(store: Store) -> str:
+    """Return a name that all ranks get to know, but none that died before this rank started.
+
+    torchrun's store outlives the ranks: what they wrote there to find one another is still there
+    when they are started again, and would lead nowhere.
+    """
+    meeting = uuid4().hex
+    awaited = set(range(1, SIZE))
+    while awaited:
+        for rank in sorted(awaited):
+            if store.check([f"arrival/{rank}"]):
+                store.set(store.get(f"arrival/{rank}").decode(), meeting)
+            if store.check([f"{meeting}/{rank}"]):
+                awaited.remove(rank)
+        time.sleep(0.01)
+    return meeting
+
+
+def _attend_meeting(store: Store) -> str:
+    arrival = uuid4().hex
+    store.set(f"arrival/{RANK}", arrival)
+    # Rank 0 comes when no other run trains in its folder, which may take as long as that run.
+    store.wait([arrival], A_YEAR)
+    meeting: str = store.get(arrival).decode()
+    store.set(f"{meeting}/{RANK}", "")
+    return meeting
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
@@ -117,7 +145,8 @@ def gathered(own: Tensor) -> Tensor:
 
 def own_part(stacked: Tensor) -> Tensor:
     """Return what this rank gave to `gathered`."""
-    return stacked if SIZE == 1 else stacked[RANK]
+    # Cloned: torch.set_rng_state reads a tensor that lies within another from a wrong address.
+    return stacked if SIZE == 1 else stacked[RANK].clone()
 
 
 def must_have_the_same(value: str) -> None:
