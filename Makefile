@@ -5,7 +5,7 @@ VENV := .venv
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test format
+.PHONY: repro test format benchmark
 
 repro: $(VENV)/installed
 	dvc repro
@@ -19,6 +19,15 @@ test: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	ruff check --fix
 	ruff format
+
+# In an environment of its own: what else is compared brings many packages.
+benchmark: $(VENV)-benchmark/installed
+	$(VENV)-benchmark/bin/python -m benchmarks.run
+
+$(VENV)-benchmark/installed: benchmarks/requirements.txt requirements.txt
+	$(PYTHON) -m venv $(VENV)-benchmark
+	$(VENV)-benchmark/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -13,7 +13,8 @@ from stages.parts import ranks
 from stages.parts.agreement import Agreement
 from stages.parts.atomic_write import atomic_write
 from stages.parts.checkpoint import run_to_bytes, save_bytes
-from stages.parts.device import compute_deterministically, select_device
+from stages.parts.compiled import finds_compiler
+from stages.parts.device import choose_threads, compute_deterministically, select_device
 from stages.parts.fingerprint import fingerprint
 from stages.parts.interruption import Interruption
 from stages.parts.losses import LossesFile
@@ -37,14 +38,24 @@ REPORTS = Path("reports")
 def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
-    compute_deterministically(params.threads)
     n_classes = len(read_schema(PREPARED / "schema.json").classes)
     train_rows, val_rows = read_rows(TRAIN_FILE, device), read_rows(VAL_FILE, device)
 
-    course = fingerprint(params, TRAIN_FILE, VAL_FILE, n_classes, device.type)
+    n_rows, n_features = train_rows.n_on_all_ranks, train_rows.features.shape[1]
+    threads = choose_threads(
+        params.threads,
+        rows=min(params.batch_size or n_rows, n_rows) // ranks.SIZE,
+        widths=[n_features, *params.hidden, n_classes],
+    )
+    compute_deterministically(threads)
+    if params.compile and not finds_compiler() and ranks.RANK == 0:
+        print("train.compile is true, but no C++ compiler is found: training without it")
+    course = fingerprint(
+        params, TRAIN_FILE, VAL_FILE, n_classes, device_type=device.type, threads=threads
+    )
     ranks.must_have_the_same(f"{course} {params.max_epochs} {params.patience}")
     states = SavedStates(course)
-    run = start_or_go_on(params, states, train_rows.features.shape[1], n_classes, device)
+    run = start_or_go_on(params, states, n_features, n_classes, device)
 
     with (
         Interruption(second_one_ends=not ranks.LAUNCHED) as interruption,
@@ -69,7 +80,7 @@ def main() -> None:
     checkpoint = run_to_bytes(run)
     if ranks.RANK > 0:
         return
-    report = report_on(run, params)
+    report = report_on(run, params, threads)
     with atomic_write(MODELS / "weights.pt") as temporary:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
@@ -117,7 +128,7 @@ def stop_before_the_end(
     sys.exit(128 + signal_number)
 
 
-def report_on(run: Run, params: TrainParams) -> TrainingReport:
+def report_on(run: Run, params: TrainParams, threads: int) -> TrainingReport:
     best_epoch = run.early_stopping.best_epoch
     best = next(evaluation for evaluation in run.history if evaluation.epoch == best_epoch)
     return TrainingReport(
@@ -126,6 +137,7 @@ def report_on(run: Run, params: TrainParams) -> TrainingReport:
         train_loss_at_best_epoch=best.train_loss,
         epochs_run=run.epoch,
         stop_reason=run.stop_reason(params),
+        threads=threads,
     )
 
 

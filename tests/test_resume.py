@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "save_every_seconds": 10,
     "device": "cpu",
     "threads": 1,
+    "compile": False,
     "launcher": "python",
     "seed": 3,
 }

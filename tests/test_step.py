@@ -1,17 +1,25 @@
 """The fast training step does what a plain PyTorch loop does, bit for bit."""
 
 import sys
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
+from stages.parts.checkpoint import restore_run, run_to_bytes
+from stages.parts.device import choose_threads
+from stages.parts.loss import class_weights
 from stages.parts.model import MLP
 from stages.parts.replay import Replayed
 from stages.parts.rows import batches
+from stages.parts.split import ROWS_PER_GROUP, Split, read_split, write_split
 from stages.parts.training import Run, TrainParams, train
 from tests.conftest import Project
 from tests.test_resume import TRAIN_ROWS, VAL_ROWS, make_params, new_run
@@ -199,4 +207,96 @@ def test_train_imports_nothing_slow_that_it_does_not_need(project: Project, opti
     imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
     assert "torch" in imported
     slow = {"torch._dynamo", "torch._inductor", "sympy", "pandas", "sklearn", "matplotlib"}
-    assert not imported & slow
+    assert imported & slow == set()
+
+
+@pytest.mark.parametrize(
+    ("threads", "rows", "widths", "cores", "expected"),
+    [
+        ("auto", 90, [4, 10, 3], 64, 1),
+        ("auto", 1024, [54, 128, 64, 7], 64, 3),
+        ("auto", 1024, [54, 128, 64, 7], 2, 2),
+        ("auto", 1_000_000, [54, 128, 64, 7], 64, 64),
+        (3, 90, [4, 10, 3], 2, 3),
+    ],
+)
+def test_the_number_of_threads_follows_from_the_size_of_the_problem(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    threads: int | Literal["auto"],
+    rows: int,
+    widths: list[int],
+    cores: int,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert choose_threads(threads, rows, widths) == expected
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
+    target = torch.tensor([0, 0, 0, 0, 2, 2, 1])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=target.numpy())
+    weights = class_weights("balanced", target, 3)
+    assert weights is not None
+    assert np.array_equal(weights.numpy(), expected.astype(np.float32))
+    assert class_weights("none", target, 3) is None
+
+
+def test_evaluations_weigh_the_classes_of_the_training_rows() -> None:
+    params = make_params(class_weights="balanced", max_epochs=2)
+    run = trained(params)
+    weight = class_weights("balanced", TRAIN_ROWS.target, 3)
+    run.model.eval()
+    (evaluation,) = run.history
+    for rows, loss in (
+        (TRAIN_ROWS, evaluation.train_loss),
+        (VAL_ROWS, evaluation.val_loss),
+    ):
+        logits = run.model(rows.features)
+        expected = nn.CrossEntropyLoss(weight)(logits, rows.target).item()
+        # Another order of summation, rounded to float32.
+        assert loss == pytest.approx(expected, rel=1e-6)
+        assert loss != pytest.approx(nn.CrossEntropyLoss()(logits, rows.target).item(), rel=1e-4)
+
+
+def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    n = ROWS_PER_GROUP + 3
+    generator = np.random.default_rng(0)
+    split = Split(
+        np.arange(n) * 2,
+        generator.random((n, 2), dtype=np.float32),
+        generator.integers(0, 3, n),
+    )
+    write_split(tmp_path / "split.parquet", split, ["row", "a.b"], "row")
+    read = read_split(tmp_path / "split.parquet")
+    assert np.array_equal(read.rows, split.rows)
+    assert np.array_equal(read.features, split.features)
+    assert np.array_equal(read.target, split.target)
+    assert read.features.dtype == np.float32
+
+
+def test_compiled_training_is_the_plain_loop_to_rounding_and_resumes_exactly() -> None:
+    params = make_params(
+        compile=True, optimizer="adam", lr=0.01, batch_size=20, max_epochs=4, patience=99
+    )
+    whole = trained(params)
+    model, _ = plain_loop(params, fused=True)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(whole.model.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
+    cut = new_run(params)
+    list(islice(train(cut, TRAIN_ROWS, VAL_ROWS, params), 3))
+    resumed = new_run(params)
+    restore_run(resumed, run_to_bytes(cut))
+    list(train(resumed, TRAIN_ROWS, VAL_ROWS, params))
+    assert run_to_bytes(resumed) == run_to_bytes(whole)
+
+
+def test_without_a_compiler_training_says_so_and_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = project.contents("models/*.pt")
+    project.set_params(train__compile=True)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    output = project.stage("train").stdout
+    assert "no C++ compiler is found: training without it" in output
+    assert project.contents("models/*.pt") == before

@@ -1,6 +1,8 @@
 """Where the arithmetic happens, and that it always gives the same result there."""
 
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -9,6 +11,9 @@ from stages.parts import ranks
 from stages.parts.user_error import UserError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+MULTIPLY_ADDS_PER_THREAD = 4_000_000
+"""Below this a thread takes longer to be woken up than to do its part of a training step."""
 
 
 def select_device(name: DeviceName) -> torch.device:
@@ -44,6 +49,19 @@ def select_device(name: DeviceName) -> torch.device:
     device = torch.device("cuda", ranks.LOCAL_RANK)
     torch.cuda.set_device(device)
     return device
+
+
+def choose_threads(threads: int | Literal["auto"], rows: int, widths: Sequence[int]) -> int:
+    """Return the number of CPU threads to train with.
+
+    `auto` is one thread for every 4 million multiply-adds of the forward pass of a batch: `rows`
+    times the products of neighbouring `widths` (features, hidden layers, classes). It is at least
+    one, and at most what PyTorch takes by itself: one for each core, or OMP_NUM_THREADS.
+    """
+    if threads != "auto":
+        return threads
+    multiply_adds = rows * sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    return max(1, min(multiply_adds // MULTIPLY_ADDS_PER_THREAD, torch.get_num_threads()))
 
 
 def compute_deterministically(threads: int) -> None:

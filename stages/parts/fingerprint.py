@@ -10,6 +10,7 @@ import torch
 
 from stages.parts import (
     checkpoint,
+    compiled,
     device,
     early_stopping,
     loss,
@@ -18,14 +19,16 @@ from stages.parts import (
     ranks,
     replay,
     rows,
-    shared_step,
     split,
+    step,
     training,
 )
+from stages.parts.compiled import finds_compiler
 from stages.parts.training import TrainParams
 
 COMPUTING_MODULES: tuple[ModuleType, ...] = (
     checkpoint,
+    compiled,
     device,
     early_stopping,
     loss,
@@ -34,17 +37,31 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     ranks,
     replay,
     rows,
-    shared_step,
     split,
+    step,
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "launcher"}
-"""How far to train, how often to save, and names for what is said exactly."""
+WITHOUT_INFLUENCE = {
+    "max_epochs",
+    "patience",
+    "save_every_seconds",
+    "device",
+    "threads",
+    "compile",
+    "launcher",
+}
+"""How far to train, how often to save, and what is said exactly."""
 
 
 def fingerprint(
-    params: TrainParams, train_file: Path, val_file: Path, n_classes: int, device_type: str
+    params: TrainParams,
+    train_file: Path,
+    val_file: Path,
+    n_classes: int,
+    *,
+    device_type: str,
+    threads: int,
 ) -> str:
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
@@ -56,6 +73,8 @@ def fingerprint(
         "torch": torch.__version__,
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
+        "threads": threads,
+        "compiled": params.compile and finds_compiler(),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

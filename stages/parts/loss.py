@@ -24,8 +24,8 @@ def class_weights(kind: ClassWeights, target: Tensor, n_classes: int) -> Tensor 
         return None
     # A class without rows has no part in the loss.
     counts_here = torch.bincount(target.cpu(), minlength=n_classes).tolist()
-    counts = torch.tensor(ranks.total(counts_here), dtype=torch.int64)
-    n = int(counts.sum())
+    counts = torch.tensor(ranks.total(counts_here), dtype=torch.float64)
+    n = counts.sum()
     return (n / (n_classes * counts.clamp(min=1))).float().to(target.device)
 
 

@@ -1,5 +1,6 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.parts.atomic_write import atomic_write
+
+ROWS_PER_GROUP = 65_536
+"""Rows that a file holds as a group, and that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,12 @@ class Split:
     """Class indices, shape (n,)."""
 
 
-ROW_GROUP_ROWS = 65_536
-"""Rows that are read from the file at a time: bounds the memory that it takes."""
-
-
 def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
     columns = [split.rows, *split.features.T, split.target]
     names = ["row", *feature_names, target_name]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
     with atomic_write(path) as temporary:
-        pq.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS)
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP)
 
 
 def count_rows(path: Path) -> int:
@@ -43,31 +43,35 @@ def count_rows(path: Path) -> int:
     return n
 
 
-def read_split(path: Path, part: range | None = None) -> Split:
-    """Read the rows whose numbers in the file are in `part`; None: all."""
+def read_split(path: Path, wanted: range | None = None) -> Split:
+    """Read the rows whose numbers in the file are `wanted`; None: all.
+
+    Only their groups of rows are read, one at a time: in memory the split is there once.
+    """
     with pq.ParquetFile(path) as file:
-        n, n_columns = file.metadata.num_rows, len(file.schema_arrow)
-        part = range(n) if part is None else part
+        wanted = range(file.metadata.num_rows) if wanted is None else wanted
+        n, n_features = len(wanted), file.metadata.num_columns - 2
         split = Split(
-            np.empty(len(part), dtype=np.int64),
-            np.empty((len(part), n_columns - 2), dtype=np.float32),
-            np.empty(len(part), dtype=np.int64),
+            np.empty(n, np.int64), np.empty((n, n_features), np.float32), np.empty(n, np.int64)
         )
         start = 0
-        for group in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(group).num_rows
-            first, last = max(start, part.start), min(stop, part.stop)
-            if first < last:
-                table = file.read_row_group(group).slice(first - start, last - first)
-                _copy(table, split, slice(first - part.start, last - part.start))
-            start = stop
+        for part in _read_batches(file, wanted):
+            here = slice(start, start + part.num_rows)
+            # By position: the names are the user's, and one of them may be "row". Not through
+            # `to_numpy`, which imports pandas.
+            columns = [np.from_dlpack(column) for column in part.columns]
+            split.rows[here], split.target[here] = columns[0], columns[-1]
+            for index, column in enumerate(columns[1:-1]):
+                split.features[here, index] = column
+            start = here.stop
     return split
 
 
-def _copy(table: pa.Table, split: Split, to: slice) -> None:
-    # By position: the names are the user's, and one of them may be "row".
-    columns = table.columns
-    split.rows[to] = columns[0].to_numpy()
-    for index, column in enumerate(columns[1:-1]):
-        split.features[to, index] = column.to_numpy()
-    split.target[to] = columns[-1].to_numpy()
+def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for index in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(index).num_rows
+        first, last = max(start, wanted.start), min(stop, wanted.stop)
+        if first < last:
+            yield from file.read_row_group(index).slice(first - start, last - first).to_batches()
+        start = stop

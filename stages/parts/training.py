@@ -1,9 +1,9 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -16,9 +16,8 @@ from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
 from stages.parts.model import MLP, Architecture
 from stages.parts.optimizer import OptimizerName, make_optimizer
 from stages.parts.params import Number
-from stages.parts.replay import Replayed
 from stages.parts.rows import Rows, batches
-from stages.parts.shared_step import make_shared_step
+from stages.parts.step import make_step
 from stages.parts.user_error import UserError
 
 StopReason = Literal["early_stopping", "max_epochs"]
@@ -41,7 +40,10 @@ class TrainParams(Architecture):
     min_delta: Number = Field(ge=0, description="a number of at least 0")
     save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
-    threads: int = Field(ge=1, description="a whole number of at least 1")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="auto or a whole number of at least 1"
+    )
+    compile: bool = Field(description="true or false")
     launcher: str = Field(
         pattern=r"^(python|torchrun( --[a-z][a-z0-9_-]*(=[A-Za-z0-9_.,:/@%+-]+)?)*)$",
         description="python, or torchrun and options such as --standalone --nproc-per-node=2",
@@ -130,7 +132,8 @@ def train(
     Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
-    step = make_step(run, train_rows, loss_weight(run, train_rows, params))
+    weight = loss_weight(run, train_rows, params)
+    step = make_step(run.model, run.optimizer, weight, train_rows, compiles=params.compile)
     run.model.train()
     while not run.is_over(params):
         for batch in batches(
@@ -143,23 +146,6 @@ def train(
         run.batch = 0
         if run.epoch % params.eval_every == 0:
             yield evaluate(run, train_rows, val_rows, params)
-
-
-def make_step(run: Run, train_rows: Rows, weight: Tensor | None) -> Callable[[Rows], None]:
-    """Return the function that trains on one batch."""
-    if ranks.SIZE > 1:
-        return make_shared_step(run.model, run.optimizer, weight, train_rows)
-    loss_function = nn.CrossEntropyLoss(weight)
-
-    def step(features: Tensor, target: Tensor) -> None:
-        loss = loss_function(run.model(features), target)
-        loss.backward()
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-
-    # On other devices the time between operations passes while the device computes.
-    replayed = Replayed(step) if run.device.type == "cpu" else step
-    return lambda batch: replayed(batch.features, batch.target)
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:

@@ -16,6 +16,7 @@ class TrainingReport(BaseModel):
     train_loss_at_best_epoch: float
     epochs_run: int
     stop_reason: Literal["early_stopping", "max_epochs"]
+    threads: int
 
 
 def write_training_report(path: Path, report: TrainingReport) -> None:

@@ -1,0 +1,32 @@
+"""The loss and its gradients as machine code, made by torch.compile."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def finds_compiler() -> bool:
+    """Say whether there is the C++ compiler that torch.compile needs.
+
+    Only for those who compile: the import takes a second.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415
+    from torch._inductor.exc import InvalidCxxCompiler  # noqa: PLC0415
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
+
+
+def compiled(loss: Loss) -> Loss:
+    """Return `loss`, compiled for each shape of its inputs."""
+    # This also tells the compiler to choose without timing, which differs from run to run.
+    torch.use_deterministic_algorithms(mode=True)
+    torch.compiler.reset()
+    # `dynamic` code depends on which shapes came before, and so on where a run was resumed.
+    return torch.compile(loss, fullgraph=True, dynamic=False)
