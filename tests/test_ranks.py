@@ -80,19 +80,16 @@ def test_a_part_of_a_file_is_that_part(
     n: int, bounds: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     wanted = range(min(*bounds, n), min(max(bounds), n))
-    path = tmp_path_factory.mktemp("split") / "split.parquet"
+    path = tmp_path_factory.getbasetemp() / "split.parquet"
     rng = np.random.default_rng(n)
     whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.parts.split.ROWS_PER_GROUP", 4)
         write_split(path, whole, ["a", "b"], "y")
     part = read_split(path, wanted)
-    for ours, all_rows in zip(
-        (part.rows, part.features, part.target),
-        (whole.rows, whole.features, whole.target),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, all_rows[wanted.start : wanted.stop])
+    for name in ("rows", "features", "target"):
+        expected = getattr(whole, name)[wanted.start : wanted.stop]
+        np.testing.assert_array_equal(getattr(part, name), expected)
 
 
 # Real processes
@@ -165,18 +162,9 @@ def test_the_launcher_is_a_parameter(project: Project) -> None:
     output = project.dvc("repro")
     assert f"> {TWO_RANKS} -m stages.train" in output
     assert output.count("stopped at epoch 60") == 1
-    before = project.outputs()
     assert project.repro() == []
-    # A longer run goes on from this one; it ends as if it had never stopped.
-    project.set_params(train__max_epochs=80)
-    assert "going on from epoch 60" in project.dvc("repro")
-    longer = project.outputs()
-    for state in (project.path / ".training").iterdir():
-        state.unlink()
-    project.dvc("repro", "--force")
-    assert project.outputs() == longer != before
-    # One process is another run.
-    project.set_params(train__launcher="python")
+    # One process is another run: sums are rounded otherwise.
+    project.set_params(train__launcher="python", train__max_epochs=80)
     assert "going on" not in project.dvc("repro")
 
 
