@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-import psutil
 import torch
 
 from benchmarks.contenders import params_of
@@ -26,12 +25,16 @@ HERE = Path(__file__).parent
 REPETITIONS = 5
 N_CLASSES = 7
 
+INTRODUCTION = """# Benchmark of ranks
+
+Written by `python -m benchmarks.ranks`. Every rank has one CPU thread.
+"""
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sections = [
-            "# Benchmark of ranks\n\nWritten by `python -m benchmarks.ranks`. "
-            "Every rank has one CPU thread.\n",
+            INTRODUCTION,
             section_of_speed(Path(folder)),
             section_of_memory(Path(folder)),
         ]
@@ -82,7 +85,8 @@ def measure(n_ranks: int, load: str, folder: Path) -> list[dict[str, float]]:
 
 
 def train_as_a_rank(load: str, folder: Path) -> None:
-    before = psutil.Process().memory_info().rss
+    pages = Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]
+    before = int(pages) * resource.getpagesize()
     params = TrainParams.model_validate(params_of(LOADS[load]) | {"threads": 1})
     device = torch.device("cpu")
     compute_deterministically(threads=1)
