@@ -4,15 +4,12 @@
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-
-import torch
 
 from benchmarks.contenders import params_of
 from benchmarks.loads import LOADS, write_data
@@ -85,8 +82,9 @@ def measure(n_ranks: int, load: str, folder: Path) -> list[dict[str, float]]:
 
 
 def train_as_a_rank(load: str, folder: Path) -> None:
-    pages = Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]
-    before = int(pages) * resource.getpagesize()
+    import torch._dynamo
+
+    before = megabytes("VmRSS")
     params = TrainParams.model_validate(params_of(LOADS[load]) | {"threads": 1})
     device = torch.device("cpu")
     compute_deterministically(threads=1)
@@ -99,10 +97,18 @@ def train_as_a_rank(load: str, folder: Path) -> None:
         for _ in train(run, rows, val_rows, params):
             pass
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    line = {"rank": ranks.RANK, "training": seconds, "peak_mb": (peak - before) / 1e6}
+    # Not by getrusage, whose peak has that of the process that started this one.
+    peak_mb = megabytes("VmHWM") - before
+    line = {"rank": ranks.RANK, "training": seconds, "peak_mb": peak_mb}
     # In one piece, so that those of several ranks do not mix.
     sys.stdout.write(json.dumps(line) + "\n")
+
+
+def megabytes(name: str) -> float:
+    """Return a number of kB that the kernel keeps on this process, as MB of 1,000,000 bytes."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":
