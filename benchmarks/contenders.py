@@ -42,6 +42,7 @@ def params_of(load: Load) -> dict[str, Any]:
         "device": "cpu",
         "threads": threads_of(load),
         "compile": False,
+        "launcher": "python",
         "seed": 42,
     }
 
@@ -56,7 +57,10 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
 
     params = TrainParams.model_validate(params_of(load) | changes)
     compute_deterministically(threads_of(load))
-    rows, val_rows = (Rows(*map(torch.from_numpy, table)) for table in (train_table, val_table))
+    rows, val_rows = (
+        Rows(torch.from_numpy(features), torch.from_numpy(target))
+        for features, target in (train_table, val_table)
+    )
     run = start_run(params, rows.features.shape[1], classes_of(train_table), torch.device("cpu"))
 
     def fit() -> None:
@@ -74,24 +78,28 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     """Train as `stages.train` does, its states saved at the same moments."""
     import torch
 
+    from stages.parts.agreement import Agreement
     from stages.parts.device import compute_deterministically
+    from stages.parts.interruption import Interruption
+    from stages.parts.resume import save
     from stages.parts.rows import Rows
     from stages.parts.saved_state import SavedStates
     from stages.parts.training import TrainParams, start_run, train
-    from stages.train import save
 
     params = TrainParams.model_validate(params_of(load))
     compute_deterministically(threads_of(load))
-    rows, val_rows = (Rows(*map(torch.from_numpy, table)) for table in (train_table, val_table))
+    rows, val_rows = (
+        Rows(torch.from_numpy(features), torch.from_numpy(target))
+        for features, target in (train_table, val_table)
+    )
     run = start_run(params, rows.features.shape[1], classes_of(train_table), torch.device("cpu"))
     states = SavedStates("benchmark", Path(sys.argv[3]))
 
     def fit() -> None:
-        saved_at = time.monotonic()
+        agreement = Agreement(Interruption(second_one_ends=True), params.save_every_seconds)
         for _ in train(run, rows, val_rows, params):
-            if time.monotonic() - saved_at >= params.save_every_seconds:
+            if agreement.after_batch().save:
                 save(states, run, params)
-                saved_at = time.monotonic()
         save(states, run, params, finished=True)
 
     return fit

@@ -1,6 +1,7 @@
 """Kill `dvc repro` at random moments, many times, and look for a byte that differs.
 
 The long form: python -m tests.soak --kills 100
+and for the ranks of torchrun: python -m tests.soak --ranks 2 --kills 20
 """
 
 import argparse
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +46,10 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.max_epochs": 100,
     },
 }
+
+
+def launcher(n_ranks: int) -> str:
+    return f"torchrun --standalone --nproc-per-node={n_ranks} --max-restarts=99"
 
 
 def undisturbed(
@@ -92,28 +98,85 @@ def kill_until_done(
     return killed
 
 
+def ranks_in(project: Project) -> dict[int, int]:
+    """Return the pid of each rank that trains in `project`."""
+    ranks = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() != project.path:
+                continue
+            environment = (process / "environ").read_text().split("\0")
+        except OSError:  # it has ended, or is somebody else's
+            continue
+        rank = next((line[5:] for line in environment if line.startswith("RANK=")), None)
+        if rank is not None:
+            ranks[int(rank)] = int(process.name)
+    return ranks
+
+
+def kill_ranks_until_done(
+    project: Project, configuration: dict[str, object], kills: int, moments: Callable[[], float]
+) -> int:
+    """Run `project` to its end; up to `kills` times, one of its ranks is killed.
+
+    Nothing else is done about it: torchrun starts the ranks again. A moment is some seconds after
+    their start.
+    """
+    project.set_params(**KILLED_TRAINING, **configuration)
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project.path,
+        env=project.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    chance, killed, before = random.Random(project.path.name), 0, set[int]()
+    while process.poll() is None:
+        time.sleep(0.05)
+        ranks = ranks_in(project)
+        if killed == kills or not ranks or before & set(ranks.values()):
+            continue
+        time.sleep(moments())
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(list(ranks.values())), signal.SIGKILL)
+            killed += 1
+        before = set(ranks.values())
+    assert process.returncode == 0
+    return killed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--ranks", type=int, default=1, help="above 1: kill them, not dvc")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
+    configurations = CONFIGURATIONS
+    run_to_the_end = kill_until_done
+    if arguments.ranks > 1:
+        configurations = {
+            name: values | {"train.launcher": launcher(arguments.ranks)}
+            for name, values in CONFIGURATIONS.items()
+        }
+        run_to_the_end = kill_ranks_until_done
     killed, runs, different = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         clone = clone_working_tree(Path(folder) / "clone")
         expected = {
             name: undisturbed(clone, Path(folder) / f"undisturbed {index}", configuration)
-            for index, (name, configuration) in enumerate(CONFIGURATIONS.items())
+            for index, (name, configuration) in enumerate(configurations.items())
         }
         while killed < arguments.kills:
-            name = list(CONFIGURATIONS)[runs % len(CONFIGURATIONS)]
+            name = list(configurations)[runs % len(configurations)]
             reference, seconds = expected[name]
             project = clone.copy(Path(folder) / f"run {runs}")
-            kills = kill_until_done(
+            kills = run_to_the_end(
                 project,
-                CONFIGURATIONS[name],
+                configurations[name],
                 kills=6,
-                moments=partial(chance.uniform, 0.3, seconds),
+                # Ranks are there for a part of the time only that `dvc repro` takes.
+                moments=partial(chance.uniform, 0.3, seconds / min(arguments.ranks, 2)),
             )
             same = project.outputs() == reference.outputs()
             print(f"{name}: {kills} kills, {'the same bytes' if same else 'DIFFERENT'}", flush=True)

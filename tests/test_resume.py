@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "cpu",
     "threads": 1,
     "compile": False,
+    "launcher": "python",
     "seed": 3,
 }
 

@@ -3,6 +3,19 @@
 from stages.parts.training_report import TrainingReport
 
 
+def why_it_stopped(report: TrainingReport, patience: int) -> str:
+    """Say in one sentence why training stopped, at which epoch, and which epoch was best."""
+    why = (
+        f"{patience} evaluations brought no improvement"
+        if report.stop_reason == "early_stopping"
+        else "that is max_epochs"
+    )
+    return (
+        f"stopped at epoch {report.epochs_run} because {why}; "
+        f"best was epoch {report.best_epoch} with val_loss {report.best_val_loss:.4f}"
+    )
+
+
 def what_happened(report: TrainingReport) -> str:
     """Say in one sentence what the losses show."""
     best = f"{report.best_val_loss:#.4g}"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.parts import ranks
 from stages.parts.early_stopping import EarlyStopping
 from stages.parts.training import Evaluation, Run
 
@@ -36,7 +37,7 @@ def _canonical(value: object) -> object:
 
 
 def run_to_bytes(run: Run) -> bytes:
-    """Return the whole state of `run`; tensors are on the CPU."""
+    """Return the whole state of `run`; tensors are on the CPU. All ranks have to call this."""
     device = next(run.model.parameters()).device
     return save_bytes(
         {
@@ -69,17 +70,18 @@ def restore_run(run: Run, checkpoint: bytes) -> None:
 
 
 def _rng_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the random generators' states, those of several ranks stacked."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     if device.type == "mps":
         states["mps"] = torch.mps.get_rng_state()
-    return states
+    return {name: ranks.gathered(state) for name, state in states.items()}
 
 
 def _set_rng_state(device: torch.device, states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
+    torch.set_rng_state(ranks.own_part(states["cpu"]))
     if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
+        torch.cuda.set_rng_state(ranks.own_part(states["cuda"]), device)
     if device.type == "mps":
-        torch.mps.set_rng_state(states["mps"])
+        torch.mps.set_rng_state(ranks.own_part(states["mps"]))

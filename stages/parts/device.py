@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from stages.parts import ranks
 from stages.parts.user_error import UserError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -18,26 +19,36 @@ MULTIPLY_ADDS_PER_THREAD = 4_000_000
 def select_device(name: DeviceName) -> torch.device:
     """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
 
+    Of several CUDA devices, each rank on this machine has its own. Ranks cannot share mps.
+
     Raises
     ------
     UserError
-        If there is no such device on this machine.
+        If there is no such device on this machine, or none left for this rank.
 
     """
     available = {
         "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        "mps": torch.backends.mps.is_available() and ranks.SIZE == 1,
         "cpu": True,
     }
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available[name]:
+    kind = next(kind for kind, there in available.items() if there) if name == "auto" else name
+    if not available[kind]:
         there = ", ".join(kind for kind, there in available.items() if there)
         raise UserError(
             f"params.yaml: train.device is '{name}', but this machine has none; "
             f"it has: {there} (auto takes the first)"
         )
-    return torch.device(name)
+    if kind != "cuda" or ranks.SIZE == 1:
+        return torch.device(kind)
+    if torch.cuda.device_count() <= ranks.LOCAL_RANK:
+        raise UserError(
+            f"this machine has {torch.cuda.device_count()} CUDA devices, too few for the ranks on "
+            "it; in params.yaml lower --nproc-per-node in train.launcher"
+        )
+    device = torch.device("cuda", ranks.LOCAL_RANK)
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_threads(threads: int | Literal["auto"], rows: int, widths: Sequence[int]) -> int:

@@ -17,7 +17,6 @@ from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 
 Verdict = Literal["overfitting", "not_learning", "unstable", "still_improving", "converged"]
@@ -168,29 +167,26 @@ def is_still_falling(val_losses: Sequence[float], baseline: float) -> bool:
 
 
 def baseline_loss(
-    train_target: npt.NDArray[np.int64],
-    val_target: npt.NDArray[np.int64],
-    class_weights: npt.NDArray[np.float64] | None = None,
+    train_counts: Sequence[float],
+    val_counts: Sequence[float],
+    class_weights: Sequence[float] | None = None,
 ) -> float:
     """Return the validation loss of predicting the class frequencies of the training rows.
 
-    What is to be had without a look at the features: the loss of scikit-learn's
+    The lowest loss to be had without a look at the features: that of scikit-learn's
     `DummyClassifier(strategy="prior")`. Where the loss weights its rows by class, so are the
     frequencies and the mean. As in scikit-learn's `log_loss`, a probability of 0 counts as the
     smallest positive difference of doubles near 1.
 
     Parameters
     ----------
-    train_target, val_target
-        Class indices, shapes (n_train,) and (n_val,).
+    train_counts, val_counts
+        Rows of each class, shape (n_classes,).
     class_weights
         The weight of a row of each class, shape (n_classes,), where the loss is a weighted mean.
 
     """
-    if class_weights is None:
-        class_weights = np.ones(max(train_target.max(), val_target.max()) + 1)
-    counts = np.bincount(
-        train_target, weights=class_weights[train_target], minlength=len(class_weights)
-    )
-    log_frequencies = np.log(np.maximum(counts / counts.sum(), np.finfo(np.float64).eps))
-    return float(-np.average(log_frequencies[val_target], weights=class_weights[val_target]))
+    weights = np.ones(len(train_counts)) if class_weights is None else np.array(class_weights)
+    frequencies = np.array(train_counts) * weights
+    log_frequencies = np.log(np.maximum(frequencies / frequencies.sum(), np.finfo(np.float64).eps))
+    return float(-np.average(log_frequencies, weights=np.array(val_counts) * weights))

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -15,13 +16,14 @@ from stages.parts import (
     loss,
     model,
     optimizer,
+    ranks,
     replay,
     rows,
     split,
+    step,
     training,
 )
 from stages.parts.compiled import finds_compiler
-from stages.parts.split import Split
 from stages.parts.training import TrainParams
 
 COMPUTING_MODULES: tuple[ModuleType, ...] = (
@@ -32,20 +34,30 @@ COMPUTING_MODULES: tuple[ModuleType, ...] = (
     loss,
     model,
     optimizer,
+    ranks,
     replay,
     rows,
     split,
+    step,
     training,
 )
 
-WITHOUT_INFLUENCE = {"max_epochs", "patience", "save_every_seconds", "device", "threads", "compile"}
+WITHOUT_INFLUENCE = {
+    "max_epochs",
+    "patience",
+    "save_every_seconds",
+    "device",
+    "threads",
+    "compile",
+    "launcher",
+}
 """How far to train, how often to save, and what is said exactly."""
 
 
 def fingerprint(
     params: TrainParams,
-    train_split: Split,
-    val_split: Split,
+    train_file: Path,
+    val_file: Path,
     n_classes: int,
     *,
     device_type: str,
@@ -54,22 +66,23 @@ def fingerprint(
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
         "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
-        "train": _hash_split(train_split),
-        "val": _hash_split(val_split),
+        "train": _hash_file(train_file),
+        "val": _hash_file(val_file),
         "n_classes": n_classes,
         "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
+        "n_ranks": ranks.SIZE,
         "threads": threads,
         "compiled": params.compile and finds_compiler(),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 
 
-def _hash_split(split: Split) -> list[str]:
-    shape = str(split.features.shape)
-    return [shape, _hash(split.features.data), _hash(split.target.data)]
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _hash(content: bytes | memoryview) -> str:
+def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

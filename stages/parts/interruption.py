@@ -6,11 +6,14 @@ from typing import Self
 
 
 class Interruption:
-    """Remember the first SIGINT or SIGTERM; the second one ends the process at once."""
+    """Remember the first SIGINT or SIGTERM; if `second_one_ends`, that does at once."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     signal_number: int | None = None
+
+    def __init__(self, *, second_one_ends: bool) -> None:
+        self._second_one_ends = second_one_ends
 
     def __enter__(self) -> Self:
         for number in self.SIGNALS:
@@ -19,7 +22,8 @@ class Interruption:
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         self.signal_number = number
-        self._let_go()
+        if self._second_one_ends:
+            self._let_go()
 
     def _let_go(self) -> None:
         for number in self.SIGNALS:

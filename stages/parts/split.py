@@ -1,5 +1,6 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +45,24 @@ def write_split(path: Path, split: Split, feature_names: list[str], target_name:
         pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
 
 
-def read_split(path: Path) -> Split:
-    """Read a split, a group of rows at a time: in memory it is there once."""
+def count_rows(path: Path) -> int:
+    n: int = pq.read_metadata(path).num_rows
+    return n
+
+
+def read_split(path: Path, wanted: range | None = None) -> Split:
+    """Read the rows whose numbers in the file are `wanted`; None: all.
+
+    Only their groups of rows are read, one at a time: in memory the split is there once.
+    """
     with pq.ParquetFile(path) as file:
-        n, n_features = file.metadata.num_rows, file.metadata.num_columns - 2
+        wanted = range(file.metadata.num_rows) if wanted is None else wanted
+        n, n_features = len(wanted), file.metadata.num_columns - 2
         split = Split(
             np.empty(n, np.int64), np.empty((n, n_features), np.float32), np.empty(n, np.int64)
         )
-        groups = (file.read_row_group(index) for index in range(file.num_row_groups))
         start = 0
-        for part in (batch for group in groups for batch in group.to_batches()):
+        for part in _read_batches(file, wanted):
             here = slice(start, start + part.num_rows)
             # By position: the names are the user's, and one of them may be "row". Not through
             # `to_numpy`, which imports pandas.
@@ -63,3 +72,13 @@ def read_split(path: Path) -> Split:
                 split.features[here, index] = column
             start = here.stop
     return split
+
+
+def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for index in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(index).num_rows
+        first, last = max(start, wanted.start), min(stop, wanted.stop)
+        if first < last:
+            yield from file.read_row_group(index).slice(first - start, last - first).to_batches()
+        start = stop

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -9,15 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stages.parts.compiled import compiled, finds_compiler
+from stages.parts import ranks
 from stages.parts.device import DeviceName
 from stages.parts.early_stopping import EarlyStopping
 from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
 from stages.parts.model import MLP, Architecture
 from stages.parts.optimizer import OptimizerName, make_optimizer
 from stages.parts.params import Number
-from stages.parts.replay import Replayed
 from stages.parts.rows import Rows, batches
+from stages.parts.step import make_step
 from stages.parts.user_error import UserError
 
 StopReason = Literal["early_stopping", "max_epochs"]
@@ -44,6 +44,10 @@ class TrainParams(Architecture):
         description="auto or a whole number of at least 1"
     )
     compile: bool = Field(description="true or false")
+    launcher: str = Field(
+        pattern=r"^(python|torchrun( --[a-z][a-z0-9_-]*(=[A-Za-z0-9_.,:/@%+-]+)?)*)$",
+        description="python, or torchrun and options such as --standalone --nproc-per-node=2",
+    )
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
 
@@ -102,7 +106,7 @@ class Run:
 
 
 def start_run(params: TrainParams, n_features: int, n_classes: int, device: torch.device) -> Run:
-    """Return a run at epoch 0, its weights drawn from `params.seed`."""
+    """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks."""
     torch.manual_seed(params.seed)
     model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
     optimizer = make_optimizer(
@@ -112,6 +116,7 @@ def start_run(params: TrainParams, n_features: int, n_classes: int, device: torc
         momentum=params.momentum,
         weight_decay=params.weight_decay,
     )
+    ranks.use_own_random_numbers(params.seed)
     return Run(model, optimizer, copy_weights(model))
 
 
@@ -127,41 +132,20 @@ def train(
     Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
-    step = make_step(run, loss_weight(run, train_rows, params), params)
+    weight = loss_weight(run, train_rows, params)
+    step = make_step(run.model, run.optimizer, weight, train_rows, compiles=params.compile)
     run.model.train()
     while not run.is_over(params):
         for batch in batches(
             train_rows, params.batch_size, seed=params.seed, epoch=run.epoch, first=run.batch
         ):
-            step(batch.features, batch.target)
+            step(batch)
             run.batch += 1
             yield None
         run.epoch += 1
         run.batch = 0
         if run.epoch % params.eval_every == 0:
             yield evaluate(run, train_rows, val_rows, params)
-
-
-def make_step(
-    run: Run, weight: Tensor | None, params: TrainParams
-) -> Callable[[Tensor, Tensor], None]:
-    """Return the function that trains on one batch: features and class indices."""
-    loss_function = nn.CrossEntropyLoss(weight)
-
-    def loss_of(features: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = loss_function(run.model(features), target)
-        return loss
-
-    compiles = params.compile and finds_compiler()
-    batch_loss = compiled(loss_of) if compiles else loss_of
-
-    def step(features: Tensor, target: Tensor) -> None:
-        batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-
-    # On other devices the time between operations passes while the device computes.
-    return Replayed(step) if run.device.type == "cpu" and not compiles else step
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:

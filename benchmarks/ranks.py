@@ -1,0 +1,118 @@
+"""Measure what several ranks bring, in time and in memory; write RANKS.md.
+
+`python -m benchmarks.ranks` takes some minutes on two cores that do nothing else.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.contenders import params_of
+from benchmarks.loads import LOADS, write_data
+from stages.parts import ranks
+from stages.parts.device import compute_deterministically
+from stages.parts.training import TrainParams, start_run, train
+from stages.train import read_rows
+
+HERE = Path(__file__).parent
+REPETITIONS = 5
+N_CLASSES = 7
+
+INTRODUCTION = """# Benchmark of ranks
+
+Written by `python -m benchmarks.ranks`. Every rank has one CPU thread.
+"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sections = [
+            INTRODUCTION,
+            section_of_speed(Path(folder)),
+            section_of_memory(Path(folder)),
+        ]
+    text = "\n".join(sections)
+    print(text)
+    (HERE / "RANKS.md").write_text(text, encoding="utf-8")
+
+
+def section_of_speed(folder: Path) -> str:
+    write_data("B", folder)
+    pairs = [(measure(1, "B", folder), measure(2, "B", folder)) for _ in range(REPETITIONS)]
+    lines = [f"## Time: load B, {LOADS['B'].title}\n"]
+    for name in ("training", "process"):
+        one, two = (median(runs[0][name] for runs in side) for side in zip(*pairs, strict=True))
+        ratio = median(one[0][name] / two[0][name] for one, two in pairs)
+        lines.append(
+            f"- {name}: one process {one:.2f} s, two ranks {two:.2f} s: {ratio:.2f} times as fast"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def section_of_memory(folder: Path) -> str:
+    write_data("C", folder)
+    lines = [
+        f"## Memory: {LOADS['C'].title}\n",
+        "The table is 432 MB as float32. Peak memory of a rank, above that after its imports:\n",
+    ]
+    for n_ranks in (1, 2, 4):
+        peaks = [run["peak_mb"] for run in measure(n_ranks, "C", folder)]
+        lines.append(f"- {n_ranks} ranks: {', '.join(f'{peak:.0f} MB' for peak in peaks)}")
+    return "\n".join(lines) + "\n"
+
+
+def measure(n_ranks: int, load: str, folder: Path) -> list[dict[str, float]]:
+    """Return what each rank measures, and the seconds of it all, in the order of the ranks."""
+    torchrun = ["torchrun", "--standalone", f"--nproc-per-node={n_ranks}"]
+    command = [sys.executable] if n_ranks == 1 else torchrun
+    start = time.perf_counter()
+    result = subprocess.run(
+        [*command, "-m", "benchmarks.ranks", load, folder],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    seconds = time.perf_counter() - start
+    measured = [json.loads(line) | {"process": seconds} for line in result.stdout.splitlines()]
+    return sorted(measured, key=lambda run: run["rank"])
+
+
+def train_as_a_rank(load: str, folder: Path) -> None:
+    import torch._dynamo
+
+    before = megabytes("VmRSS")
+    params = TrainParams.model_validate(params_of(LOADS[load]) | {"threads": 1})
+    device = torch.device("cpu")
+    compute_deterministically(threads=1)
+    with ranks.joined():
+        rows, val_rows = (
+            read_rows(folder / f"{name}.parquet", device) for name in ("train", "val")
+        )
+        run = start_run(params, rows.features.shape[1], N_CLASSES, device)
+        start = time.perf_counter()
+        for _ in train(run, rows, val_rows, params):
+            pass
+        seconds = time.perf_counter() - start
+    # Not by getrusage, whose peak has that of the process that started this one.
+    peak_mb = megabytes("VmHWM") - before
+    line = {"rank": ranks.RANK, "training": seconds, "peak_mb": peak_mb}
+    # In one piece, so that those of several ranks do not mix.
+    sys.stdout.write(json.dumps(line) + "\n")
+
+
+def megabytes(name: str) -> float:
+    """Return a number of kB that the kernel keeps on this process, as MB of 1,000,000 bytes."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        train_as_a_rank(sys.argv[1], Path(sys.argv[2]))
+    else:
+        main()

@@ -1,0 +1,215 @@
+"""Several ranks train one run as one process does."""
+
+import os
+import random
+import signal
+import socket
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.parts.params import read_params
+from stages.parts.ranks import shard
+from stages.parts.rows import Rows, batches
+from stages.parts.split import Split, read_split, write_split
+from stages.parts.training import TrainParams
+from stages.parts.user_error import UserError
+from tests import soak
+from tests.conftest import REPOSITORY, Project
+from tests.readme import commands
+from tests.test_resume import some_rows, start, wait_for_evaluations
+
+TWO_RANKS = "torchrun --standalone --nproc-per-node=2"
+
+TWENTY_EPOCHS = {"train.max_epochs": 20, "train.eval_every": 1, "train.lr": 0.05}
+
+CONFIGURATIONS: dict[str, dict[str, object]] = {
+    "full batch": {"train.momentum": 0.9, "train.class_weights": "balanced"},
+    # Of 90 rows: the last batch has 6, and some have none of a rank's.
+    "mini-batch": {
+        "train.optimizer": "adam",
+        "train.class_weights": "balanced",
+        "train.batch_size": 7,
+    },
+}
+
+
+@given(n=st.integers(0, 50), size=st.integers(1, 9))
+def test_each_row_is_in_one_shard(n: int, size: int) -> None:
+    shards = [shard(n, rank, size) for rank in range(size)]
+    assert [row for part in shards for row in part] == list(range(n))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@given(
+    n=st.integers(1, 40),
+    size=st.integers(1, 9),
+    batch_size=st.none() | st.integers(1, 45),
+    epoch=st.integers(0, 3),
+)
+def test_the_ranks_batches_are_together_those_of_one_process(
+    n: int, size: int, batch_size: int | None, epoch: int
+) -> None:
+    rows = some_rows(n, seed=1)
+    shards = [shard(n, rank, size) for rank in range(size)]
+    parts = [
+        Rows(
+            rows.features[part.start : part.stop],
+            rows.target[part.start : part.stop],
+            part.start,
+            n,
+        )
+        for part in shards
+    ]
+    whole = list(batches(rows, batch_size, seed=5, epoch=epoch, first=0))
+    by_rank = [list(batches(part, batch_size, seed=5, epoch=epoch, first=0)) for part in parts]
+    for batch, *batch_by_rank in zip(whole, *by_rank, strict=True):
+        together = torch.cat([part.features for part in batch_by_rank])
+        assert sorted(together.tolist()) == sorted(batch.features.tolist())
+        assert sum(len(part.target) for part in batch_by_rank) == len(batch.target)
+        assert {part.n_on_all_ranks for part in batch_by_rank} == {len(batch.target)}
+
+
+@given(n=st.integers(0, 25), bounds=st.tuples(st.integers(0, 25), st.integers(0, 25)))
+def test_a_part_of_a_file_is_that_part(
+    n: int, bounds: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    wanted = range(min(*bounds, n), min(max(bounds), n))
+    path = tmp_path_factory.getbasetemp() / "split.parquet"
+    rng = np.random.default_rng(n)
+    whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.parts.split.ROWS_PER_GROUP", 4)
+        write_split(path, whole, ["a", "b"], "y")
+    part = read_split(path, wanted)
+    for name in ("rows", "features", "target"):
+        expected = getattr(whole, name)[wanted.start : wanted.stop]
+        np.testing.assert_array_equal(getattr(part, name), expected)
+
+
+# Real processes
+
+
+def losses_of(project: Project) -> pd.DataFrame:
+    return pd.read_csv(project.path / "reports/losses.csv")
+
+
+def assert_close(project: Project, one_process: pd.DataFrame) -> None:
+    several = losses_of(project)
+    assert len(several) == len(one_process) == 20
+    for name in ("train_loss", "val_loss"):
+        # What the issue promises: float32 sums in another order, twenty epochs on.
+        np.testing.assert_allclose(several[name], one_process[name], rtol=1e-5)
+    assert (several["train_accuracy"] == one_process["train_accuracy"]).all()
+
+
+@pytest.mark.parametrize(("name", "n_ranks"), [("full batch", 2), ("mini-batch", 4)])
+def test_the_losses_are_those_of_one_process(project: Project, name: str, n_ranks: int) -> None:
+    # 90 and 30 rows; four ranks have unequal shards of them.
+    project.set_params(**TWENTY_EPOCHS, **CONFIGURATIONS[name])
+    project.stage("train")
+    one_process = losses_of(project)
+    project.run("torchrun", "--standalone", f"--nproc-per-node={n_ranks}", "-m", "stages.train")
+    assert_close(project, one_process)
+
+
+def test_more_ranks_than_rows(project: Project) -> None:
+    table = pd.read_csv(project.path / "data/iris.csv")
+    table.iloc[::15].to_csv(project.path / "data/iris.csv", index=False)
+    project.set_params(**TWENTY_EPOCHS, prepare__val_size=0.3, prepare__test_size=0.3)
+    project.stage("prepare")
+    assert len(read_split(project.path / "data/prepared/val.parquet").target) == 3
+    project.stage("train")
+    one_process = losses_of(project)
+    project.run("torchrun", "--standalone", "--nproc-per-node=4", "-m", "stages.train")
+    assert_close(project, one_process)
+
+
+@pytest.mark.parametrize("rendezvous", ["static", "c10d"])
+def test_two_agents_at_a_rendezvous(project: Project, rendezvous: str) -> None:
+    with socket.socket() as unbound:
+        unbound.bind(("127.0.0.1", 0))
+        port = unbound.getsockname()[1]
+    project.set_params(**TWENTY_EPOCHS, train__momentum=0.9, train__batch_size=4)
+    project.stage("train")
+    one_process = losses_of(project)
+    (second,) = commands("One big run", block=1)
+    second = second.replace("HOST:29500", f"127.0.0.1:{port}")
+    first = second.replace("--node-rank=1", "--node-rank=0")
+    assert first != second
+    if rendezvous == "c10d":
+        first = second = first.replace("backend=static", "backend=c10d").replace(
+            "--node-rank=0", ""
+        )
+    agents = [start(project, *command.split()) for command in (first, second)]
+    for agent in agents:
+        output, _ = agent.communicate()
+        assert agent.returncode == 0, output
+    assert_close(project, one_process)
+
+
+def test_the_launcher_is_a_parameter(project: Project) -> None:
+    project.set_params(train__max_epochs=80)
+    (command,) = commands("One big run", block=0)
+    output = project.run("bash", "-c", command).stdout
+    assert f"> {TWO_RANKS} -m stages.train" in output
+    assert output.count("stopped at epoch 80") == 1
+    # The 60 epochs of one process are another run's: its sums are rounded otherwise.
+    assert "going on" not in output
+    assert project.repro() == []
+
+
+def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> None:
+    name, chance = "mini-batch, Adam, dropout", random.Random(0)
+    configuration = soak.CONFIGURATIONS[name] | {"train.launcher": soak.launcher(2)}
+    reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
+    killed = soak.kill_ranks_until_done(
+        project,
+        configuration,
+        kills=1,
+        moments=lambda: chance.uniform(seconds / 3, seconds / 2),
+    )
+    assert killed >= 1
+    assert project.outputs() == reference.outputs()
+
+
+def test_sigterm_to_torchrun(project: Project) -> None:
+    project.set_params(train__max_epochs=1200, train__launcher=TWO_RANKS)
+    process = start(project, *TWO_RANKS.split(), "-m", "stages.train")
+    wait_for_evaluations(project, process)
+    # As a cluster's scheduler does: to torchrun, and to each of its ranks as well.
+    for pid in [process.pid, *soak.ranks_in(project).values()]:
+        os.kill(pid, signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert output.count("SIGTERM: epoch ") == 1
+    assert output.count(" is saved; to go on from there: dvc repro") == 1
+    assert "going on from epoch" in project.dvc("repro")
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "python3",
+        "python; ls",
+        "torchrun --nproc-per-node=$(nproc)",
+        "torchrun -m x",
+        "torchrun  --a",
+    ],
+)
+def test_a_launcher_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["train"]
+    values["launcher"] = launcher
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": values}))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        read_params("train", TrainParams)
+    assert f"train.launcher is {launcher!r}, but must be python, or torchrun" in str(error.value)
