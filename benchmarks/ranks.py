@@ -19,7 +19,9 @@ from stages.parts.training import TrainParams, start_run, train
 from stages.train import read_rows
 
 HERE = Path(__file__).parent
-REPETITIONS = 5
+REPETITIONS = 3
+BATCH_SIZES = (1024, 16_384)
+"""That of load B, and one with less talk between the ranks."""
 N_CLASSES = 7
 
 INTRODUCTION = """# Benchmark of ranks
@@ -42,14 +44,19 @@ def main() -> None:
 
 def section_of_speed(folder: Path) -> str:
     write_data("B", folder)
-    pairs = [(measure(1, "B", folder), measure(2, "B", folder)) for _ in range(REPETITIONS)]
     lines = [f"## Time: load B, {LOADS['B'].title}\n"]
-    for name in ("training", "process"):
-        one, two = (median(runs[0][name] for runs in side) for side in zip(*pairs, strict=True))
-        ratio = median(one[0][name] / two[0][name] for one, two in pairs)
-        lines.append(
-            f"- {name}: one process {one:.2f} s, two ranks {two:.2f} s: {ratio:.2f} times as fast"
-        )
+    for batch_size in BATCH_SIZES:
+        pairs = [
+            (measure(1, "B", folder, batch_size), measure(2, "B", folder, batch_size))
+            for _ in range(REPETITIONS)
+        ]
+        for name in ("training", "process"):
+            one, two = (median(runs[0][name] for runs in side) for side in zip(*pairs, strict=True))
+            ratio = median(one[0][name] / two[0][name] for one, two in pairs)
+            lines.append(
+                f"- batches of {batch_size:,}, {name}: one process {one:.2f} s, "
+                f"two ranks {two:.2f} s, a speed-up of {ratio:.2f}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -60,18 +67,20 @@ def section_of_memory(folder: Path) -> str:
         "The table is 432 MB as float32. Peak memory of a rank, above that after its imports:\n",
     ]
     for n_ranks in (1, 2, 4):
-        peaks = [run["peak_mb"] for run in measure(n_ranks, "C", folder)]
-        lines.append(f"- {n_ranks} ranks: {', '.join(f'{peak:.0f} MB' for peak in peaks)}")
+        peaks = [run["peak_mb"] for run in measure(n_ranks, "C", folder, 1024)]
+        lines.append(
+            f"- number of ranks {n_ranks}: {', '.join(f'{peak:.0f} MB' for peak in peaks)}"
+        )
     return "\n".join(lines) + "\n"
 
 
-def measure(n_ranks: int, load: str, folder: Path) -> list[dict[str, float]]:
+def measure(n_ranks: int, load: str, folder: Path, batch_size: int) -> list[dict[str, float]]:
     """Return what each rank measures, and the seconds of it all, in the order of the ranks."""
     torchrun = ["torchrun", "--standalone", f"--nproc-per-node={n_ranks}"]
     command = [sys.executable] if n_ranks == 1 else torchrun
     start = time.perf_counter()
     result = subprocess.run(
-        [*command, "-m", "benchmarks.ranks", load, folder],
+        [*command, "-m", "benchmarks.ranks", load, folder, str(batch_size)],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
@@ -81,11 +90,12 @@ def measure(n_ranks: int, load: str, folder: Path) -> list[dict[str, float]]:
     return sorted(measured, key=lambda run: run["rank"])
 
 
-def train_as_a_rank(load: str, folder: Path) -> None:
+def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
     import torch._dynamo
 
     before = megabytes("VmRSS")
-    params = TrainParams.model_validate(params_of(LOADS[load]) | {"threads": 1})
+    values = params_of(LOADS[load]) | {"threads": 1, "batch_size": batch_size}
+    params = TrainParams.model_validate(values)
     device = torch.device("cpu")
     compute_deterministically(threads=1)
     with ranks.joined():
@@ -113,6 +123,6 @@ def megabytes(name: str) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        train_as_a_rank(sys.argv[1], Path(sys.argv[2]))
+        train_as_a_rank(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
     else:
         main()
