@@ -178,9 +178,11 @@ def main() -> None:
                 # Ranks are there for a part of the time only that `dvc repro` takes.
                 moments=partial(chance.uniform, 0.3, seconds / min(arguments.ranks, 2)),
             )
-            same = project.outputs() == reference.outputs()
-            print(f"{name}: {kills} kills, {'the same bytes' if same else 'DIFFERENT'}", flush=True)
-            killed, runs, different = killed + kills, runs + 1, different + (not same)
+            expected_bytes, found = reference.outputs(), project.outputs()
+            others = [file for file in expected_bytes if found.get(file) != expected_bytes[file]]
+            verdict = f"DIFFERENT: {', '.join(others)}" if others else "the same bytes"
+            print(f"{name}: {kills} kills, {verdict}", flush=True)
+            killed, runs, different = killed + kills, runs + 1, different + bool(others)
     print(f"{killed} kills in {runs} runs; {different} runs with different bytes")
     raise SystemExit(different > 0)
 

@@ -1,6 +1,7 @@
 """The whole model in one file, model.pt2: raw values in, class probabilities out."""
 
 import copy
+import io
 import zipfile
 from pathlib import Path
 
@@ -109,10 +110,13 @@ def write_exported_model(
         # They name this computer's files.
         for key in ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack"):
             node.meta.pop(key, None)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.export.save(
-            program, file, extra_files={SCHEMA_IN_MODEL: schema.model_dump_json(indent=2)}
-        )
+    # Not straight to the file: where the disk is full, torch would abort the process.
+    buffer = io.BytesIO()
+    torch.export.save(
+        program, buffer, extra_files={SCHEMA_IN_MODEL: schema.model_dump_json(indent=2)}
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_exported_model(path: Path) -> tuple[nn.Module, Schema]:
