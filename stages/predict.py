@@ -5,18 +5,20 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import nn
 
 from stages.parts.exported_model import load_exported_model
 from stages.parts.raw_values import raw_values
-from stages.parts.schema import Schema
+from stages.parts.schema import CategoricalColumn, Schema
 from stages.parts.table import Table, TableFile, open_table
 from stages.parts.table_writer import table_writer
 from stages.parts.user_error import UserError, user_errors_in_one_line
@@ -29,8 +31,17 @@ def main() -> None:
     model, schema = load_exported_model(arguments.model)
     with opened(arguments.table) as file, table_writer(arguments.output) as write:
         check_columns(file, schema)
+        unseen = Counter[str]()
         for chunk in file.chunks():
-            write(with_predictions(chunk, model, schema))
+            raw = {column.name: raw_values(column, chunk) for column in schema.columns}
+            unseen += count_unseen(raw, schema)
+            write(with_predictions(chunk, raw, model, schema))
+    for name, count in unseen.items():
+        print(
+            f"predict: warning: column '{name}' has {count} values that no training row has; "
+            "the predictions make nothing of them",
+            file=sys.stderr,
+        )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -88,17 +99,29 @@ def prediction_names(schema: Schema) -> list[str]:
     return ["predicted", *(f"probability_{name}" for name in schema.classes)]
 
 
-def with_predictions(table: Table, model: nn.Module, schema: Schema) -> pa.Table:
+def count_unseen(raw: dict[str, npt.NDArray[np.float64]], schema: Schema) -> Counter[str]:
+    """Count, for each column of categories, the values that are none of them."""
+    return Counter(
+        {
+            column.name: int((raw[column.name] == -1).sum())
+            for column in schema.columns
+            if isinstance(column, CategoricalColumn)
+        }
+    )
+
+
+def with_predictions(
+    table: Table, raw: dict[str, npt.NDArray[np.float64]], model: nn.Module, schema: Schema
+) -> pa.Table:
     """Return the rows with the most probable class and the probabilities of all.
 
     Raises
     ------
     UserError
-        If a value is not of its column's kind, or so large that there are no probabilities.
+        If a value is so large that there are no probabilities.
 
     """
-    raw = np.column_stack([raw_values(column, table) for column in schema.columns])
-    probabilities = model(torch.from_numpy(raw)).numpy()
+    probabilities = model(torch.from_numpy(np.column_stack(list(raw.values())))).numpy()
     without = np.isnan(probabilities).any(axis=1)
     if without.any():
         raise UserError(

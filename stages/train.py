@@ -23,7 +23,7 @@ from stages.parts.params import read_params
 from stages.parts.progress import Progress
 from stages.parts.resume import save, start_or_go_on, stop_before_the_end
 from stages.parts.rows import Rows
-from stages.parts.saved_state import SavedStates, only_one_training_process
+from stages.parts.saved_state import only_one_training_process
 from stages.parts.schema import read_schema
 from stages.parts.split import count_rows, read_split
 from stages.parts.training import Evaluation, Run, TrainParams, evaluate, loss_weight, train
@@ -56,8 +56,7 @@ def main() -> None:
         params, TRAIN_FILE, VAL_FILE, n_classes, device_type=device.type, threads=threads
     )
     ranks.must_have_the_same(f"{course} {params.max_epochs} {params.patience}")
-    states = SavedStates(course)
-    run = start_or_go_on(params, states, n_features, n_classes, device)
+    run, states = start_or_go_on(params, course, n_features, n_classes, device)
 
     with (
         Interruption(second_one_ends=not ranks.LAUNCHED) as interruption,

@@ -102,6 +102,13 @@ def test_a_missing_file(folder: Path) -> None:
         read_params("train", TrainParams)
 
 
+def test_a_misspelt_key_is_the_one_that_is_named(folder: Path) -> None:
+    text = yaml.safe_dump(DEFAULTS).replace("scaler:", "scalar:")
+    (folder / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"prepare\.scalar is not a parameter; .*scaler"):
+        read_params("prepare", PrepareParams)
+
+
 @pytest.mark.parametrize(("text", "number"), [("1e-3", 0.001), ("1E2", 100.0), ("1", 1.0)])
 def test_numbers_as_yaml_1_2_and_dvc_read_them(folder: Path, text: str, number: float) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(DEFAULTS).replace("lr: 0.01", f"lr: {text}"))

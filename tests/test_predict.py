@@ -239,6 +239,22 @@ def test_wrong_arguments(mixed: Path, arguments: list[str], expected: str) -> No
     assert mixed == Path.cwd()
 
 
+def test_values_that_no_training_row_has_are_counted(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(mixed / "t.csv", dtype=str)
+    table["flag"] = "1"
+    table.loc[0, "color"] = "mauve"
+    table.to_csv("new.csv", index=False)
+    run_predict("new.csv", "-o", "out.csv")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"predict: warning: column '{name}' has {count} values that no training row has; "
+        "the predictions make nothing of them"
+        for name, count in (("color", 1), ("flag", len(table)))
+    ]
+
+
 def test_a_mistake_gets_one_line_and_status_1(project: Project) -> None:
     result = project.run(sys.executable, "-m", "stages.predict", "none.csv", status=1)
     assert result.stderr == "predict: error: none.csv is missing\n"

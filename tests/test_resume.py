@@ -508,6 +508,29 @@ def test_an_interrupted_run_survives_an_experiment(
     assert project.outputs() == expected
 
 
+@pytest.mark.parametrize("shorter", [{"train.max_epochs": 400}, {"train.patience": 1}])
+def test_an_interrupted_run_survives_a_shorter_one(
+    long_project: tuple[Project, Outputs], shorter: dict[str, object]
+) -> None:
+    project, expected = long_project
+    if "train.patience" in shorter:
+        # Then nothing but the first evaluation is an improvement.
+        project.set_params(train__min_delta=10.0)
+    process = start(project, sys.executable, "-m", "stages.train")
+    wait_for_evaluations(project, process, count=4)
+    process.terminate()
+    output, _ = process.communicate()
+    (saved,) = re.findall(r"epoch (\d+) is saved", output)
+    project.set_params(**shorter)
+    output = project.dvc("repro")
+    assert f"the state at epoch {saved}, saved by a longer run, is left alone" in output
+    assert "going on" not in output
+    project.set_params(**LONG_TRAINING, train__patience=50)
+    assert f"going on from epoch {saved}, " in project.dvc("repro")
+    if "train.max_epochs" in shorter:
+        assert project.outputs() == expected
+
+
 def test_a_loss_that_is_not_finite(project: Project) -> None:
     project.set_params(train__lr=1e30)
     output = project.dvc("repro", status=255)

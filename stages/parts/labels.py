@@ -62,7 +62,7 @@ def parse_labels(table: Table, target: str) -> Labels:
     counts = np.bincount(class_indices)
     is_whole = all(INTEGER.fullmatch(spelling) for spelling in spellings)
     # Whole numbers most of which occur only once or twice measure something, as fractions do.
-    is_continuous = _are_numbers(spellings) and (
+    is_continuous = _are_numbers(spellings, table.decimal_point) and (
         not is_whole or (len(classes) > 20 and np.median(counts) < 3)
     )
     if is_continuous or len(classes) > MOST_CLASSES:
@@ -86,10 +86,10 @@ def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:
     return "text", spellings
 
 
-def _are_numbers(spellings: list[str]) -> bool:
+def _are_numbers(spellings: list[str], decimal_point: str) -> bool:
     try:
         for spelling in spellings:
-            float(spelling)
+            float(spelling.replace(decimal_point, "."))
     except ValueError:
         return False
     return True

@@ -62,7 +62,9 @@ def read_params(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(section, model, error.errors()[0])) from None
+        # A misspelt key is both unknown and missing; the unknown one is the mistake.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise UserError(_explain(section, model, first)) from None
 
 
 def _read_section(section: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a person sees while training runs."""
 
 import sys
+import time
 from types import TracebackType
 from typing import Self
 
@@ -9,13 +10,17 @@ from tqdm import tqdm
 from stages.parts.early_stopping import EarlyStopping
 from stages.parts.training import Evaluation
 
+SECONDS_BETWEEN_LINES = 30
+"""In a log, where a tenth of the epochs takes longer."""
+
 
 class Progress:
-    """A bar on a terminal; in a log, a line for every tenth of the epochs."""
+    """A bar on a terminal; in a log, a line for every tenth of the epochs, and now and then."""
 
     def __init__(self, max_epochs: int, epoch: int) -> None:
         self._max_epochs = max_epochs
         self._epoch = epoch
+        self._printed_at = time.monotonic()
         self._bar = tqdm(
             total=max_epochs,
             initial=epoch,
@@ -43,6 +48,11 @@ class Progress:
         self._bar.set_postfix_str(losses, refresh=False)
         self._bar.update(evaluation.epoch - self._epoch)
         tenth = self._max_epochs / 10
-        if self._bar.disable and evaluation.epoch // tenth > self._epoch // tenth:
+        is_due = (
+            evaluation.epoch // tenth > self._epoch // tenth
+            or time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES
+        )
+        if self._bar.disable and is_due:
+            self._printed_at = time.monotonic()
             print(f"epoch {evaluation.epoch}/{self._max_epochs} {losses}", flush=True)
         self._epoch = evaluation.epoch

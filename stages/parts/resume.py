@@ -16,22 +16,51 @@ from stages.parts.user_error import UserError
 
 
 def start_or_go_on(
-    params: TrainParams, states: SavedStates, n_features: int, n_classes: int, device: torch.device
-) -> Run:
-    """Return the run that was saved, or a new one where there is none to go on from."""
+    params: TrainParams, course: str, n_features: int, n_classes: int, device: torch.device
+) -> tuple[Run, SavedStates]:
+    """Return the run that was saved, or a new one where there is none, and where to save it.
+
+    Parameters
+    ----------
+    course
+        What `fingerprint` returned.
+
+    """
     run = start_run(params, n_features, n_classes, device)
-    saved = states.load() if ranks.RANK == 0 else None
-    checkpoint = ranks.from_first(b"" if saved is None else saved.checkpoint)
-    if not checkpoint:
-        return run
-    restore_run(run, checkpoint)
-    goes_on = saved is not None and is_to_go_on(run, saved.horizon, params)
-    (goes_on_for_all,) = ranks.largest([goes_on])
-    if not goes_on_for_all:
-        return start_run(params, n_features, n_classes, device)
+    states, checkpoint = SavedStates(course), b""
     if ranks.RANK == 0:
-        print(f"going on from epoch {run.epoch}, saved by an earlier run", flush=True)
-    return run
+        states, checkpoint = find_state(run, params, course)
+        run = start_run(params, n_features, n_classes, device)
+    checkpoint = ranks.from_first(checkpoint)
+    if checkpoint:
+        restore_run(run, checkpoint)
+        if ranks.RANK == 0:
+            print(f"going on from epoch {run.epoch}, saved by an earlier run", flush=True)
+    return run, states
+
+
+def find_state(run: Run, params: TrainParams, course: str) -> tuple[SavedStates, bytes]:
+    """Return where the run's states belong, and the one to go on from, or nothing.
+
+    A run that ends before the saved one got there has a place of its own, so that a long run
+    survives a short one of the same course. Leaves `run` in any state.
+    """
+    states = SavedStates(course)
+    saved = states.load()
+    if saved is None:
+        return states, b""
+    restore_run(run, saved.checkpoint)
+    if is_to_go_on(run, saved.horizon, params):
+        return states, saved.checkpoint
+    if (params.max_epochs, params.patience) == (saved.horizon.max_epochs, saved.horizon.patience):
+        return states, b""
+    print(f"the state at epoch {run.epoch}, saved by a longer run, is left alone", flush=True)
+    states = SavedStates(f"{course}-{params.max_epochs}-{params.patience}")
+    saved = states.load()
+    if saved is None:
+        return states, b""
+    restore_run(run, saved.checkpoint)
+    return states, saved.checkpoint if is_to_go_on(run, saved.horizon, params) else b""
 
 
 def is_to_go_on(run: Run, horizon: Horizon, params: TrainParams) -> bool:

@@ -7,6 +7,9 @@ from sklearn.model_selection import train_test_split
 from stages.parts.labels import Labels
 from stages.parts.user_error import UserError
 
+A_GLANCE = 20
+"""More different whole numbers than this may well measure something."""
+
 
 def split_rows(
     labels: Labels, test_size: float, val_size: float, seed: int
@@ -30,10 +33,14 @@ def split_rows(
             )
     counts = np.bincount(labels.indices)
     rarest = int(counts.argmin())
+    remedy = "add rows of it, or remove those there are"
+    if counts[rarest] >= len(("train", "val", "test")):
+        remedy += ", or raise prepare.test_size or prepare.val_size"
+    if labels.kind == "integer" and len(counts) > A_GLANCE:
+        remedy += f"; if its {len(counts)} numbers are a quantity and no classes, group them"
     too_rare = UserError(
-        f"{labels.where}: class '{labels.classes[rarest]}' has "
-        f"{counts[rarest]} of {len(rows)} rows, too few for each of train, val and test to have "
-        "one; add rows, remove the class, or raise prepare.test_size or prepare.val_size"
+        f"{labels.where}: class '{labels.classes[rarest]}' has {counts[rarest]} of {len(rows)} "
+        f"rows, too few for each of train, val and test to have one; {remedy}"
     )
     try:
         rest, test = train_test_split(
