@@ -83,13 +83,21 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
         csv_table(lambda i: f"{i},{i % 7},{i * 37}"),
         "such as 0 and 1073; this pipeline predicts classes",
     ),
+    "a continuous target with decimal commas": (
+        csv_table(lambda i: f"{i};{i % 7};{i},25", header="x;z;y"),
+        "the target column 'y' has 30 different values in 30 rows",
+    ),
+    "a target of integers, each some times": (
+        csv_table(lambda i: f"{i},{i % 7},{i // 4}", 240),
+        "or raise prepare.test_size or prepare.val_size; if its 60 numbers are a quantity and no",
+    ),
     "a target of too many texts": (
         csv_table(lambda i: f"{i},{i % 7},t{i // 3}", 3300),
         "has 1100 different values in 3300 rows",
     ),
     "a rare class": (
         GOOD + "1,2,c\n",
-        "t.csv: the target column 'y': class 'c' has 1 of 31 rows, too few for each of train",
+        "train, val and test to have one; add rows of it, or remove those there are",
     ),
     "a class that is not in every split": (
         csv_table(n=300) + "1,2,c\n" * 2,
