@@ -5,7 +5,6 @@
 
 import json
 import os
-import resource
 import sys
 import time
 import warnings
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.loads import LOADS, Load, Table, read_data
+from benchmarks.memory import memory
 
 Train = Callable[[], object]
 
@@ -244,8 +244,7 @@ def main(contender: str, load: str, folder: str) -> None:
     start = time.perf_counter()
     fit()
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": memory("VmHWM")}))
 
 
 if __name__ == "__main__":

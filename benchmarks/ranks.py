@@ -13,6 +13,7 @@ from statistics import median
 
 from benchmarks.contenders import params_of
 from benchmarks.loads import LOADS, write_data
+from benchmarks.memory import memory
 from stages.parts import ranks
 from stages.parts.device import compute_deterministically
 from stages.parts.training import TrainParams, start_run, train
@@ -93,7 +94,7 @@ def measure(n_ranks: int, load: str, folder: Path, batch_size: int) -> list[dict
 def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
     import torch._dynamo
 
-    before = megabytes("VmRSS")
+    before = memory("VmRSS")
     values = params_of(LOADS[load]) | {"threads": 1, "batch_size": batch_size}
     params = TrainParams.model_validate(values)
     device = torch.device("cpu")
@@ -107,18 +108,10 @@ def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
         for _ in train(run, rows, val_rows, params):
             pass
         seconds = time.perf_counter() - start
-    # Not by getrusage, whose peak has that of the process that started this one.
-    peak_mb = megabytes("VmHWM") - before
+    peak_mb = (memory("VmHWM") - before) / 1e6
     line = {"rank": ranks.RANK, "training": seconds, "peak_mb": peak_mb}
     # In one piece, so that those of several ranks do not mix.
     sys.stdout.write(json.dumps(line) + "\n")
-
-
-def megabytes(name: str) -> float:
-    """Return a number of kB that the kernel keeps on this process, as MB of 1,000,000 bytes."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    line = next(line for line in status.splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":
