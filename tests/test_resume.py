@@ -403,6 +403,23 @@ def test_a_damaged_state_file_does_not_stop_a_run(
     assert project.outputs() == expected
 
 
+def train_with_files_limited_to(project: Project, limit: int) -> "subprocess.CompletedProcess[str]":
+    """Run `train` where a file cannot have more than `limit` bytes, as on a full disk."""
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit_files,
+    )
+
+
 def test_a_full_disk_while_saving_state(project: Project, tmp_path: Path) -> None:
     # With these, the checkpoint is the largest output.
     project.set_params(train__hidden=[100, 100], train__optimizer="adam", train__eval_every=60)
@@ -413,18 +430,7 @@ def test_a_full_disk_while_saving_state(project: Project, tmp_path: Path) -> Non
     limit = max(len(content) for content in expected.values()) + 20
     assert len(expected["models/checkpoint.pt"]) + 20 == limit
 
-    def no_larger_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    result = subprocess.run(
-        [sys.executable, "-m", "stages.train"],
-        cwd=project.path,
-        env=project.env,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=no_larger_files,
-    )
+    result = train_with_files_limited_to(project, limit)
     assert result.returncode == 0, result.stderr
     assert "warning: the state at epoch 60 cannot be saved" in result.stdout
     assert not list((project.path / ".training").glob("*.tmp"))
@@ -438,18 +444,7 @@ def test_a_full_disk_while_writing_outputs(project: Project, limit: int, file: s
     for output in project.path.glob("models/*.pt*"):
         output.unlink()
 
-    def small_files_only() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    result = subprocess.run(
-        [sys.executable, "-m", "stages.train"],
-        cwd=project.path,
-        env=project.env,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=small_files_only,
-    )
+    result = train_with_files_limited_to(project, limit)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line == f"train: error: {file} cannot be written: File too large"
