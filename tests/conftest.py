@@ -34,6 +34,9 @@ class Project:
             "GIT_COMMITTER_NAME": "tester",
             "GIT_COMMITTER_EMAIL": "tester@example.com",
             "COLUMNS": "200",
+            # DVC runs commands in it. Without it, in sh, which dies of a Ctrl-C that its child
+            # has answered with a status of its own.
+            "SHELL": "/bin/bash",
         }
 
     def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:

@@ -309,14 +309,15 @@ def long_project(project: Project, _expected_of_long: Outputs) -> tuple[Project,
     return project, _expected_of_long
 
 
-def test_sigterm(long_project: tuple[Project, Outputs]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal(long_project: tuple[Project, Outputs], number: signal.Signals) -> None:
     project, expected = long_project
     process = start(project, sys.executable, "-m", "stages.train")
     wait_for_evaluations(project, process)
-    process.terminate()
+    process.send_signal(number)
     output, _ = process.communicate()
-    assert process.returncode == 143
-    assert output.splitlines()[-1].startswith("SIGTERM: epoch ")
+    assert process.returncode == 128 + number
+    assert output.splitlines()[-1].startswith(f"{number.name}: epoch ")
     assert output.splitlines()[-1].endswith(" is saved; to go on from there: dvc repro")
     assert not (project.path / "reports/losses.csv").exists()
     assert "going on from epoch" in project.dvc("repro")
