@@ -51,9 +51,9 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
     """Train as `stages.train` does; nothing is saved."""
     import torch
 
-    from stages.parts.device import compute_deterministically
-    from stages.parts.rows import Rows
-    from stages.parts.training import TrainParams, start_run, train
+    from stages.parts.training.device import compute_deterministically
+    from stages.parts.training.loop import TrainParams, start_run, train
+    from stages.parts.training.rows import Rows
 
     params = TrainParams.model_validate(params_of(load) | changes)
     compute_deterministically(threads_of(load))
@@ -78,13 +78,13 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     """Train as `stages.train` does, its states saved at the same moments."""
     import torch
 
-    from stages.parts.agreement import Agreement
-    from stages.parts.device import compute_deterministically
-    from stages.parts.interruption import Interruption
-    from stages.parts.resume import save
-    from stages.parts.rows import Rows
-    from stages.parts.saved_state import SavedStates
-    from stages.parts.training import TrainParams, start_run, train
+    from stages.parts.resuming.agreement import Agreement
+    from stages.parts.resuming.interruption import Interruption
+    from stages.parts.resuming.resume import save
+    from stages.parts.resuming.saved_state import SavedStates
+    from stages.parts.training.device import compute_deterministically
+    from stages.parts.training.loop import TrainParams, start_run, train
+    from stages.parts.training.rows import Rows
 
     params = TrainParams.model_validate(params_of(load))
     compute_deterministically(threads_of(load))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.parts.split import Split, read_split, write_split
+from stages.parts.tables.split import Split, read_split, write_split
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 
 from stages.parts.atomic_write import atomic_write
-from stages.parts.calibration import reliability
-from stages.parts.metrics import in_words, measure
-from stages.parts.model import MLP, Architecture
 from stages.parts.params import Number, Params, read_params
-from stages.parts.schema import Schema, read_schema
-from stages.parts.split import Split, read_split
+from stages.parts.reporting.calibration import reliability
+from stages.parts.reporting.metrics import in_words, measure
+from stages.parts.tables.schema import Schema, read_schema
+from stages.parts.tables.split import Split, read_split, read_target
+from stages.parts.training.model import MLP, Architecture
 from stages.parts.user_error import user_errors_in_one_line
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(Path("data/prepared/schema.json"))
     test = read_split(Path("data/prepared/test.parquet"))
-    train_target = read_split(Path("data/prepared/train.parquet")).target
+    train_target = read_target(Path("data/prepared/train.parquet"))
     model = MLP(
         schema.n_features,
         len(schema.classes),

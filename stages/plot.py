@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from stages.parts.atomic_write import atomic_write
-from stages.parts.confusion_chart import class_names, draw_confusion
-from stages.parts.loss_chart import draw_run
 from stages.parts.params import Params, read_params
-from stages.parts.training_report import read_training_report
+from stages.parts.reporting.confusion_chart import class_names, draw_confusion
+from stages.parts.reporting.loss_chart import draw_run
+from stages.parts.reporting.training_report import read_training_report
 from stages.parts.user_error import user_errors_in_one_line
 
 REPORTS = Path("reports")

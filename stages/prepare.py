@@ -7,15 +7,20 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from stages.parts.column_fitting import BeyondMaxCategories, ColumnFitter, Scaler, fit_columns
-from stages.parts.labels import Labels, parse_labels
 from stages.parts.params import Number, Params, read_params
-from stages.parts.raw_values import raw_values
-from stages.parts.schema import Schema, write_schema
-from stages.parts.split import Split, write_split
-from stages.parts.stratified_split import split_rows
-from stages.parts.table import Table, open_table
-from stages.parts.table_summary import summary
+from stages.parts.tables.column_fitting import (
+    BeyondMaxCategories,
+    ColumnFitter,
+    Scaler,
+    fit_columns,
+)
+from stages.parts.tables.labels import Labels, parse_labels
+from stages.parts.tables.raw_values import raw_values
+from stages.parts.tables.schema import Schema, write_schema
+from stages.parts.tables.split import Split, write_split
+from stages.parts.tables.stratified_split import split_rows
+from stages.parts.tables.table import Table, open_table
+from stages.parts.tables.table_summary import summary
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 PREPARED = Path("data/prepared")

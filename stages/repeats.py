@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from stages.parts.difference import judge
+from stages.parts.reporting.difference import judge
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 CONFIDENCE = 0.95

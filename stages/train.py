@@ -6,28 +6,28 @@ from pathlib import Path
 
 import torch
 
-from stages.parts import ranks
-from stages.parts.advice import what_happened, what_to_do, why_it_stopped
-from stages.parts.agreement import Agreement
 from stages.parts.atomic_write import atomic_write
-from stages.parts.checkpoint import run_to_bytes, save_bytes
-from stages.parts.compiled import finds_compiler
-from stages.parts.device import choose_threads, compute_deterministically, select_device
-from stages.parts.diagnosis import baseline_loss, diagnose
 from stages.parts.exported_model import write_exported_model
-from stages.parts.fingerprint import fingerprint
-from stages.parts.interruption import Interruption
-from stages.parts.loss import class_counts
-from stages.parts.losses import LossesFile
 from stages.parts.params import read_params
-from stages.parts.progress import Progress
-from stages.parts.resume import save, start_or_go_on, stop_before_the_end
-from stages.parts.rows import Rows
-from stages.parts.saved_state import only_one_training_process
-from stages.parts.schema import read_schema
-from stages.parts.split import count_rows, read_split
-from stages.parts.training import Evaluation, Run, TrainParams, evaluate, loss_weight, train
-from stages.parts.training_report import TrainingReport, write_training_report
+from stages.parts.reporting.advice import what_happened, what_to_do, why_it_stopped
+from stages.parts.reporting.diagnosis import baseline_loss, diagnose
+from stages.parts.reporting.losses import LossesFile
+from stages.parts.reporting.progress import Progress
+from stages.parts.reporting.training_report import TrainingReport, write_training_report
+from stages.parts.resuming.agreement import Agreement
+from stages.parts.resuming.checkpoint import run_to_bytes, save_bytes
+from stages.parts.resuming.fingerprint import fingerprint
+from stages.parts.resuming.interruption import Interruption
+from stages.parts.resuming.resume import save, start_or_go_on, stop_before_the_end
+from stages.parts.resuming.saved_state import only_one_training_process
+from stages.parts.tables.schema import read_schema
+from stages.parts.tables.split import count_rows, read_split
+from stages.parts.training import ranks
+from stages.parts.training.compiled import finds_compiler
+from stages.parts.training.device import choose_threads, compute_deterministically, select_device
+from stages.parts.training.loop import Evaluation, Run, TrainParams, evaluate, loss_weight, train
+from stages.parts.training.loss import class_counts
+from stages.parts.training.rows import Rows
 from stages.parts.user_error import user_errors_in_one_line
 
 PREPARED = Path("data/prepared")
@@ -76,7 +76,8 @@ def main() -> None:
         save(states, run, params, finished=True)
         if run.epoch % params.eval_every != 0:
             # Not in the saved state: a run with more epochs has no evaluation here.
-            record(evaluate(run, train_rows, val_rows, params))
+            weight = loss_weight(run, train_rows, params)
+            record(evaluate(run, train_rows, val_rows, weight, params))
 
     checkpoint = run_to_bytes(run)
     report = report_on(run, params, train_rows, val_rows, threads)

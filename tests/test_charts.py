@@ -19,17 +19,17 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from stages.parts.advice import what_happened
-from stages.parts.confusion_chart import (
+from stages.parts.reporting.advice import what_happened
+from stages.parts.reporting.confusion_chart import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
     class_names,
     draw_confusion,
     in_two_lines,
 )
-from stages.parts.diagnosis import diagnose
-from stages.parts.loss_chart import OVERFITTING, draw_run
-from stages.parts.training_report import TrainingReport
+from stages.parts.reporting.diagnosis import diagnose
+from stages.parts.reporting.loss_chart import OVERFITTING, draw_run
+from stages.parts.reporting.training_report import TrainingReport
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]

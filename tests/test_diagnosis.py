@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from stages.parts.advice import what_happened, what_to_do
-from stages.parts.diagnosis import baseline_loss, diagnose, reach_verdict
-from stages.parts.rows import Rows
-from stages.parts.training import start_run, train
-from stages.parts.training_report import TrainingReport
+from stages.parts.reporting.advice import what_happened, what_to_do
+from stages.parts.reporting.diagnosis import baseline_loss, diagnose, reach_verdict
+from stages.parts.reporting.training_report import TrainingReport
+from stages.parts.training.loop import start_run, train
+from stages.parts.training.rows import Rows
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project
 from tests.test_resume import make_params

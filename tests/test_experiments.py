@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.parts.difference import difference_interval, judge
+from stages.parts.reporting.difference import difference_interval, judge
 from stages.repeats import Group, Result, compare_with_the_best, group_experiments, hash_of_sources
 from tests.conftest import Project
 from tests.readme import commands

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, log_loss
 
-from stages.parts import interval
-from stages.parts.calibration import expected_calibration_error, reliability
-from stages.parts.interval import RESAMPLES, SEED, bootstrap_interval, wilson_interval
-from stages.parts.metrics import in_words, log_losses, macro_f1, measure
+from stages.parts.reporting import interval
+from stages.parts.reporting.calibration import expected_calibration_error, reliability
+from stages.parts.reporting.interval import RESAMPLES, SEED, bootstrap_interval, wilson_interval
+from stages.parts.reporting.metrics import in_words, log_losses, macro_f1, measure
 from tests.conftest import Project
 
 CONFIDENCE = st.floats(0.5, 0.999)

@@ -27,11 +27,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from stages.parts.exported_model import PreparingClassifier
-from stages.parts.model import MLP
-from stages.parts.raw_values import raw_values
-from stages.parts.schema import read_schema
-from stages.parts.split import read_split
-from stages.parts.table import open_table
+from stages.parts.tables.raw_values import raw_values
+from stages.parts.tables.schema import read_schema
+from stages.parts.tables.split import read_split
+from stages.parts.tables.table import open_table
+from stages.parts.training.model import MLP
 from stages.parts.user_error import UserError
 from tests.in_process import run_all, run_predict, run_prepare
 

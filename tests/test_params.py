@@ -7,7 +7,7 @@ import yaml
 
 from stages.evaluate import EvaluateParams
 from stages.parts.params import Params, read_params
-from stages.parts.training import TrainParams
+from stages.parts.training.loop import TrainParams
 from stages.parts.user_error import UserError
 from stages.plot import PlotParams
 from stages.prepare import PrepareParams

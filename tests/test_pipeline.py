@@ -11,7 +11,7 @@ import yaml
 from sklearn.datasets import load_iris
 from sklearn.neural_network import MLPClassifier
 
-from stages.parts.split import read_split
+from stages.parts.tables.split import read_split
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 
 STAGES = ["prepare", "train", "evaluate", "plot"]
@@ -188,9 +188,9 @@ def test_early_stopping_counts_evaluations(project: Project) -> None:
 def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
-    from stages.parts.loss import loss_and_accuracy  # noqa: PLC0415
-    from stages.parts.model import MLP  # noqa: PLC0415
-    from stages.parts.rows import Rows  # noqa: PLC0415
+    from stages.parts.training.loss import loss_and_accuracy  # noqa: PLC0415
+    from stages.parts.training.model import MLP  # noqa: PLC0415
+    from stages.parts.training.rows import Rows  # noqa: PLC0415
 
     project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
     project.repro()

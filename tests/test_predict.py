@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.parts import table as table_module
 from stages.parts.exported_model import load_exported_model
-from stages.parts.raw_values import raw_values
-from stages.parts.split import read_split
-from stages.parts.table import open_table
+from stages.parts.tables import table as table_module
+from stages.parts.tables.raw_values import raw_values
+from stages.parts.tables.split import read_split
+from stages.parts.tables.table import open_table
 from stages.parts.user_error import UserError
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict

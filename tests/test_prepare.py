@@ -15,9 +15,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
-from stages.parts.labels import parse_labels
-from stages.parts.split import read_split
-from stages.parts.table import open_table
+from stages.parts.tables.labels import parse_labels
+from stages.parts.tables.split import Split, read_split, read_target, write_split
+from stages.parts.tables.table import open_table
 from stages.parts.user_error import UserError
 from tests.in_process import run_prepare
 
@@ -407,3 +407,11 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
     assert ["all", "120", "40", "40"] in words
     (counts,) = (line[1:] for line in words if line[0:1] == ["yes"])
     assert sum(map(int, counts)) == yes
+
+
+@pytest.mark.parametrize("names", [("x", "y", "y"), ("y.a", "x", "y"), ("y", "x", "y.a")])
+def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
+    numbers = np.arange(5)
+    split = Split(numbers + 2, np.ones((5, 2), np.float32), numbers % 3)
+    write_split(folder / "split.parquet", split, list(names[:2]), names[2])
+    assert read_target(folder / "split.parquet").tolist() == split.target.tolist()

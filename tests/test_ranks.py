@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.parts.params import read_params
-from stages.parts.ranks import shard
-from stages.parts.rows import Rows, batches
-from stages.parts.split import Split, read_split, write_split
-from stages.parts.training import TrainParams
+from stages.parts.tables.split import Split, read_split, write_split
+from stages.parts.training.loop import TrainParams
+from stages.parts.training.ranks import shard
+from stages.parts.training.rows import Rows, batches
 from stages.parts.user_error import UserError
 from tests import soak
 from tests.conftest import REPOSITORY, Project
@@ -85,7 +85,7 @@ def test_a_part_of_a_file_is_that_part(
     rng = np.random.default_rng(n)
     whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.parts.split.ROWS_PER_GROUP", 4)
+        patch.setattr("stages.parts.tables.split.ROWS_PER_GROUP", 4)
         write_split(path, whole, ["a", "b"], "y")
     part = read_split(path, wanted)
     for name in ("rows", "features", "target"):

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from stages.parts.checkpoint import restore_run, run_to_bytes
-from stages.parts.device import choose_threads
-from stages.parts.loss import class_weights
-from stages.parts.model import MLP
-from stages.parts.replay import Replayed
-from stages.parts.rows import batches
-from stages.parts.split import ROWS_PER_GROUP, Split, read_split, write_split
-from stages.parts.training import Run, TrainParams, train
+from stages.parts.resuming.checkpoint import restore_run, run_to_bytes
+from stages.parts.tables.split import ROWS_PER_GROUP, Split, read_split, write_split
+from stages.parts.training.device import choose_threads
+from stages.parts.training.loop import Run, TrainParams, train
+from stages.parts.training.loss import class_weights
+from stages.parts.training.model import MLP
+from stages.parts.training.replay import Replayed
+from stages.parts.training.rows import batches
 from tests.conftest import Project
 from tests.test_resume import TRAIN_ROWS, VAL_ROWS, make_params, new_run, wait_for_evaluations
 

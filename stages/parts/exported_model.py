@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.parts.atomic_write import atomic_write
-from stages.parts.schema import NumericColumn, Schema
+from stages.parts.tables.schema import NumericColumn, Schema
 from stages.parts.user_error import UserError
 
 SCHEMA_IN_MODEL = "schema.json"

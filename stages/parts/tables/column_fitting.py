@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from stages.parts.raw_values import is_number, is_text, numbers, parse_numbers, read_texts
-from stages.parts.schema import CategoricalColumn, Column, NumericColumn
-from stages.parts.table import Table
+from stages.parts.tables.raw_values import is_number, is_text, numbers, parse_numbers, read_texts
+from stages.parts.tables.schema import CategoricalColumn, Column, NumericColumn
+from stages.parts.tables.table import Table
 from stages.parts.user_error import UserError
 
 Scaler = Literal["minmax", "standard", "none"]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.parts import ranks
-from stages.parts.compiled import compiled, finds_compiler
-from stages.parts.replay import Replayed
-from stages.parts.rows import Rows
+from stages.parts.training import ranks
+from stages.parts.training.compiled import compiled, finds_compiler
+from stages.parts.training.replay import Replayed
+from stages.parts.training.rows import Rows
 
 Step = Callable[[Rows], None]
 

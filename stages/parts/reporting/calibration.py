@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stages.parts.interval import wilson_interval
+from stages.parts.reporting.interval import wilson_interval
 
 BINS = 10
 """Of equal width; the number is that of Naeini et al., see `expected_calibration_error`."""

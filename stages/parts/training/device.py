@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from stages.parts import ranks
+from stages.parts.training import ranks
 from stages.parts.user_error import UserError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.parts.csv_file import FIRST_ROW, CsvFile
-from stages.parts.csv_sniffing import sniff
+from stages.parts.tables.csv_file import FIRST_ROW, CsvFile
+from stages.parts.tables.csv_sniffing import sniff
 from stages.parts.user_error import UserError
 
 CHUNK_ROWS = 10_000

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stages.parts import ranks
-from stages.parts.early_stopping import EarlyStopping
-from stages.parts.training import Evaluation, Run
+from stages.parts.training import ranks
+from stages.parts.training.early_stopping import EarlyStopping
+from stages.parts.training.loop import Evaluation, Run
 
 
 def save_bytes(value: object) -> bytes:

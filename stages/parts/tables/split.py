@@ -74,6 +74,15 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
     return split
 
 
+def read_target(path: Path) -> npt.NDArray[np.int64]:
+    """Read the class indices of all rows, shape (n,), and nothing else."""
+    with pq.ParquetFile(path) as file:
+        name = file.schema_arrow.names[-1]
+        # With what else is selected: pyarrow takes a name before a dot for one with parts.
+        target: npt.NDArray[np.int64] = file.read(columns=[name]).column(name).to_numpy()
+    return target
+
+
 def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:
     start = 0
     for index in range(file.num_row_groups):

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from stages.parts.advice import what_happened
-from stages.parts.training_report import TrainingReport
+from stages.parts.reporting.advice import what_happened
+from stages.parts.reporting.training_report import TrainingReport
 
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 TRAIN, VAL, BEST, OVERFITTING = "#0072B2", "#D55E00", "#009E73", "#E69F00"

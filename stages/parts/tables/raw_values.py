@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.parts.csv_file import GAPS
-from stages.parts.schema import CategoricalColumn, NumericColumn
-from stages.parts.table import Table
+from stages.parts.tables.csv_file import GAPS
+from stages.parts.tables.schema import CategoricalColumn, NumericColumn
+from stages.parts.tables.table import Table
 from stages.parts.user_error import UserError
 
 

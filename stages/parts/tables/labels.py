@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stages.parts.raw_values import is_number, is_text, read_texts
-from stages.parts.schema import LabelKind
-from stages.parts.table import Table
+from stages.parts.tables.raw_values import is_number, is_text, read_texts
+from stages.parts.tables.schema import LabelKind
+from stages.parts.tables.table import Table
 from stages.parts.user_error import UserError
 
 MOST_CLASSES = 1000

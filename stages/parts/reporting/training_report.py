@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from stages.parts.atomic_write import atomic_write
-from stages.parts.diagnosis import Diagnosis
+from stages.parts.reporting.diagnosis import Diagnosis
 
 
 class TrainingReport(Diagnosis):

@@ -1,46 +1,23 @@
 """What a training run's course depends on, as one short text."""
 
 import hashlib
-import inspect
 import json
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
-from stages.parts import (
-    checkpoint,
-    compiled,
-    device,
-    early_stopping,
-    loss,
-    model,
-    optimizer,
-    ranks,
-    replay,
-    rows,
-    split,
-    step,
-    training,
-)
-from stages.parts.compiled import finds_compiler
-from stages.parts.training import TrainParams
+from stages.parts.training import ranks
+from stages.parts.training.compiled import finds_compiler
+from stages.parts.training.loop import TrainParams
 
-COMPUTING_MODULES: tuple[ModuleType, ...] = (
-    checkpoint,
-    compiled,
-    device,
-    early_stopping,
-    loss,
-    model,
-    optimizer,
-    ranks,
-    replay,
-    rows,
-    split,
-    step,
-    training,
+PARTS = Path(__file__).parent.parent
+
+COMPUTING_MODULES = (
+    *sorted((PARTS / "training").glob("*.py")),
+    PARTS / "resuming/checkpoint.py",
+    PARTS / "tables/split.py",
 )
+"""The source files that decide what training computes."""
 
 WITHOUT_INFLUENCE = {
     "max_epochs",
@@ -51,7 +28,7 @@ WITHOUT_INFLUENCE = {
     "compile",
     "launcher",
 }
-"""How far to train, how often to save, and what is said exactly."""
+"""Parameters that change no epoch, or of which the fingerprint has what came of them instead."""
 
 
 def fingerprint(
@@ -69,7 +46,7 @@ def fingerprint(
         "train": _hash_file(train_file),
         "val": _hash_file(val_file),
         "n_classes": n_classes,
-        "source": [_hash(inspect.getsource(module).encode()) for module in COMPUTING_MODULES],
+        "source": [_hash_file(module) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
         "n_ranks": ranks.SIZE,

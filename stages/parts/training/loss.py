@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from stages.parts import ranks
-from stages.parts.rows import Rows
+from stages.parts.training import ranks
+from stages.parts.training.rows import Rows
 
 ClassWeights = Literal["none", "balanced"]
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 from pydantic import BaseModel
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-from stages.parts.calibration import expected_calibration_error, reliability
-from stages.parts.interval import Interval, bootstrap_interval, wilson_interval
+from stages.parts.reporting.calibration import expected_calibration_error, reliability
+from stages.parts.reporting.interval import Interval, bootstrap_interval, wilson_interval
 
 
 class ClassMetrics(BaseModel):

@@ -6,12 +6,12 @@ from typing import NoReturn
 
 import torch
 
-from stages.parts import ranks
-from stages.parts.checkpoint import restore_run, run_to_bytes
-from stages.parts.dvc_lock import records_the_stage_as_it_is
 from stages.parts.params import PARAMS_FILE
-from stages.parts.saved_state import Horizon, SavedState, SavedStates
-from stages.parts.training import Run, TrainParams, start_run
+from stages.parts.resuming.checkpoint import restore_run, run_to_bytes
+from stages.parts.resuming.dvc_lock import records_the_stage_as_it_is
+from stages.parts.resuming.saved_state import Horizon, SavedState, SavedStates
+from stages.parts.training import ranks
+from stages.parts.training.loop import Run, TrainParams, start_run
 from stages.parts.user_error import UserError
 
 

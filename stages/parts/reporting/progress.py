@@ -7,8 +7,8 @@ from typing import Self
 
 from tqdm import tqdm
 
-from stages.parts.early_stopping import EarlyStopping
-from stages.parts.training import Evaluation
+from stages.parts.training.early_stopping import EarlyStopping
+from stages.parts.training.loop import Evaluation
 
 SECONDS_BETWEEN_LINES = 30
 """In a log, where a tenth of the epochs takes longer."""

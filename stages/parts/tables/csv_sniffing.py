@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stages.parts.csv_file import CsvFile
+from stages.parts.tables.csv_file import CsvFile
 from stages.parts.user_error import UserError
 
 SNIFFED_BYTES = 65_536

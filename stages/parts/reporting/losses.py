@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stages.parts.training import Evaluation
+from stages.parts.training.loop import Evaluation
 
 
 class LossesFile:

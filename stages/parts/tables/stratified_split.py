@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 
-from stages.parts.labels import Labels
+from stages.parts.tables.labels import Labels
 from stages.parts.user_error import UserError
 
 A_GLANCE = 20

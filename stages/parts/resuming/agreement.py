@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from stages.parts import ranks
-from stages.parts.interruption import Interruption
+from stages.parts.resuming.interruption import Interruption
+from stages.parts.training import ranks
 
 SECONDS_BETWEEN = 0.2
 """How long a signal may wait; asking the other ranks after each batch would slow training."""

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from stages.parts.raw_values import numbers, read_texts
-from stages.parts.schema import NumericColumn, Schema
-from stages.parts.split import Split
-from stages.parts.table import Table
+from stages.parts.tables.raw_values import numbers, read_texts
+from stages.parts.tables.schema import NumericColumn, Schema
+from stages.parts.tables.split import Split
+from stages.parts.tables.table import Table
 
 MOST_LINES = 60
 MOST_CHARACTERS = 60

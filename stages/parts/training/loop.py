@@ -9,15 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stages.parts import ranks
-from stages.parts.device import DeviceName
-from stages.parts.early_stopping import EarlyStopping
-from stages.parts.loss import ClassWeights, class_weights, loss_and_accuracy
-from stages.parts.model import MLP, Architecture
-from stages.parts.optimizer import OptimizerName, make_optimizer
 from stages.parts.params import Number
-from stages.parts.rows import Rows, batches
-from stages.parts.step import make_step
+from stages.parts.training import ranks
+from stages.parts.training.device import DeviceName
+from stages.parts.training.early_stopping import EarlyStopping
+from stages.parts.training.loss import ClassWeights, class_weights, loss_and_accuracy
+from stages.parts.training.model import MLP, Architecture
+from stages.parts.training.optimizer import OptimizerName, make_optimizer
+from stages.parts.training.rows import Rows, batches
+from stages.parts.training.step import make_step
 from stages.parts.user_error import UserError
 
 StopReason = Literal["early_stopping", "max_epochs"]
@@ -145,15 +145,20 @@ def train(
         run.epoch += 1
         run.batch = 0
         if run.epoch % params.eval_every == 0:
-            yield evaluate(run, train_rows, val_rows, params)
+            yield evaluate(run, train_rows, val_rows, weight, params)
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:
+    """Return what a row of each class counts for in the losses; all ranks have to call this."""
     return class_weights(params.class_weights, train_rows.target, run.model.n_classes)
 
 
-def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) -> Evaluation:
+def evaluate(
+    run: Run, train_rows: Rows, val_rows: Rows, weight: Tensor | None, params: TrainParams
+) -> Evaluation:
     """Evaluate the weights as they are, and keep them if they are the best so far.
+
+    `weight` is what `loss_weight` returned.
 
     Raises
     ------
@@ -161,7 +166,6 @@ def evaluate(run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams) ->
         If a loss is infinite or not a number.
 
     """
-    weight = loss_weight(run, train_rows, params)
     train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows, weight)
     val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows, weight)
     if not math.isfinite(train_loss) or not math.isfinite(val_loss):

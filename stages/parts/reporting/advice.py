@@ -1,6 +1,6 @@
 """The verdict on a training run in plain words."""
 
-from stages.parts.training_report import TrainingReport
+from stages.parts.reporting.training_report import TrainingReport
 
 
 def why_it_stopped(report: TrainingReport, patience: int) -> str:
