@@ -1,10 +1,11 @@
 """Test the best weights on rows that no stage before has used."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 import torch
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from stages.parts.reporting.calibration import reliability
 from stages.parts.reporting.metrics import in_words, measure
 from stages.parts.tables.schema import Schema, read_schema
 from stages.parts.tables.split import Split, read_split, read_target
+from stages.parts.tables.table_writer import table_writer
 from stages.parts.training.model import MLP, Architecture
 from stages.parts.user_error import user_errors_in_one_line
 
@@ -43,11 +45,12 @@ def main() -> None:
     majority_class = int(np.bincount(train_target).argmax())
     metrics = measure(test.target, probabilities, schema.classes, majority_class, params.confidence)
     predictions = predictions_table(test, probabilities, schema)
-    bins = pd.DataFrame(reliability(test.target, probabilities, params.confidence))
+    bins = reliability(test.target, probabilities, params.confidence)
 
-    for path, table in {"predictions": predictions, "reliability": bins}.items():
-        with atomic_write(Path(f"reports/{path}.csv")) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+    with table_writer(Path("reports/predictions.csv")) as write:
+        write(predictions)
+    with table_writer(Path("reports/reliability.csv")) as write:
+        write(pa.Table.from_pylist([asdict(some) for some in bins]))
     with atomic_write(Path("metrics.json")) as temporary:
         temporary.write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -67,19 +70,17 @@ def predict_probabilities(model: MLP, features: npt.NDArray[np.float32]) -> npt.
 
 def predictions_table(
     test: Split, probabilities: npt.NDArray[np.float64], schema: Schema
-) -> pd.DataFrame:
+) -> pa.Table:
     """Return a row for each test row: its place in the source table, its class, and the model's."""
     classes = np.array(schema.classes)
-    table = pd.DataFrame(
-        {
-            "row": test.rows,
-            "actual": classes[test.target],
-            "predicted": classes[probabilities.argmax(axis=1)],
-        }
-    )
+    columns = {
+        "row": test.rows,
+        "actual": classes[test.target],
+        "predicted": classes[probabilities.argmax(axis=1)],
+    }
     for index, name in enumerate(schema.classes):
-        table[f"probability_{name}"] = probabilities[:, index]
-    return table
+        columns[f"probability_{name}"] = probabilities[:, index]
+    return pa.table(columns)
 
 
 if __name__ == "__main__":

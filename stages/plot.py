@@ -1,9 +1,9 @@
 """Draw the training run and the confusion matrix."""
 
+import csv
 from pathlib import Path
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
@@ -26,20 +26,27 @@ class PlotParams(Params):
 
 def main() -> None:
     params = read_params("plot", PlotParams)
-    losses = pd.read_csv(REPORTS / "losses.csv")
+    losses = read_columns(REPORTS / "losses.csv")
     report = read_training_report(REPORTS / "training.json")
-    # As texts: a class may be named 1, NA or nothing.
-    predictions = pd.read_csv(REPORTS / "predictions.csv", dtype=str, keep_default_na=False)
+    predictions = read_columns(REPORTS / "predictions.csv")
 
     # A person's own settings of matplotlib must not change the pictures.
     mpl.rcdefaults()
-    run = draw_run(losses, report, log_scale=params.log_scale)
+    numbers = {name: [float(text) for text in texts] for name, texts in losses.items()}
+    run = draw_run(numbers, report, log_scale=params.log_scale)
     confusion = draw_confusion(
         predictions["actual"], predictions["predicted"], class_names(predictions)
     )
 
     write_png(run, REPORTS / "loss.png", params.dpi)
     write_png(confusion, REPORTS / "confusion.png", params.dpi)
+
+
+def read_columns(path: Path) -> dict[str, list[str]]:
+    """Return the columns of a CSV file by name, as texts: a class may be named 1, NA or nothing."""
+    with path.open(encoding="utf-8", newline="") as file:
+        names, *rows = csv.reader(file)
+    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
 def write_png(figure: Figure, path: Path, dpi: int) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +27,7 @@ from stages.parts.reporting.confusion_chart import (
     in_two_lines,
 )
 from stages.parts.reporting.diagnosis import diagnose
-from stages.parts.reporting.loss_chart import OVERFITTING, draw_run
+from stages.parts.reporting.loss_chart import OVERFITTING, Losses, draw_run
 from stages.parts.reporting.training_report import TrainingReport
 from tests.conftest import Project
 
@@ -53,19 +52,17 @@ CURVES: dict[str, Curves] = {
 }
 
 
-def run_of(curves: Curves) -> tuple[pd.DataFrame, TrainingReport]:
+def run_of(curves: Curves) -> tuple[Losses, TrainingReport]:
     train_losses, val_losses = curves
     best = val_losses.index(min(val_losses))
     epochs = [20_000 * (index + 1) for index in range(len(val_losses))]
-    losses = pd.DataFrame(
-        {
-            "epoch": epochs,
-            "train_loss": train_losses,
-            "val_loss": val_losses,
-            "train_accuracy": np.exp(-np.array(train_losses)),
-            "val_accuracy": np.exp(-np.array(val_losses)),
-        }
-    )
+    losses = {
+        "epoch": epochs,
+        "train_loss": train_losses,
+        "val_loss": val_losses,
+        "train_accuracy": np.exp(-np.array(train_losses)).tolist(),
+        "val_accuracy": np.exp(-np.array(val_losses)).tolist(),
+    }
     report = TrainingReport(
         **diagnose(train_losses, val_losses, best, 100, 1.0986).model_dump(),
         best_epoch=epochs[best],
@@ -131,7 +128,7 @@ def test_the_story_of_a_run(name: str, log_scale: bool) -> None:  # noqa: FBT001
             assert lines[rows].get_linestyle() == linestyle
         assert lines["train"].get_color() != lines["val"].get_color()
         # A line through one point or two needs markers to be seen.
-        assert (lines["val"].get_marker() == "o") == (len(losses) < 20)
+        assert (lines["val"].get_marker() == "o") == (len(losses["epoch"]) < 20)
         for epoch in (report.best_epoch, report.epochs_run):
             assert any(
                 list(np.asarray(line.get_xdata())) == [epoch, epoch] for line in axes.get_lines()
@@ -181,7 +178,7 @@ def confusion(
     counts = np.zeros((n_classes, n_classes), int)
     np.add.at(counts, (actual, predicted), 1)
     names = np.array(classes)
-    figure = draw_confusion(pd.Series(names[actual]), pd.Series(names[predicted]), classes)
+    figure = draw_confusion(names[actual], names[predicted], classes)
     return figure, counts, classes
 
 
@@ -245,9 +242,9 @@ def test_long_names_keep_their_ends() -> None:
 
 
 def test_classes_that_occur_nowhere_and_odd_names_are_drawn() -> None:
-    table = pd.DataFrame(columns=["row", "actual", "predicted", "probability_NA", "probability_1"])
-    assert class_names(table) == ["NA", "1"]
-    figure = draw_confusion(pd.Series(["NA"]), pd.Series(["NA"]), ["NA", "1"])
+    column_names = ["row", "actual", "predicted", "probability_NA", "probability_1"]
+    assert class_names(column_names) == ["NA", "1"]
+    figure = draw_confusion(["NA"], ["NA"], ["NA", "1"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "0", "0", "0"]
 
 

@@ -1,9 +1,10 @@
 """The picture of which classes are taken for which."""
 
 import textwrap
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 LINE = 30
@@ -19,22 +20,19 @@ DARK = 0.5
 """From this share of a row on, a cell is so dark that its count is written in white."""
 
 
-def class_names(predictions: pd.DataFrame) -> list[str]:
-    """Return the classes that predictions.csv has a probability of, in order."""
+def class_names(column_names: Iterable[str]) -> list[str]:
+    """Return the classes that predictions.csv, with these columns, has a probability of."""
     prefix = "probability_"
-    return [str(name).removeprefix(prefix) for name in predictions if str(name).startswith(prefix)]
+    return [name.removeprefix(prefix) for name in column_names if name.startswith(prefix)]
 
 
-def draw_confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) -> Figure:
+def draw_confusion(actual: Iterable[str], predicted: Iterable[str], classes: list[str]) -> Figure:
     """Draw how many rows of each actual class, one below the other, got which prediction.
 
     The colour is the share of the row, so that rare classes are as plain to see as common ones.
     """
-    counts = (
-        pd.crosstab(actual, predicted)
-        .reindex(index=classes, columns=classes, fill_value=0)
-        .to_numpy()
-    )
+    pairs = Counter(zip(actual, predicted, strict=True))
+    counts = np.array([[pairs[of_row, of_column] for of_column in classes] for of_row in classes])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with_text = len(classes) <= MOST_CLASSES_WITH_TEXT
     digits = len(f"{counts.max():,}")

@@ -1,8 +1,8 @@
 """The picture of a training run: losses, accuracies and the verdict."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -20,7 +20,11 @@ FEW_EVALUATIONS = 20
 """Below this, each gets a marker: a line through one point cannot be seen."""
 
 
-def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -> Figure:
+Losses = Mapping[str, Sequence[float]]
+"""The columns of losses.csv by name."""
+
+
+def draw_run(losses: Losses, report: TrainingReport, *, log_scale: bool) -> Figure:
     """Draw loss above accuracy against epoch, with the verdict as the title.
 
     Marked are the best epoch, the stopping point, the loss of predicting class frequencies where
@@ -29,7 +33,7 @@ def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -
     Parameters
     ----------
     losses
-        The columns of losses.csv.
+        Of the run.
     report
         Of the same run.
     log_scale
@@ -80,8 +84,8 @@ def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -
     return figure
 
 
-def draw_curves(axes: Axes, losses: pd.DataFrame, name: str) -> None:
-    marker = "o" if len(losses) < FEW_EVALUATIONS else None
+def draw_curves(axes: Axes, losses: Losses, name: str) -> None:
+    marker = "o" if len(losses["epoch"]) < FEW_EVALUATIONS else None
     for rows, color, linestyle in (("train", TRAIN, "-"), ("val", VAL, "--")):
         axes.plot(
             losses["epoch"],
