@@ -19,6 +19,8 @@ from stages.repeats import Group, Result, compare_with_the_best, group_experimen
 from tests.conftest import Project
 from tests.readme import commands
 
+pytestmark = pytest.mark.xdist_group("queue")
+
 GRID = "Many runs"
 REPEATS = "How sure is a difference?"
 

@@ -10,6 +10,8 @@ from moto.server import ThreadedMotoServer
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 from tests.readme import commands, text_of
 
+pytestmark = pytest.mark.xdist_group("remotes")
+
 HEADING = "Share data and models"
 
 
