@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from stages.parts.resuming.checkpoint import restore_run, run_to_bytes
 from stages.parts.tables.split import ROWS_PER_GROUP, Split, read_split, write_split
-from stages.parts.training.device import choose_threads
-from stages.parts.training.loop import Run, TrainParams, train
+from stages.parts.training.device import choose_threads, compute_deterministically
+from stages.parts.training.loop import Run, TrainParams, start_run, train
 from stages.parts.training.loss import class_weights
 from stages.parts.training.model import MLP
 from stages.parts.training.replay import Replayed
-from stages.parts.training.rows import batches
+from stages.parts.training.rows import Rows, batches
 from tests.conftest import Project
 from tests.test_resume import TRAIN_ROWS, VAL_ROWS, make_params, new_run, wait_for_evaluations
 
@@ -292,19 +292,43 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read.features.dtype == np.float32
 
 
-def test_compiled_training_is_the_plain_loop_to_rounding_and_resumes_exactly() -> None:
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.mark.parametrize(
+    ("device", "compiles"),
+    [
+        ("cpu", True),
+        pytest.param("cuda", False, marks=NEEDS_CUDA),
+        pytest.param("cuda", True, marks=NEEDS_CUDA),
+    ],
+)
+def test_elsewhere_training_is_the_plain_loop_to_rounding_and_resumes_exactly(
+    device: str,
+    compiles: bool,  # noqa: FBT001
+) -> None:
+    compute_deterministically(threads=1)
     params = make_params(
-        compile=True, optimizer="adam", lr=0.01, batch_size=20, max_epochs=4, patience=99
+        compile=compiles, optimizer="adam", lr=0.01, batch_size=20, max_epochs=8, patience=99
     )
-    whole = trained(params)
+    rows, val_rows = (
+        Rows(some.features.to(device), some.target.to(device)) for some in (TRAIN_ROWS, VAL_ROWS)
+    )
+
+    def start() -> Run:
+        return start_run(params, 4, 3, torch.device(device))
+
+    whole = start()
+    list(train(whole, rows, val_rows, params))
     model, _ = plain_loop(params, fused=True)
     for name, weight in model.state_dict().items():
-        torch.testing.assert_close(whole.model.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
-    cut = new_run(params)
-    list(islice(train(cut, TRAIN_ROWS, VAL_ROWS, params), 3))
-    resumed = new_run(params)
+        ours = whole.model.state_dict()[name].cpu()
+        torch.testing.assert_close(ours, weight, rtol=1e-4, atol=1e-5)
+    cut = start()
+    list(islice(train(cut, rows, val_rows, params), 3))
+    resumed = start()
     restore_run(resumed, run_to_bytes(cut))
-    list(train(resumed, TRAIN_ROWS, VAL_ROWS, params))
+    list(train(resumed, rows, val_rows, params))
     assert run_to_bytes(resumed) == run_to_bytes(whole)
 
 

@@ -34,8 +34,9 @@ def make_step(
         loss: Tensor = loss_function(model(features), target)
         return loss
 
+    device_type = train_rows.features.device.type
     compiles = compiles and finds_compiler()
-    batch_loss = compiled(loss_of) if compiles else loss_of
+    batch_loss = compiled(loss_of, device_type) if compiles else loss_of
 
     def step(features: Tensor, target: Tensor) -> None:
         batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
@@ -43,7 +44,7 @@ def make_step(
         optimizer.zero_grad()
 
     # On other devices the time between operations passes while the device computes.
-    replays = train_rows.features.device.type == "cpu" and not compiles
+    replays = device_type == "cpu" and not compiles
     fast_step = Replayed(step) if replays else step
     return lambda batch: fast_step(batch.features, batch.target)
 
