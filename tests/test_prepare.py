@@ -65,6 +65,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
         "t.csv: column 'z', row 150002 is not UTF-8 text",
     ),
     "a short row": (GOOD + "1,2\n", "t.csv: row 32 has 2 fields, but the header has 3"),
+    "a quote left open": (GOOD + '1,"2,a\n3,4,b\n', "or close a quote left open"),
     "a long row": (GOOD + "\n1,2,3,4\n", "t.csv: row 33 has 4 fields, but the header has 3"),
     "a truncated .gz": (gzip.compress(GOOD.encode())[:-12], "t.csv cannot be read: Truncated"),
     "a broken Parquet file": (b"PAR1 and so on", "t.csv cannot be read: "),

@@ -154,8 +154,8 @@ class CsvFile:
                 (row,) = ragged
                 raise UserError(
                     f"{self.name}: row {row.number} has {row.actual_columns} fields, but the "
-                    f"header has {row.expected_columns}; fill in what is missing, or put quotes "
-                    f"around a text that contains {self.delimiter!r}"
+                    f"header has {row.expected_columns}; fill in what is missing, put quotes "
+                    f"around a text that contains {self.delimiter!r}, or close a quote left open"
                 ) from None
             if "CSV conversion error" in str(error):
                 raise OtherTypesError(str(error)) from None
