@@ -63,9 +63,8 @@ def undisturbed(
     return project, time.monotonic() - start
 
 
-def kill_dvc_repro(project: Project, after_seconds: float) -> bool:
-    """Start `dvc repro` and kill it and its stage; say whether it was still running by then."""
-    process = subprocess.Popen(
+def start_repro(project: Project) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
         ["dvc", "repro"],
         cwd=project.path,
         env=project.env,
@@ -73,6 +72,11 @@ def kill_dvc_repro(project: Project, after_seconds: float) -> bool:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def kill_dvc_repro(project: Project, after_seconds: float) -> bool:
+    """Start `dvc repro` and kill it and its stage; say whether it was still running by then."""
+    process = start_repro(project)
     try:
         process.wait(after_seconds)
     except subprocess.TimeoutExpired:
@@ -123,13 +127,7 @@ def kill_ranks_until_done(
     their start.
     """
     project.set_params(**KILLED_TRAINING, **configuration)
-    process = subprocess.Popen(
-        ["dvc", "repro"],
-        cwd=project.path,
-        env=project.env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_repro(project)
     chance, killed, before = random.Random(project.path.name), 0, set[int]()
     while process.poll() is None:
         time.sleep(0.05)
