@@ -72,11 +72,11 @@ def predictions_table(
     test: Split, probabilities: npt.NDArray[np.float64], schema: Schema
 ) -> pa.Table:
     """Return a row for each test row: its place in the source table, its class, and the model's."""
-    classes = np.array(schema.classes)
+    classes = pa.array(schema.classes)
     columns = {
         "row": test.rows,
-        "actual": classes[test.target],
-        "predicted": classes[probabilities.argmax(axis=1)],
+        "actual": classes.take(pa.array(test.target)),
+        "predicted": classes.take(pa.array(probabilities.argmax(axis=1))),
     }
     for index, name in enumerate(schema.classes):
         columns[f"probability_{name}"] = probabilities[:, index]

@@ -1,6 +1,7 @@
 """Draw the training run and the confusion matrix."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,8 +10,8 @@ from pydantic import Field
 
 from stages.parts.atomic_write import atomic_write
 from stages.parts.params import Params, read_params
-from stages.parts.reporting.confusion_chart import class_names, draw_confusion
-from stages.parts.reporting.loss_chart import draw_run
+from stages.parts.reporting.confusion_chart import Pairs, class_names, draw_confusion
+from stages.parts.reporting.loss_chart import Losses, draw_run
 from stages.parts.reporting.training_report import read_training_report
 from stages.parts.user_error import user_errors_in_one_line
 
@@ -26,27 +27,31 @@ class PlotParams(Params):
 
 def main() -> None:
     params = read_params("plot", PlotParams)
-    losses = read_columns(REPORTS / "losses.csv")
+    losses = read_losses(REPORTS / "losses.csv")
     report = read_training_report(REPORTS / "training.json")
-    predictions = read_columns(REPORTS / "predictions.csv")
+    pairs, classes = count_pairs(REPORTS / "predictions.csv")
 
     # A person's own settings of matplotlib must not change the pictures.
     mpl.rcdefaults()
-    numbers = {name: [float(text) for text in texts] for name, texts in losses.items()}
-    run = draw_run(numbers, report, log_scale=params.log_scale)
-    confusion = draw_confusion(
-        predictions["actual"], predictions["predicted"], class_names(predictions)
-    )
+    run = draw_run(losses, report, log_scale=params.log_scale)
+    confusion = draw_confusion(pairs, classes)
 
     write_png(run, REPORTS / "loss.png", params.dpi)
     write_png(confusion, REPORTS / "confusion.png", params.dpi)
 
 
-def read_columns(path: Path) -> dict[str, list[str]]:
-    """Return the columns of a CSV file by name, as texts: a class may be named 1, NA or nothing."""
+def read_losses(path: Path) -> Losses:
     with path.open(encoding="utf-8", newline="") as file:
         names, *rows = csv.reader(file)
-    return {name: [row[index] for row in rows] for index, name in enumerate(names)}
+    return {name: [float(row[index]) for row in rows] for index, name in enumerate(names)}
+
+
+def count_pairs(path: Path) -> tuple[Pairs, list[str]]:
+    """Return how often each actual class got each prediction, and the classes in order."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        pairs = Counter((row["actual"], row["predicted"]) for row in rows)
+        return pairs, class_names(rows.fieldnames or [])
 
 
 def write_png(figure: Figure, path: Path, dpi: int) -> None:

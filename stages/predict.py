@@ -29,7 +29,10 @@ def main() -> None:
     # As in evaluation: the number of threads decides how sums are rounded.
     torch.set_num_threads(1)
     model, schema = load_exported_model(arguments.model)
-    with opened(arguments.table) as file, table_writer(arguments.output) as write:
+    with (
+        opened(arguments.table) as file,
+        table_writer(arguments.output, file.delimiter, file.decimal_point) as write,
+    ):
         check_columns(file, schema)
         unseen = Counter[str]()
         for chunk in file.chunks():
@@ -38,8 +41,8 @@ def main() -> None:
             write(with_predictions(chunk, raw, model, schema))
     for name, count in unseen.items():
         print(
-            f"predict: warning: column '{name}' has {count} values that no training row has; "
-            "the predictions make nothing of them",
+            f"predict: warning: column '{name}': rows with a value that no training row has, and "
+            f"that counts as no category: {count}",
             file=sys.stderr,
         )
 

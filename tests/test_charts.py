@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
@@ -18,6 +23,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from stages.evaluate import predictions_table
 from stages.parts.reporting.advice import what_happened
 from stages.parts.reporting.confusion_chart import (
     LINE,
@@ -29,6 +35,10 @@ from stages.parts.reporting.confusion_chart import (
 from stages.parts.reporting.diagnosis import diagnose
 from stages.parts.reporting.loss_chart import OVERFITTING, Losses, draw_run
 from stages.parts.reporting.training_report import TrainingReport
+from stages.parts.tables.schema import Schema
+from stages.parts.tables.split import Split
+from stages.parts.tables.table_writer import table_writer
+from stages.plot import count_pairs
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]
@@ -178,7 +188,8 @@ def confusion(
     counts = np.zeros((n_classes, n_classes), int)
     np.add.at(counts, (actual, predicted), 1)
     names = np.array(classes)
-    figure = draw_confusion(names[actual], names[predicted], classes)
+    pairs = Counter(zip(names[actual].tolist(), names[predicted].tolist(), strict=True))
+    figure = draw_confusion(pairs, classes)
     return figure, counts, classes
 
 
@@ -244,7 +255,7 @@ def test_long_names_keep_their_ends() -> None:
 def test_classes_that_occur_nowhere_and_odd_names_are_drawn() -> None:
     column_names = ["row", "actual", "predicted", "probability_NA", "probability_1"]
     assert class_names(column_names) == ["NA", "1"]
-    figure = draw_confusion(["NA"], ["NA"], ["NA", "1"])
+    figure = draw_confusion(Counter([("NA", "NA")]), ["NA", "1"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "0", "0", "0"]
 
 
@@ -261,15 +272,30 @@ def test_plot_writes_pictures_of_the_asked_resolution_whatever_the_users_own_set
     assert imread(project.path / "reports/loss.png").shape[:2] == (487, 600)
 
 
-def test_plot_draws_classes_named_like_missing_values_and_numbers(project: Project) -> None:
-    file = project.path / "reports/predictions.csv"
-    text = file.read_text()
-    for old, new in {"setosa": "NA", "versicolor": "1", "virginica": "$x_"}.items():
-        text = text.replace(old, new)
-    file.write_text(text)
-    before = project.contents("reports/confusion.png")
-    project.stage("plot")
-    assert project.contents("reports/confusion.png") != before
+@given(
+    classes=st.lists(
+        st.sampled_from(["NA", "1", "$x_", "a,b", 'q"', " ", "é", "\r", "\n", "a\0b", "#"])
+        | st.text(st.characters(codec="utf-8"), min_size=1),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    ),
+    chance=st.randoms(use_true_random=False),
+)
+def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
+    classes: list[str], chance: Random
+) -> None:
+    pairs = [(chance.choice(classes), chance.choice(classes)) for _ in range(20)]
+    index = {name: position for position, name in enumerate(classes)}
+    target = np.array([index[actual] for actual, _ in pairs])
+    probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
+    test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
+    schema = Schema(target="y", label_kind="text", classes=classes, columns=[])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "predictions.csv"
+        with table_writer(file) as write:
+            write(predictions_table(test, probabilities, schema))
+        assert count_pairs(file) == (Counter(pairs), classes)
 
 
 def test_plot_imports_neither_torch_nor_scikit_learn() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, load_wine
 from sklearn.neural_network import MLPClassifier
 
 from stages.parts.tables.split import read_split
@@ -123,6 +123,8 @@ def test_the_table_is_that_of_scikit_learn() -> None:
     assert len(table) == 150
     assert np.array_equal(table.iloc[:, :4], iris.data)
     assert list(table["species"]) == [iris.target_names[index] for index in iris.target]
+    wine = load_wine(as_frame=True).frame
+    assert pd.read_csv(REPOSITORY / "data/wine.csv").equals(wine)
 
 
 def test_the_default_run_is_as_accurate_as_scikit_learn(fresh_clone: Project) -> None:

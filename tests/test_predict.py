@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import csv
 
 from stages.parts.exported_model import load_exported_model
 from stages.parts.tables import table as table_module
@@ -137,9 +140,11 @@ def test_formats_in_and_out(
         run_predict("t.csv", "-o", name)
     assert gzip.decompress(Path("out.csv.gz").read_bytes()) == expected
     assert Path("again.csv.gz").read_bytes() == Path("out.csv.gz").read_bytes()
-    Path("t2.csv").write_text(Path("t.csv").read_text().replace(",", ";"))
-    run_predict("t2.csv", "-o", "semicolon.csv")
-    assert Path("semicolon.csv").read_bytes() == expected
+    for name, point in (("semicolons", "."), ("decimal commas", ",")):
+        dialect = str.maketrans({",": ";", ".": point})
+        Path("t2.csv").write_text(Path("t.csv").read_text().translate(dialect))
+        run_predict("t2.csv", "-o", f"{name}.csv")
+        assert Path(f"{name}.csv").read_text() == expected.decode().translate(dialect)
     pd.read_csv("t.csv").to_parquet("t.parquet")
     run_predict("t.parquet", "-o", "out.parquet")
     ours, theirs = pd.read_parquet("out.parquet"), pd.read_csv("out.csv")
@@ -148,6 +153,24 @@ def test_formats_in_and_out(
     )
     assert list(ours["number"].dropna()) == list(theirs["number"].dropna())
     assert not list(mixed.glob("*.tmp"))
+
+
+def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Project) -> None:
+    table = csv.read_csv(project.path / "data/iris.csv")
+    columns: dict[str, tuple[pa.DataType, str]] = {
+        "date": (pa.date32(), "1970-01-02"),
+        "moment": (pa.timestamp("ns"), "1970-01-01 00:00:00.000000001"),
+        "time": (pa.time64("ns"), "00:00:00.000000001"),
+        "duration": (pa.duration("ns"), "1"),
+    }
+    for name, (kind, _) in columns.items():
+        kinds = pa.int32() if kind == pa.date32() else pa.int64()
+        table = table.append_column(name, pa.array([1] * len(table), kinds).cast(kind))
+    pq.write_table(table, project.path / "new.parquet")
+    project.run(sys.executable, "-m", "stages.predict", "new.parquet", "-o", "out.csv")
+    written = pd.read_csv(project.path / "out.csv", dtype=str)
+    for name, (_, text) in columns.items():
+        assert set(written[name]) == {text}
 
 
 def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +272,8 @@ def test_values_that_no_training_row_has_are_counted(
     run_predict("new.csv", "-o", "out.csv")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"predict: warning: column '{name}' has {count} values that no training row has; "
-        "the predictions make nothing of them"
+        f"predict: warning: column '{name}': rows with a value that no training row has, and "
+        f"that counts as no category: {count}"
         for name, count in (("color", 1), ("flag", len(table)))
     ]
 

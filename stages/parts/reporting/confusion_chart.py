@@ -16,6 +16,9 @@ MOST_CLASSES_WITH_TEXT = 40
 CHARACTER = 0.1
 """Width in inches that is enough for a character."""
 
+Pairs = Counter[tuple[str, str]]
+"""How often each actual class got each prediction."""
+
 DARK = 0.5
 """From this share of a row on, a cell is so dark that its count is written in white."""
 
@@ -26,12 +29,11 @@ def class_names(column_names: Iterable[str]) -> list[str]:
     return [name.removeprefix(prefix) for name in column_names if name.startswith(prefix)]
 
 
-def draw_confusion(actual: Iterable[str], predicted: Iterable[str], classes: list[str]) -> Figure:
+def draw_confusion(pairs: Pairs, classes: list[str]) -> Figure:
     """Draw how many rows of each actual class, one below the other, got which prediction.
 
     The colour is the share of the row, so that rare classes are as plain to see as common ones.
     """
-    pairs = Counter(zip(actual, predicted, strict=True))
     counts = np.array([[pairs[of_row, of_column] for of_column in classes] for of_row in classes])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with_text = len(classes) <= MOST_CLASSES_WITH_TEXT

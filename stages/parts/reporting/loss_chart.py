@@ -33,7 +33,7 @@ def draw_run(losses: Losses, report: TrainingReport, *, log_scale: bool) -> Figu
     Parameters
     ----------
     losses
-        Of the run.
+        One value per evaluation.
     report
         Of the same run.
     log_scale

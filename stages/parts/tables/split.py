@@ -34,7 +34,7 @@ def write_split(path: Path, split: Split, feature_names: list[str], target_name:
     columns = [split.rows, *split.features.T, split.target]
     names: list[str] = []
     for name in ["row", *feature_names, target_name]:
-        # They are for people alone, but pyarrow does not read equal ones.
+        # pyarrow does not read equal ones, and `read_target` goes by the last one.
         unique = name
         while unique in names:
             unique += "_"
@@ -65,7 +65,7 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
         for part in _read_batches(file, wanted):
             here = slice(start, start + part.num_rows)
             # By position: the names are the user's, and one of them may be "row". Not through
-            # `to_numpy`, which imports pandas.
+            # `to_numpy`, which imports pandas where it is installed.
             columns = [np.from_dlpack(column) for column in part.columns]
             split.rows[here], split.target[here] = columns[0], columns[-1]
             for index, column in enumerate(columns[1:-1]):
@@ -79,8 +79,8 @@ def read_target(path: Path) -> npt.NDArray[np.int64]:
     with pq.ParquetFile(path) as file:
         name = file.schema_arrow.names[-1]
         # With what else is selected: pyarrow takes a name before a dot for one with parts.
-        target: npt.NDArray[np.int64] = file.read(columns=[name]).column(name).to_numpy()
-    return target
+        target = file.read(columns=[name]).column(name)
+    return np.concatenate([np.from_dlpack(chunk) for chunk in target.chunks])
 
 
 def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:

@@ -42,7 +42,8 @@ class ParquetFile:
     name: str
     """What messages call it."""
 
-    decimal_point = "."
+    delimiter, decimal_point = ",", "."
+    """What CSV made of it is to have."""
 
     def first_types(self) -> list[tuple[str, pa.DataType]]:
         """Return the columns' names and types."""
@@ -74,6 +75,14 @@ class TableFile:
     @property
     def name(self) -> str:
         return self.file.name
+
+    @property
+    def delimiter(self) -> str:
+        return self.file.delimiter
+
+    @property
+    def decimal_point(self) -> str:
+        return self.file.decimal_point
 
     @property
     def columns(self) -> list[str]:
