@@ -50,8 +50,8 @@ def main() -> None:
         widths=[n_features, *params.hidden, n_classes],
     )
     compute_deterministically(threads)
-    if params.compile and not finds_compiler() and ranks.RANK == 0:
-        print("train.compile is true, but no C++ compiler is found: training without it")
+    if params.compile and not finds_compiler(device.type) and ranks.RANK == 0:
+        print("train.compile is true, but torch.compile finds no compiler: training without it")
     course = fingerprint(
         params, TRAIN_FILE, VAL_FILE, n_classes, device_type=device.type, threads=threads
     )

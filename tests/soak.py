@@ -11,8 +11,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -63,27 +63,38 @@ def undisturbed(
     return project, time.monotonic() - start
 
 
-def start_repro(project: Project) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        ["dvc", "repro"],
-        cwd=project.path,
-        env=project.env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def log_of(project: Project) -> Path:
+    return project.path.parent / f"{project.path.name}.log"
+
+
+@contextmanager
+def dvc_repro(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `dvc repro`, and at the end of the block kill what is left of it."""
+    with log_of(project).open("wb") as log:
+        process = subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=project.path,
+            env=project.env,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def kill_dvc_repro(project: Project, after_seconds: float) -> bool:
     """Start `dvc repro` and kill it and its stage; say whether it was still running by then."""
-    process = start_repro(project)
-    try:
-        process.wait(after_seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    assert process.returncode == 0
+    with dvc_repro(project) as process:
+        try:
+            process.wait(after_seconds)
+        except subprocess.TimeoutExpired:
+            return True
+    assert process.returncode == 0, log_of(project).read_text()
     return False
 
 
@@ -127,19 +138,19 @@ def kill_ranks_until_done(
     their start.
     """
     project.set_params(**KILLED_TRAINING, **configuration)
-    process = start_repro(project)
     chance, killed, before = random.Random(project.path.name), 0, set[int]()
-    while process.poll() is None:
-        time.sleep(0.05)
-        ranks = ranks_in(project)
-        if killed == kills or not ranks or before & set(ranks.values()):
-            continue
-        time.sleep(moments())
-        with suppress(ProcessLookupError):
-            os.kill(chance.choice(list(ranks.values())), signal.SIGKILL)
-            killed += 1
-        before = set(ranks.values())
-    assert process.returncode == 0
+    with dvc_repro(project) as process:
+        while process.poll() is None:
+            time.sleep(0.05)
+            ranks = ranks_in(project)
+            if killed == kills or not ranks or before & set(ranks.values()):
+                continue
+            time.sleep(moments())
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(list(ranks.values())), signal.SIGKILL)
+                killed += 1
+            before = set(ranks.values())
+    assert process.returncode == 0, log_of(project).read_text()
     return killed
 
 

@@ -21,8 +21,11 @@ from stages.parts.reporting.diagnosis import baseline_loss, diagnose, reach_verd
 from stages.parts.reporting.training_report import TrainingReport
 from stages.parts.training.loop import start_run, train
 from stages.parts.training.rows import Rows
+from stages.train import main as train_main
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_prepare
+from tests.test_prepare import mixed_table
 from tests.test_resume import make_params
 
 BASELINE = math.log(3)
@@ -251,3 +254,19 @@ def test_train_says_it_and_the_report_and_the_picture_hold_it(
     assert f"from {best['val_loss']:#.4g} to {last['val_loss']:#.4g}" in output
     assert f"from {best['train_loss']:#.4g} to {last['train_loss']:#.4g}" in output
     assert "train.dropout" in output
+
+
+def test_the_last_evaluation_weighs_the_classes_as_all_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mixed_table().to_csv("t.csv", index=False)
+
+    def last_losses(eval_every: int) -> list[float]:
+        values = {"train__class_weights": "balanced", "train__max_epochs": 7}
+        run_prepare(tmp_path, "t.csv", "y", **values, train__eval_every=eval_every)
+        train_main()
+        return [float(loss) for loss in pd.read_csv("reports/losses.csv").iloc[-1]]
+
+    # The last epoch is evaluated out of turn, or in turn.
+    assert last_losses(eval_every=5) == last_losses(eval_every=7)

@@ -55,11 +55,6 @@ def queue_states(project: Project) -> list[str]:
     return [row.split()[-1] for row in rows]
 
 
-def stages_that_ran(project: Project, name: str) -> list[str]:
-    log = project.dvc("queue", "logs", name)
-    return [line.split("'")[1] for line in log.splitlines() if "Running stage" in line]
-
-
 @pytest.fixture(scope="module")
 def queue_done(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which a failing run and the README's grid and repeats, cut short, have run."""

@@ -149,6 +149,12 @@ def test_the_fingerprint_covers_every_module_that_computes() -> None:
     assert needed - without_influence <= computing
 
 
+def test_a_file_that_an_editor_left_is_no_module_that_computes(project: Project) -> None:
+    (project.path / "stages/parts/training/.#loop.py").symlink_to("nowhere")
+    output = project.dvc("repro", "--force", "--single-item", "train")
+    assert "Traceback" not in output
+
+
 # Saved states
 
 

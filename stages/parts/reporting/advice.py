@@ -50,7 +50,7 @@ def what_happened(report: TrainingReport) -> str:
         case "converged":
             return (
                 f"Converged: the validation loss came down to {best} at epoch "
-                f"{report.best_epoch} and is lowered no further by more epochs."
+                f"{report.best_epoch}; more epochs lower it by little or nothing."
             )
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from stages.parts.training.early_stopping import EarlyStopping
 from stages.parts.training.loop import Evaluation
 
-SECONDS_BETWEEN_LINES = 30
+SECONDS_BETWEEN_LINES = 10
 """In a log, where a tenth of the epochs takes longer."""
 
 

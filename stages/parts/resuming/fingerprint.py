@@ -13,7 +13,7 @@ from stages.parts.training.loop import TrainParams
 PARTS = Path(__file__).parent.parent
 
 COMPUTING_MODULES = (
-    *sorted((PARTS / "training").glob("*.py")),
+    *sorted((PARTS / "training").glob("[a-z]*.py")),
     PARTS / "resuming/checkpoint.py",
     PARTS / "tables/split.py",
 )
@@ -51,7 +51,7 @@ def fingerprint(
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
         "threads": threads,
-        "compiled": params.compile and finds_compiler(),
+        "compiled": params.compile and finds_compiler(device_type),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

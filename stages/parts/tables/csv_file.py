@@ -152,10 +152,14 @@ class CsvFile:
         except pa.ArrowInvalid as error:
             if ragged:
                 (row,) = ragged
+                advice = (
+                    "fill in what is missing, or close a quote left open"
+                    if row.actual_columns < row.expected_columns
+                    else f"put quotes around a text that contains {self.delimiter!r}"
+                )
                 raise UserError(
                     f"{self.name}: row {row.number} has {row.actual_columns} fields, but the "
-                    f"header has {row.expected_columns}; fill in what is missing, put quotes "
-                    f"around a text that contains {self.delimiter!r}, or close a quote left open"
+                    f"header has {row.expected_columns}; {advice}"
                 ) from None
             if "CSV conversion error" in str(error):
                 raise OtherTypesError(str(error)) from None

@@ -21,10 +21,10 @@ def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
             raw = numbers(table, column.name)
             gaps = np.isnan(raw)
             content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
-            if (np.diff(raw) == 1).all():
+            if (np.trunc(raw) == raw).all() and len(np.unique(raw)) == len(raw):
                 remarks.append(
-                    f"'{column.name}' counts the rows: if it means no more, name it in "
-                    "prepare.ignore"
+                    f"'{column.name}' is another whole number in every row: if it only says which "
+                    "row it is, name it in prepare.ignore"
                 )
         else:
             texts = read_texts(table, column.name)

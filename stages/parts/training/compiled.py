@@ -8,19 +8,20 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def finds_compiler() -> bool:
-    """Say whether there is the C++ compiler that torch.compile needs.
+def finds_compiler(device_type: str) -> bool:
+    """Say whether there is what torch.compile needs: a C++ compiler, and on CUDA Triton.
 
     Only for those who compile: the import takes a second.
     """
     from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415
     from torch._inductor.exc import InvalidCxxCompiler  # noqa: PLC0415
+    from torch.utils._triton import has_triton  # noqa: PLC0415
 
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         return False
-    return True
+    return device_type != "cuda" or has_triton()
 
 
 def compiled(loss: Loss, device_type: str) -> Loss:

@@ -35,7 +35,7 @@ def make_step(
         return loss
 
     device_type = train_rows.features.device.type
-    compiles = compiles and finds_compiler()
+    compiles = compiles and finds_compiler(device_type)
     batch_loss = compiled(loss_of, device_type) if compiles else loss_of
 
     def step(features: Tensor, target: Tensor) -> None:
