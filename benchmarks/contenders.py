@@ -3,6 +3,7 @@
 `python -m benchmarks.contenders CONTENDER LOAD FOLDER`
 """
 
+import gc
 import json
 import os
 import sys
@@ -245,6 +246,9 @@ def main(contender: str, load: str, folder: str) -> None:
     fit()
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_bytes": memory("VmHWM")}))
+    if contender.startswith("ours"):
+        # As each stage of the pipeline ends.
+        gc.freeze()
 
 
 if __name__ == "__main__":
