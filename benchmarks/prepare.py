@@ -1,7 +1,8 @@
 """What `prepare` costs, next to reading the table and writing the splits alone.
 
-`python -m benchmarks.prepare` makes a table of a million rows by 50 columns (numbers with gaps,
-texts, a target), and runs in turn, each in a process of its own:
+`python -m benchmarks.prepare`, in the environment of `make test`, which has pandas, makes a table
+of a million rows by 50 columns (numbers with gaps, texts, a target), and runs in turn, each in a
+process of its own:
 
 - pandas and pyarrow: read the CSV, cut its rows in three, write three Parquet files;
 - `python -m stages.prepare`.

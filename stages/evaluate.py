@@ -13,9 +13,9 @@ from stages.parts.atomic_write import atomic_write
 from stages.parts.params import Number, Params, read_params
 from stages.parts.reporting.calibration import reliability
 from stages.parts.reporting.metrics import in_words, measure
+from stages.parts.reporting.table_writer import table_writer
 from stages.parts.tables.schema import Schema, read_schema
 from stages.parts.tables.split import Split, read_split, read_target
-from stages.parts.tables.table_writer import table_writer
 from stages.parts.training.model import MLP, Architecture
 from stages.parts.user_error import user_errors_in_one_line
 

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from stages.parts.exported_model import load_exported_model
+from stages.parts.reporting.table_writer import table_writer
 from stages.parts.tables.raw_values import raw_values
 from stages.parts.tables.schema import CategoricalColumn, Schema
 from stages.parts.tables.table import Table, TableFile, open_table
-from stages.parts.tables.table_writer import table_writer
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 

@@ -34,10 +34,10 @@ from stages.parts.reporting.confusion_chart import (
 )
 from stages.parts.reporting.diagnosis import diagnose
 from stages.parts.reporting.loss_chart import OVERFITTING, Losses, draw_run
+from stages.parts.reporting.table_writer import table_writer
 from stages.parts.reporting.training_report import TrainingReport
 from stages.parts.tables.schema import Schema
 from stages.parts.tables.split import Split
-from stages.parts.tables.table_writer import table_writer
 from stages.plot import count_pairs
 from tests.conftest import Project
 

@@ -79,7 +79,13 @@ def test_deps_name_every_module_a_stage_imports() -> None:
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     assert list(stages) == STAGES
     for name, stage in stages.items():
-        modules = {dep for dep in stage["deps"] if dep.startswith("stages/")}
+        modules = {
+            str(file.relative_to(REPOSITORY))
+            for dep in stage["deps"]
+            if dep.startswith("stages/")
+            for file in (REPOSITORY / dep, *(REPOSITORY / dep).rglob("*.py"))
+            if file.suffix == ".py"
+        }
         assert modules == imported_files(f"stages/{name}.py"), name
 
 

@@ -149,10 +149,13 @@ def test_the_fingerprint_covers_every_module_that_computes() -> None:
     assert needed - without_influence <= computing
 
 
-def test_a_file_that_an_editor_left_is_no_module_that_computes(project: Project) -> None:
-    (project.path / "stages/parts/training/.#loop.py").symlink_to("nowhere")
-    output = project.dvc("repro", "--force", "--single-item", "train")
-    assert "Traceback" not in output
+def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Project) -> None:
+    folder = project.path / "stages/parts/training"
+    (folder / ".#loop.py").symlink_to("nowhere")
+    for name in ("loop.py~", "#loop.py#", ".loop.py.swp", "._loop.py"):
+        (folder / name).touch()
+    assert project.repro() == []
+    assert "Traceback" not in project.dvc("repro", "--force", "--single-item", "train")
 
 
 # Saved states
