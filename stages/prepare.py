@@ -1,10 +1,9 @@
 """Split a table three ways and turn it into numbers: what the network sees."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from stages.parts.params import Number, Params, read_params
@@ -14,19 +13,16 @@ from stages.parts.tables.column_fitting import (
     Scaler,
     fit_columns,
 )
-from stages.parts.tables.labels import Labels, parse_labels
-from stages.parts.tables.raw_values import raw_values
+from stages.parts.tables.labels import parse_labels
+from stages.parts.tables.preparation import prepare
 from stages.parts.tables.schema import Schema, write_schema
-from stages.parts.tables.split import Split, write_split
+from stages.parts.tables.split import split_writer
 from stages.parts.tables.stratified_split import split_rows
-from stages.parts.tables.table import Table, open_table
+from stages.parts.tables.table import open_table
 from stages.parts.tables.table_summary import summary
 from stages.parts.user_error import UserError, user_errors_in_one_line
 
 PREPARED = Path("data/prepared")
-
-LARGEST = 1e18
-"""Of prepared values: the squares of larger ones have no place in single precision."""
 
 
 class PrepareParams(Params):
@@ -78,12 +74,20 @@ def main() -> None:
         classes=labels.classes,
         columns=fit_columns(names, fitter),
     )
-    splits = prepare(table, labels, schema, positions)
 
-    for name, split in splits.items():
-        write_split(PREPARED / f"{name}.parquet", split, schema.feature_names, params.target)
+    with ExitStack() as files:
+        write = {
+            name: files.enter_context(
+                split_writer(PREPARED / f"{name}.parquet", schema.feature_names, params.target)
+            )
+            for name in positions
+        }
+        for parts in prepare(table, labels, schema, positions):
+            for name, part in parts.items():
+                write[name](part)
     write_schema(PREPARED / "schema.json", schema)
-    print(summary(table, schema, splits))
+    targets = {name: labels.indices[rows] for name, rows in positions.items()}
+    print(summary(table, schema, targets))
 
 
 def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
@@ -118,40 +122,6 @@ def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
             f"prepare.ignore and prepare.features leave out the rest of: {there}"
         )
     return features
-
-
-def prepare(
-    table: Table, labels: Labels, schema: Schema, positions: dict[str, npt.NDArray[np.int64]]
-) -> dict[str, Split]:
-    """Return, for each split, the rows at its positions, prepared.
-
-    Raises
-    ------
-    UserError
-        If a value is not of its column's kind, or far too large.
-
-    """
-    features = {
-        name: np.empty((len(rows), schema.n_features), dtype=np.float32, order="F")
-        for name, rows in positions.items()
-    }
-    place = 0
-    for column in schema.columns:
-        # One column of all rows at a time saves memory and time.
-        for prepared in column.features(raw_values(column, table)):
-            if np.abs(prepared).max() > LARGEST:
-                row = table.rows[np.abs(prepared).argmax()]
-                raise UserError(
-                    f"{table.source}: column '{column.name}', row {row} is far too large next to "
-                    "the training rows; correct it, or leave it empty"
-                )
-            for name, rows in positions.items():
-                features[name][:, place] = prepared[rows]
-            place += 1
-    return {
-        name: Split(table.rows[rows], features[name], labels.indices[rows])
-        for name, rows in positions.items()
-    }
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 
+from stages.parts.tables import preparation
 from stages.parts.tables.labels import parse_labels
-from stages.parts.tables.split import Split, read_split, read_target, write_split
+from stages.parts.tables.split import Split, read_split, read_target, split_writer
 from stages.parts.tables.table import open_table
 from stages.parts.user_error import UserError
 from tests.in_process import run_prepare
@@ -417,5 +419,31 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
     split = Split(numbers + 2, np.ones((5, 2), np.float32), numbers % 3)
-    write_split(folder / "split.parquet", split, list(names[:2]), names[2])
+    with split_writer(folder / "split.parquet", list(names[:2]), names[2]) as write:
+        write(split)
     assert read_target(folder / "split.parquet").tolist() == split.target.tolist()
+
+
+def test_a_table_is_prepared_a_part_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_table().to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    paths = [folder / f"data/prepared/{name}.parquet" for name in ("train", "val", "test")]
+    whole = [read_split(path) for path in paths]
+    monkeypatch.setattr(preparation, "ROWS_AT_A_TIME", 7)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    for path, expected in zip(paths, whole, strict=True):
+        split = read_split(path)
+        assert pq.read_metadata(path).num_row_groups > 1
+        assert np.array_equal(split.rows, expected.rows)
+        assert np.array_equal(split.features, expected.features)
+        assert np.array_equal(split.target, expected.target)
+    last = whole[1].rows[-1]
+    table = mixed_table()
+    table.loc[last - 2, "number"] = 1e300
+    table.to_csv("t.csv", index=False)
+    with pytest.raises(UserError, match=f"row {last} is far too large"):
+        run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    assert not list(folder.glob("data/prepared/*.tmp"))
+    assert np.array_equal(read_split(paths[0]).features, whole[0].features)

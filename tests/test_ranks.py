@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.parts.params import read_params
-from stages.parts.tables.split import Split, read_split, write_split
+from stages.parts.tables.split import Split, read_split, split_writer
 from stages.parts.training.loop import TrainParams
 from stages.parts.training.ranks import shard
 from stages.parts.training.rows import Rows, batches
@@ -86,7 +86,8 @@ def test_a_part_of_a_file_is_that_part(
     whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.parts.tables.split.ROWS_PER_GROUP", 4)
-        write_split(path, whole, ["a", "b"], "y")
+        with split_writer(path, ["a", "b"], "y") as write:
+            write(whole)
     part = read_split(path, wanted)
     for name in ("rows", "features", "target"):
         expected = getattr(whole, name)[wanted.start : wanted.stop]

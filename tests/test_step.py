@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from stages.parts.resuming.checkpoint import restore_run, run_to_bytes
-from stages.parts.tables.split import ROWS_PER_GROUP, Split, read_split, write_split
+from stages.parts.tables.split import ROWS_PER_GROUP, Split, read_split, split_writer
 from stages.parts.training.device import choose_threads, compute_deterministically
 from stages.parts.training.loop import Run, TrainParams, start_run, train
 from stages.parts.training.loss import class_weights
@@ -284,7 +284,8 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
         generator.random((n, 2), dtype=np.float32),
         generator.integers(0, 3, n),
     )
-    write_split(tmp_path / "split.parquet", split, ["row", "a.b"], "row")
+    with split_writer(tmp_path / "split.parquet", ["row", "a.b"], "row") as write:
+        write(split)
     read = read_split(tmp_path / "split.parquet")
     assert np.array_equal(read.rows, split.rows)
     assert np.array_equal(read.features, split.features)

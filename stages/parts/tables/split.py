@@ -1,6 +1,7 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from stages.parts.atomic_write import atomic_write
 
 ROWS_PER_GROUP = 65_536
-"""Rows that a file holds as a group, and that are read at a time."""
+"""Rows that a file holds at most as a group; a group is read at a time."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Split:
     """Class indices, shape (n,)."""
 
 
-def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
-    columns = [split.rows, *split.features.T, split.target]
+@contextmanager
+def split_writer(
+    path: Path, feature_names: list[str], target_name: str
+) -> Iterator[Callable[[Split], None]]:
+    """Yield a function that appends rows to a file; it is there when the block has ended well."""
     names: list[str] = []
     for name in ["row", *feature_names, target_name]:
         # pyarrow does not read equal ones, and `read_target` goes by the last one.
@@ -39,10 +43,20 @@ def write_split(path: Path, split: Split, feature_names: list[str], target_name:
         while unique in names:
             unique += "_"
         names.append(unique)
-    table = pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
-    with atomic_write(path) as temporary:
+    types = [pa.int64(), *[pa.float32()] * len(feature_names), pa.int64()]
+    schema = pa.schema(list(zip(names, types, strict=True)))
+
+    def write(split: Split) -> None:
+        columns = [split.rows, *split.features.T, split.target]
+        table = pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
+        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+
+    with (
+        atomic_write(path) as temporary,
         # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
-        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
+        pq.ParquetWriter(temporary, schema, use_dictionary=False) as writer,
+    ):
+        yield write
 
 
 def count_rows(path: Path) -> int:

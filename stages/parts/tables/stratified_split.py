@@ -52,6 +52,9 @@ def split_rows(
     except ValueError:
         raise too_rare from None
     splits = {"train": np.sort(train), "val": np.sort(val), "test": np.sort(test)}
-    if any(len(np.unique(labels.indices[part])) < len(counts) for part in splits.values()):
+    if any(
+        np.bincount(labels.indices[part], minlength=len(counts)).min() == 0
+        for part in splits.values()
+    ):
         raise too_rare
     return splits

@@ -33,6 +33,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def slice(self, start: int, length: int) -> "Table":
+        """Return at most `length` rows from position `start` on; nothing is copied."""
+        rows, data = self.rows[start : start + length], self.data.slice(start, length)
+        return Table(self.source, rows, data, self.decimal_point)
+
 
 @dataclass(frozen=True)
 class ParquetFile:

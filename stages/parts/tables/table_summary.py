@@ -1,10 +1,10 @@
 """What `prepare` understood of a table, for a person to check."""
 
 import numpy as np
+import numpy.typing as npt
 
 from stages.parts.tables.raw_values import numbers, read_texts
 from stages.parts.tables.schema import NumericColumn, Schema
-from stages.parts.tables.split import Split
 from stages.parts.tables.table import Table
 
 MOST_LINES = 60
@@ -12,8 +12,11 @@ MOST_CHARACTERS = 60
 """Of a cell."""
 
 
-def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
-    """Return a line for each column, and one for each class with its rows in each split."""
+def summary(table: Table, schema: Schema, targets: dict[str, npt.NDArray[np.int64]]) -> str:
+    """Return a line for each column, and one for each class with its rows in each split.
+
+    `targets` are the class indices of each split.
+    """
     columns = [["column", "kind", "gaps", "range or categories"]]
     remarks: list[str] = []
     for column in schema.columns[:MOST_LINES]:
@@ -21,7 +24,7 @@ def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
             raw = numbers(table, column.name)
             gaps = np.isnan(raw)
             content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
-            if (np.trunc(raw) == raw).all() and len(np.unique(raw)) == len(raw):
+            if number_the_rows(raw):
                 remarks.append(
                     f"'{column.name}' is another whole number in every row: if it only says which "
                     "row it is, name it in prepare.ignore"
@@ -36,19 +39,31 @@ def summary(table: Table, schema: Schema, splits: dict[str, Split]) -> str:
     if left_out > 0:
         remarks.append(f"and {left_out} columns more")
     return "\n".join(
-        [*_aligned(columns, {2}), *remarks, "", *_aligned(_class_counts(schema, splits), {1, 2, 3})]
+        [
+            *_aligned(columns, {2}),
+            *remarks,
+            "",
+            *_aligned(_class_counts(schema, targets), {1, 2, 3}),
+        ]
     )
 
 
-def _class_counts(schema: Schema, splits: dict[str, Split]) -> list[list[str]]:
-    counts = [np.bincount(split.target, minlength=len(schema.classes)) for split in splits.values()]
+def number_the_rows(raw: npt.NDArray[np.float64]) -> bool:
+    """Say whether these are whole numbers, no two of them the same."""
+    # A few rows nearly always tell fractions from whole numbers.
+    some_are_whole = (np.trunc(raw[:100]) == raw[:100]).all()
+    return bool(some_are_whole and (np.trunc(raw) == raw).all() and len(np.unique(raw)) == len(raw))
+
+
+def _class_counts(schema: Schema, targets: dict[str, npt.NDArray[np.int64]]) -> list[list[str]]:
+    counts = [np.bincount(target, minlength=len(schema.classes)) for target in targets.values()]
     lines = [
         [name, *(str(count[index]) for count in counts)]
         for index, name in enumerate(schema.classes[:MOST_LINES])
     ]
     if len(schema.classes) > MOST_LINES:
         lines.append([f"and {len(schema.classes) - MOST_LINES} classes more", "", "", ""])
-    return [[schema.target, *splits], *lines, ["all", *(str(count.sum()) for count in counts)]]
+    return [[schema.target, *targets], *lines, ["all", *(str(count.sum()) for count in counts)]]
 
 
 def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
