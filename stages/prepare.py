@@ -16,7 +16,7 @@ from stages.parts.tables.column_fitting import (
 from stages.parts.tables.labels import parse_labels
 from stages.parts.tables.preparation import prepare
 from stages.parts.tables.schema import Schema, write_schema
-from stages.parts.tables.split import split_writer
+from stages.parts.tables.split import WriteSplit, split_writer
 from stages.parts.tables.stratified_split import split_rows
 from stages.parts.tables.table import open_table
 from stages.parts.tables.table_summary import summary
@@ -76,14 +76,14 @@ def main() -> None:
     )
 
     with ExitStack() as files:
-        write = {
-            name: files.enter_context(
-                split_writer(PREPARED / f"{name}.parquet", schema.feature_names, params.target)
-            )
-            for name in positions
-        }
+        write: dict[str, WriteSplit] = {}
         for parts in prepare(table, labels, schema, positions):
             for name, part in parts.items():
+                # Not before there is a part: a table that is refused leaves not even a folder.
+                if name not in write:
+                    path = PREPARED / f"{name}.parquet"
+                    writer = split_writer(path, schema.feature_names, params.target)
+                    write[name] = files.enter_context(writer)
                 write[name](part)
     write_schema(PREPARED / "schema.json", schema)
     targets = {name: labels.indices[rows] for name, rows in positions.items()}

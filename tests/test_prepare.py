@@ -447,3 +447,12 @@ def test_a_table_is_prepared_a_part_at_a_time(
         run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
     assert not list(folder.glob("data/prepared/*.tmp"))
     assert np.array_equal(read_split(paths[0]).features, whole[0].features)
+
+
+def test_a_number_that_is_far_too_large_leaves_not_even_a_folder(folder: Path) -> None:
+    (folder / "t.csv").write_text(
+        csv_table(lambda i: f"{1e300 if i == 7 else i},{i % 7},{label(i)}")
+    )
+    with pytest.raises(UserError, match="column 'x', row 9 is far too large"):
+        run_prepare(folder, "t.csv", "y", prepare__scaler="none")
+    assert not (folder / "data").exists()

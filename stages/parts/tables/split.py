@@ -31,10 +31,11 @@ class Split:
     """Class indices, shape (n,)."""
 
 
+WriteSplit = Callable[[Split], None]
+
+
 @contextmanager
-def split_writer(
-    path: Path, feature_names: list[str], target_name: str
-) -> Iterator[Callable[[Split], None]]:
+def split_writer(path: Path, feature_names: list[str], target_name: str) -> Iterator[WriteSplit]:
     """Yield a function that appends rows to a file; it is there when the block has ended well."""
     names: list[str] = []
     for name in ["row", *feature_names, target_name]:
