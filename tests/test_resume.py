@@ -272,6 +272,16 @@ def test_killed_again_and_again(project: Project, tmp_path: Path, name: str) -> 
     assert killed_project.outputs() == reference.outputs()
 
 
+def test_a_lock_file_that_a_kill_cut_off_comes_back_from_git(project: Project) -> None:
+    expected = project.outputs()
+    # So it is while DVC collects what to write.
+    (project.path / "dvc.lock").write_text("")
+    assert "validation failed" in project.dvc("repro", status=255)
+    project.run("git", "checkout", "dvc.lock")
+    assert project.repro() == []
+    assert project.outputs() == expected
+
+
 LONG_TRAINING = {"train.max_epochs": 12_000, "train.eval_every": 200, "train.lr": 0.01}
 
 
