@@ -52,9 +52,9 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
     """Train as `stages.train` does; nothing is saved."""
     import torch
 
-    from stages.parts.training.device import compute_deterministically
-    from stages.parts.training.loop import TrainParams, start_run, train
-    from stages.parts.training.rows import Rows
+    from classifier.training.device import compute_deterministically
+    from classifier.training.loop import TrainParams, start_run, train
+    from classifier.training.rows import Rows
 
     params = TrainParams.model_validate(params_of(load) | changes)
     compute_deterministically(threads_of(load))
@@ -79,13 +79,12 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     """Train as `stages.train` does, its states saved at the same moments."""
     import torch
 
-    from stages.parts.resuming.agreement import Agreement
-    from stages.parts.resuming.interruption import Interruption
-    from stages.parts.resuming.resume import save
-    from stages.parts.resuming.saved_state import SavedStates
-    from stages.parts.training.device import compute_deterministically
-    from stages.parts.training.loop import TrainParams, start_run, train
-    from stages.parts.training.rows import Rows
+    from classifier.resuming.interruption import Agreement, Interruption
+    from classifier.resuming.resume import save
+    from classifier.resuming.saved_state import SavedStates
+    from classifier.training.device import compute_deterministically
+    from classifier.training.loop import TrainParams, start_run, train
+    from classifier.training.rows import Rows
 
     params = TrainParams.model_validate(params_of(load))
     compute_deterministically(threads_of(load))
@@ -97,7 +96,7 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     states = SavedStates("benchmark", Path(sys.argv[3]))
 
     def fit() -> None:
-        agreement = Agreement(Interruption(second_one_ends=True), params.save_every_seconds)
+        agreement = Agreement(Interruption(), params.save_every_seconds)
         for _ in train(run, rows, val_rows, params):
             if agreement.after_batch().save:
                 save(states, run, params)

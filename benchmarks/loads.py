@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.parts.tables.split import Split, read_split, split_writer
+from classifier.io.prepared import Split, read_split, write_split
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def write_data(name: str, folder: Path) -> None:
     for file, rows in (("train", train), ("val", val)):
         names = [f"x{index}" for index in range(features.shape[1])]
         split = Split(rows, features[rows].astype(np.float32), target[rows].astype(np.int64))
-        with split_writer(folder / f"{file}.parquet", names, "y") as write:
-            write(split)
+        write_split(folder / f"{file}.parquet", split, names, "y")
 
 
 Table = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]

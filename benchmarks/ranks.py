@@ -14,9 +14,9 @@ from statistics import median
 from benchmarks.contenders import params_of
 from benchmarks.loads import LOADS, write_data
 from benchmarks.memory import memory
-from stages.parts.training import ranks
-from stages.parts.training.device import compute_deterministically
-from stages.parts.training.loop import TrainParams, start_run, train
+from classifier.training import ranks
+from classifier.training.device import compute_deterministically
+from classifier.training.loop import TrainParams, start_run, train
 from stages.train import read_rows
 
 HERE = Path(__file__).parent

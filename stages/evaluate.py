@@ -1,23 +1,22 @@
 """Test the best weights on rows that no stage before has used."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import pandas as pd
 import torch
 from pydantic import Field
 
-from stages.parts.atomic_write import atomic_write
-from stages.parts.params import Number, Params, read_params
-from stages.parts.reporting.calibration import reliability
-from stages.parts.reporting.metrics import in_words, measure
-from stages.parts.reporting.table_writer import table_writer
-from stages.parts.tables.schema import Schema, read_schema
-from stages.parts.tables.split import Split, read_split, read_target
-from stages.parts.training.model import MLP, Architecture
-from stages.parts.user_error import user_errors_in_one_line
+from classifier.evaluation.calibration import reliability
+from classifier.evaluation.metrics import in_words, measure
+from classifier.io.atomic_write import write_json
+from classifier.io.params import Number, Params, read_params
+from classifier.io.prepared import Split, read_split, read_target
+from classifier.io.schema import Schema, read_schema
+from classifier.io.table_writer import table_writer
+from classifier.io.user_error import user_errors_in_one_line
+from classifier.model import MLP, Architecture
 
 
 class EvaluateParams(Params):
@@ -50,9 +49,8 @@ def main() -> None:
     with table_writer(Path("reports/predictions.csv")) as write:
         write(predictions)
     with table_writer(Path("reports/reliability.csv")) as write:
-        write(pa.Table.from_pylist([asdict(some) for some in bins]))
-    with atomic_write(Path("metrics.json")) as temporary:
-        temporary.write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write(bins)
+    write_json(Path("metrics.json"), metrics)
 
     print(in_words(metrics, schema.classes[majority_class], params.confidence))
 
@@ -70,17 +68,16 @@ def predict_probabilities(model: MLP, features: npt.NDArray[np.float32]) -> npt.
 
 def predictions_table(
     test: Split, probabilities: npt.NDArray[np.float64], schema: Schema
-) -> pa.Table:
+) -> pd.DataFrame:
     """Return a row for each test row: its place in the source table, its class, and the model's."""
-    classes = pa.array(schema.classes)
     columns = {
         "row": test.rows,
-        "actual": classes.take(pa.array(test.target)),
-        "predicted": classes.take(pa.array(probabilities.argmax(axis=1))),
+        "actual": pd.Categorical.from_codes(test.target, schema.classes),
+        "predicted": pd.Categorical.from_codes(probabilities.argmax(axis=1), schema.classes),
     }
     for index, name in enumerate(schema.classes):
         columns[f"probability_{name}"] = probabilities[:, index]
-    return pa.table(columns)
+    return pd.DataFrame(columns)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
 """Split a table three ways and turn it into numbers: what the network sees."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from pydantic import Field, model_validator
 
-from stages.parts.params import Number, Params, read_params
-from stages.parts.tables.column_fitting import (
-    BeyondMaxCategories,
-    ColumnFitter,
-    Scaler,
-    fit_columns,
-)
-from stages.parts.tables.labels import parse_labels
-from stages.parts.tables.preparation import prepare
-from stages.parts.tables.schema import Schema, write_schema
-from stages.parts.tables.split import WriteSplit, split_writer
-from stages.parts.tables.stratified_split import split_rows
-from stages.parts.tables.table import open_table
-from stages.parts.tables.table_summary import summary
-from stages.parts.user_error import UserError, user_errors_in_one_line
+from classifier.io.atomic_write import write_json
+from classifier.io.params import Number, Params, read_params
+from classifier.io.prepared import Split, write_split
+from classifier.io.schema import Column, Scaler, Schema
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.tables.encoding import BeyondMaxCategories, EncodedColumn, Encoder
+from classifier.tables.labels import parse_labels
+from classifier.tables.splits import split_rows
+from classifier.tables.table_file import open_table
+from classifier.tables.table_summary import ColumnSummary, describe, summary
 
 PREPARED = Path("data/prepared")
 
@@ -38,7 +36,7 @@ class PrepareParams(Params):
     val_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
     scaler: Scaler = Field(description="one of minmax, standard, none")
     missing_indicator: bool = Field(description="true or false")
-    max_categories: int = Field(ge=1, description="a whole number of at least 1")
+    max_categories: int = Field(ge=2, description="a whole number of at least 2")
     beyond_max_categories: BeyondMaxCategories = Field(description="one of error, other")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
@@ -56,38 +54,41 @@ def main() -> None:
     params = read_params("prepare", PrepareParams)
     file = open_table(Path(params.data), params.data)
     names = choose_features(file.columns, params)
-    table = file.read([*names, params.target], text_column=params.target)
+    table = file.read(text_column=params.target)
 
-    labels = parse_labels(table, params.target)
-    positions = split_rows(labels, params.test_size, params.val_size, params.seed)
-    fitter = ColumnFitter(
-        table,
-        positions["train"],
-        params.scaler,
-        params.missing_indicator,
-        params.max_categories,
-        params.beyond_max_categories,
+    labels = parse_labels(table[params.target], file.decimal, file.name)
+    splits = split_rows(labels, params.test_size, params.val_size, params.seed)
+    encoder = Encoder(
+        source=file.name,
+        decimal=file.decimal,
+        train=splits["train"],
+        scaler=params.scaler,
+        missing_indicator=params.missing_indicator,
+        max_categories=params.max_categories,
+        beyond_max_categories=params.beyond_max_categories,
     )
+    columns: list[Column] = []
+    features: list[npt.NDArray[np.float32]] = []
+    described: list[ColumnSummary] = []
+    for encoded in encode_columns(table, names, encoder):
+        columns.append(encoded.schema)
+        features.append(encoded.features)
+        described.append(describe(encoded))
     schema = Schema(
         target=params.target,
         label_kind=labels.kind,
         classes=labels.classes,
-        columns=fit_columns(names, fitter),
+        scaler=params.scaler,
+        columns=columns,
     )
 
-    with ExitStack() as files:
-        write: dict[str, WriteSplit] = {}
-        for parts in prepare(table, labels, schema, positions):
-            for name, part in parts.items():
-                # Not before there is a part: a table that is refused leaves not even a folder.
-                if name not in write:
-                    path = PREPARED / f"{name}.parquet"
-                    writer = split_writer(path, schema.feature_names, params.target)
-                    write[name] = files.enter_context(writer)
-                write[name](part)
-    write_schema(PREPARED / "schema.json", schema)
-    targets = {name: labels.indices[rows] for name, rows in positions.items()}
-    print(summary(table, schema, targets))
+    rows = Split(table.index.to_numpy(), np.hstack(features), labels.indices)
+    for name, positions in splits.items():
+        path = PREPARED / f"{name}.parquet"
+        write_split(path, rows.part(positions), schema.feature_names, params.target)
+    write_json(PREPARED / "schema.json", schema)
+    targets = {name: labels.indices[positions] for name, positions in splits.items()}
+    print(summary(described, schema, targets))
 
 
 def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
@@ -122,6 +123,29 @@ def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
             f"prepare.ignore and prepare.features leave out the rest of: {there}"
         )
     return features
+
+
+def encode_columns(
+    table: pd.DataFrame, names: list[str], encoder: Encoder
+) -> Iterator[EncodedColumn]:
+    """Encode these columns one by one, each removed from `table` to make room for its features.
+
+    Raises
+    ------
+    UserError
+        At the end: explains the first refusal, and names all columns that are refused.
+
+    """
+    refusals: dict[str, UserError] = {}
+    for name in names:
+        try:
+            yield encoder.encode(table.pop(name))
+        except UserError as refusal:
+            refusals[name] = refusal
+    if refusals:
+        first, *others = refusals
+        also = ", ".join(f"'{name}'" for name in others)
+        raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,31 @@
 """Train the network, stop early, keep the best weights; go on from where a run was cut off."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
-from stages.parts.atomic_write import atomic_write
-from stages.parts.exported_model import write_exported_model
-from stages.parts.params import read_params
-from stages.parts.reporting.advice import what_happened, what_to_do, why_it_stopped
-from stages.parts.reporting.diagnosis import baseline_loss, diagnose
-from stages.parts.reporting.losses import LossesFile
-from stages.parts.reporting.progress import Progress
-from stages.parts.reporting.training_report import TrainingReport, write_training_report
-from stages.parts.resuming.agreement import Agreement
-from stages.parts.resuming.checkpoint import run_to_bytes, save_bytes
-from stages.parts.resuming.fingerprint import fingerprint
-from stages.parts.resuming.interruption import Interruption
-from stages.parts.resuming.resume import save, start_or_go_on, stop_before_the_end
-from stages.parts.resuming.saved_state import only_one_training_process
-from stages.parts.tables.schema import read_schema
-from stages.parts.tables.split import count_rows, read_split
-from stages.parts.training import ranks
-from stages.parts.training.compiled import finds_compiler
-from stages.parts.training.device import choose_threads, compute_deterministically, select_device
-from stages.parts.training.loop import Evaluation, Run, TrainParams, evaluate, loss_weight, train
-from stages.parts.training.loss import class_counts
-from stages.parts.training.rows import Rows
-from stages.parts.user_error import user_errors_in_one_line
+from classifier.exported_model import write_exported_model
+from classifier.io.atomic_write import atomic_write, write_json
+from classifier.io.params import read_params
+from classifier.io.prepared import count_rows, read_split
+from classifier.io.schema import read_schema
+from classifier.io.user_error import user_errors_in_one_line
+from classifier.resuming.checkpoint import run_to_bytes, save_bytes
+from classifier.resuming.fingerprint import fingerprint
+from classifier.resuming.interruption import Agreement, signals_held_back
+from classifier.resuming.resume import save, start_or_go_on, stop_before_the_end
+from classifier.resuming.saved_state import only_one_training_process
+from classifier.training import ranks
+from classifier.training.device import choose_threads, compute_deterministically, select_device
+from classifier.training.loop import Evaluation, Run, TrainParams, evaluate, loss_weight, train
+from classifier.training.loss import class_counts
+from classifier.training.progress import Progress, losses_file
+from classifier.training.rows import Rows
+from classifier.training.step import finds_compiler
+from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
+from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose
 
 PREPARED = Path("data/prepared")
 TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
@@ -59,7 +56,7 @@ def main() -> None:
     run, states = start_or_go_on(params, course, n_features, n_classes, device)
 
     with (
-        Interruption(second_one_ends=not ranks.LAUNCHED) as interruption,
+        signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
         record_of(run, params) as record,
     ):
         agreement = Agreement(interruption, params.save_every_seconds)
@@ -88,7 +85,7 @@ def main() -> None:
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
         temporary.write_bytes(checkpoint)
     write_exported_model(MODELS / "model.pt2", schema, run.model, run.best_weights)
-    write_training_report(REPORTS / "training.json", report)
+    write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))
 
@@ -109,12 +106,12 @@ def record_of(run: Run, params: TrainParams) -> Iterator[Callable[[Evaluation], 
         yield lambda _evaluation: None
         return
     with (
-        LossesFile(REPORTS / "losses.csv", run.history) as losses,
-        Progress(params.max_epochs, run.epoch) as progress,
+        losses_file(REPORTS / "losses.csv", run.history) as append,
+        closing(Progress(params.max_epochs, run.epoch)) as progress,
     ):
 
         def record(evaluation: Evaluation) -> None:
-            losses.append(evaluation)
+            append(evaluation)
             progress.show(evaluation, run.early_stopping)
 
         yield record

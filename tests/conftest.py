@@ -34,7 +34,6 @@ class Project:
             "GIT_COMMITTER_NAME": "tester",
             "GIT_COMMITTER_EMAIL": "tester@example.com",
             "COLUMNS": "200",
-            "PYTHONPATH": str(REPOSITORY / "tests/as_for_a_user"),
             # DVC runs commands in it. Without it, in sh, which dies of a Ctrl-C that its child
             # has answered with a status of its own.
             "SHELL": "/bin/bash",

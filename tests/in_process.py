@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import yaml
 
-from stages import evaluate, predict, prepare, train
+from commands import predict
+from stages import evaluate, prepare, train
 from tests.conftest import REPOSITORY
 
 DEFAULTS: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -36,6 +37,6 @@ def run_all(folder: Path, table: str, target: str, **values: object) -> None:
 
 
 def run_predict(*arguments: str) -> None:
-    """Run `python -m stages.predict` with these arguments in the current folder."""
+    """Run `python -m commands.predict` with these arguments in the current folder."""
     with patch.object(sys, "argv", ["predict", *arguments]):
         predict.main()

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +11,7 @@ from random import Random
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,23 +22,24 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
-from stages.evaluate import predictions_table
-from stages.parts.reporting.advice import what_happened
-from stages.parts.reporting.confusion_chart import (
+from classifier.charts import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
-    class_names,
+    OVERFITTING,
+    confusion_counts,
     draw_confusion,
+    draw_run,
     in_two_lines,
 )
-from stages.parts.reporting.diagnosis import diagnose
-from stages.parts.reporting.loss_chart import OVERFITTING, Losses, draw_run
-from stages.parts.reporting.table_writer import table_writer
-from stages.parts.reporting.training_report import TrainingReport
-from stages.parts.tables.schema import Schema
-from stages.parts.tables.split import Split
-from stages.plot import count_pairs
+from classifier.io.prepared import Split
+from classifier.io.schema import Schema
+from classifier.io.table_writer import table_writer
+from classifier.verdict.advice import what_happened
+from classifier.verdict.diagnosis import TrainingReport, diagnose
+from stages.evaluate import predictions_table
+from stages.plot import read_predictions
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]
@@ -62,7 +63,7 @@ CURVES: dict[str, Curves] = {
 }
 
 
-def run_of(curves: Curves) -> tuple[Losses, TrainingReport]:
+def run_of(curves: Curves) -> tuple[pd.DataFrame, TrainingReport]:
     train_losses, val_losses = curves
     best = val_losses.index(min(val_losses))
     epochs = [20_000 * (index + 1) for index in range(len(val_losses))]
@@ -82,7 +83,7 @@ def run_of(curves: Curves) -> tuple[Losses, TrainingReport]:
         stop_reason="early_stopping",
         threads=1,
     )
-    return losses, report
+    return pd.DataFrame(losses), report
 
 
 def texts_of(figure: Figure) -> Iterator[Text]:
@@ -176,6 +177,13 @@ def test_the_story_of_a_run(name: str, log_scale: bool) -> None:  # noqa: FBT001
             assert not text.get_window_extent().overlaps(data)
 
 
+def predictions_of(actual: ArrayLike, predicted: ArrayLike, classes: list[str]) -> pd.DataFrame:
+    """Return a table as in predictions.csv; the probabilities have no part in the picture."""
+    table = pd.DataFrame({"actual": actual, "predicted": predicted}, dtype="str")
+    probabilities = pd.DataFrame(0.5, table.index, [f"probability_{name}" for name in classes])
+    return pd.concat([table, probabilities], axis="columns")
+
+
 def confusion(
     n_classes: int, n_rows: int, name: str
 ) -> tuple[Figure, npt.NDArray[np.int64], list[str]]:
@@ -188,8 +196,7 @@ def confusion(
     counts = np.zeros((n_classes, n_classes), int)
     np.add.at(counts, (actual, predicted), 1)
     names = np.array(classes)
-    pairs = Counter(zip(names[actual].tolist(), names[predicted].tolist(), strict=True))
-    figure = draw_confusion(pairs, classes)
+    figure = draw_confusion(predictions_of(names[actual], names[predicted], classes))
     return figure, counts, classes
 
 
@@ -253,9 +260,7 @@ def test_long_names_keep_their_ends() -> None:
 
 
 def test_classes_that_occur_nowhere_and_odd_names_are_drawn() -> None:
-    column_names = ["row", "actual", "predicted", "probability_NA", "probability_1"]
-    assert class_names(column_names) == ["NA", "1"]
-    figure = draw_confusion(Counter([("NA", "NA")]), ["NA", "1"])
+    figure = draw_confusion(predictions_of(["NA"], ["NA"], ["NA", "1"]))
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "0", "0", "0"]
 
 
@@ -290,12 +295,14 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
     test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
-    schema = Schema(target="y", label_kind="text", classes=classes, columns=[])
+    schema = Schema(target="y", label_kind="text", classes=classes, scaler="none", columns=[])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:
             write(predictions_table(test, probabilities, schema))
-        assert count_pairs(file) == (Counter(pairs), classes)
+        counts, names = confusion_counts(read_predictions(file))
+    assert names == classes
+    assert counts.tolist() == [[pairs.count((a, b)) for b in classes] for a in classes]
 
 
 def test_plot_imports_neither_torch_nor_scikit_learn() -> None:

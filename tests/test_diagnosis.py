@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from stages.parts.reporting.advice import what_happened, what_to_do
-from stages.parts.reporting.diagnosis import baseline_loss, diagnose, reach_verdict
-from stages.parts.reporting.training_report import TrainingReport
-from stages.parts.training.loop import start_run, train
-from stages.parts.training.rows import Rows
+from classifier.training.loop import start_run, train
+from classifier.training.rows import Rows
+from classifier.verdict.advice import what_happened, what_to_do
+from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose, reach_verdict
 from stages.train import main as train_main
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project

@@ -14,15 +14,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from stages.parts.reporting.difference import difference_interval, judge
-from stages.repeats import Group, Result, compare_with_the_best, group_experiments, hash_of_sources
+from commands.repeats import (
+    compare_with_the_best,
+    difference_interval,
+    finished_runs,
+    hash_of_sources,
+    judge,
+)
 from tests.conftest import Project
 from tests.readme import commands
 
 pytestmark = pytest.mark.xdist_group("queue")
 
-GRID = "Many runs"
-REPEATS = "How sure is a difference?"
+GRID = ("docs/many-runs.md", "A grid")
+REPEATS = ("docs/many-runs.md", "How sure is a difference?")
 
 
 def run_the_queue(project: Project, start: str) -> None:
@@ -57,10 +62,10 @@ def queue_states(project: Project) -> list[str]:
 
 @pytest.fixture(scope="module")
 def queue_done(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which a failing run and the README's grid and repeats, cut short, have run."""
+    """A project in which a failing run and the page's grid and repeats, cut short, have run."""
     project = _trained.copy(tmp_path_factory.mktemp("queue") / "project")
-    grid, start, status = commands(GRID, block=0)
-    repeats, start_again = commands(REPEATS, block=0)
+    grid, start, status = commands(*GRID, block=0)
+    repeats, start_again = commands(*REPEATS, block=0)
     assert start_again == start
     project.run("sh", "-c", cut_short(grid, "0.003,", ""))
     project.run(
@@ -118,7 +123,7 @@ def log_of(project: Project, name: str) -> str:
 
 
 def test_results_are_shown_best_first(queue_done: Project) -> None:
-    (command,) = commands(GRID, block=1)
+    (command,) = commands(*GRID, block=1)
     text = queue_done.run("sh", "-c", f"{command} --csv").stdout
     table = pd.read_csv(StringIO(text))
     assert {"Experiment", "accuracy", "log_loss", "train.hidden", "train.lr"} == set(table)
@@ -129,7 +134,7 @@ def test_results_are_shown_best_first(queue_done: Project) -> None:
 
 
 def test_the_best_is_compared_and_applied(own_queue_done: Project) -> None:
-    plots, metrics, apply = commands(GRID, block=2)
+    plots, metrics, apply = commands(*GRID, block=2)
     assert "index.html" in own_queue_done.run("sh", "-c", plots).stdout
     drawn = (own_queue_done.path / "dvc_plots/index.html").read_text()
     assert "grid-3" in drawn
@@ -151,7 +156,7 @@ def test_an_experiment_in_a_workspace_with_changes(project: Project) -> None:
 
 
 def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
-    (command,) = commands(REPEATS, block=1)
+    (command,) = commands(*REPEATS, block=1)
     lines = queue_done.run("sh", "-c", command).stdout.splitlines()
     runs = pd.DataFrame(
         [
@@ -194,40 +199,41 @@ def learning_rate(lines: list[str], number: str) -> float:
 
 
 def test_what_has_not_ended_is_left_out(own_queue_done: Project) -> None:
-    report = own_queue_done.run("python", "-m", "stages.repeats").stdout
+    report = own_queue_done.run("python", "-m", "commands.repeats").stdout
     own_queue_done.dvc("exp", "run", "--queue", "-S", "prepare.seed=3")
-    assert own_queue_done.run("python", "-m", "stages.repeats").stdout == report
+    assert own_queue_done.run("python", "-m", "commands.repeats").stdout == report
     shown = json.loads(own_queue_done.run("dvc", "exp", "show", "--json").stdout)
     finished = [run for commit in shown for run in commit["experiments"] or [] if run["executor"]]
     # A run that is under way shows the metrics of the commit that it started from.
     for run in finished:
         run["executor"]["state"] = "running"
-    assert group_experiments(shown) == []
+    assert finished_runs(shown).empty
 
 
 def test_repeats_without_experiments(project: Project) -> None:
-    result = project.run("python", "-m", "stages.repeats", status=1)
+    result = project.run("python", "-m", "commands.repeats", status=1)
     assert result.stderr == (
         "repeats: error: there are no finished experiments; start some with dvc exp run\n"
     )
-    result = project.run("python", "-m", "stages.repeats", "--rev", "nowhere", status=1)
+    result = project.run("python", "-m", "commands.repeats", "--rev", "nowhere", status=1)
     assert result.stderr.startswith("repeats: error: dvc exp show failed: ")
     assert result.stderr.count("\n") == 1
 
 
 def test_the_hash_is_of_code_and_table_alone() -> None:
-    paths = ("stages/train.py", "data/iris.csv", "data/prepared/train.parquet")
+    paths = ("stages/train.py", "classifier/io", "data/iris.csv", "data/prepared/train.parquet")
     deps = {path: {"hash": "one"} for path in paths}
     before = hash_of_sources(deps, "data/iris.csv")
     hashes = [hash_of_sources(deps | {path: {"hash": "two"}}, "data/iris.csv") for path in paths]
-    assert [value == before for value in hashes] == [False, False, True]
+    assert [value == before for value in hashes] == [False, False, False, True]
 
 
-def make_group(accuracies: dict[int, float], **settings: object) -> Group:
+def make_group(accuracies: dict[int, float], **settings: object) -> pd.DataFrame:
+    """Return runs with one training seed, and for each split seed an accuracy."""
     defaults = {"data": "t.csv", "target": "y", "test_size": 0.2, "val_size": 0.2} | settings
-    group = Group({f"prepare.{name}": json.dumps(value) for name, value in defaults.items()})
-    group.results |= {Result(seed, 1, accuracy, 0.1) for seed, accuracy in accuracies.items()}
-    return group
+    scores = {"prepare.seed": accuracies.keys(), "accuracy": accuracies.values(), "log_loss": 0.1}
+    settings = {f"prepare.{name}": json.dumps(value) for name, value in defaults.items()}
+    return pd.DataFrame(scores).assign(**settings)
 
 
 def test_only_groups_with_the_same_test_rows_are_compared() -> None:
@@ -251,21 +257,25 @@ def test_intervals_widen_with_the_number_of_groups() -> None:
     assert two[1].startswith(
         "  accuracy differs by +0.2000, interval -0.1513 to +0.5513: no larger"
     )
-    low, high = difference_interval([0.2, 0.1, 0.3], 1 / 3, 1 - 0.05 / 3)
+    low, high = difference_interval(pd.Series([0.2, 0.1, 0.3]), 1 / 3, 1 - 0.05 / 3)
     assert f"interval {low:+.4f} to {high:+.4f}" in three[1]
     assert high > 0.5513
 
 
 def test_without_shared_rows_the_interval_is_that_of_student() -> None:
-    differences = [0.03, -0.01, 0.02, 0.05, 0.0]
+    differences = pd.Series([0.03, -0.01, 0.02, 0.05, 0.0])
     expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
     # The same formula, so as exact as double precision is.
     assert difference_interval(differences, 0, 0.9) == pytest.approx(expected, rel=1e-12)
 
 
 def test_equal_differences_prove_nothing() -> None:
-    assert judge([0.5, 0.5], 1 / 3, 0.95).endswith("too few or too coarse to tell from chance")
-    assert judge([0.0, 0.0, 0.0], 1 / 3, 0.95).startswith("differs by +0.0000 in every split")
+    assert judge(pd.Series([0.5, 0.5]), 1 / 3, 0.95).endswith(
+        "too few or too coarse to tell from chance"
+    )
+    assert judge(pd.Series([0.0, 0.0, 0.0]), 1 / 3, 0.95).startswith(
+        "differs by +0.0000 in every split"
+    )
 
 
 def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
@@ -276,7 +286,7 @@ def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
     for _ in range(tables):
         row_differences = generator.normal(size=n_rows)
         splits = [generator.permutation(n_rows)[:n_test] for _ in range(n_splits)]
-        differences = [float(row_differences[split].mean()) for split in splits]
+        differences = pd.Series([row_differences[split].mean() for split in splits])
         low, high = difference_interval(differences, n_test / n_train, 0.95)
         corrected += low > 0 or high < 0
         low, high = difference_interval(differences, 0, 0.95)

@@ -26,13 +26,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
-from stages.parts.exported_model import PreparingClassifier
-from stages.parts.tables.raw_values import raw_values
-from stages.parts.tables.schema import read_schema
-from stages.parts.tables.split import read_split
-from stages.parts.tables.table import open_table
-from stages.parts.training.model import MLP
-from stages.parts.user_error import UserError
+from classifier.exported_model import PreparingClassifier
+from classifier.io.prepared import read_split
+from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError
+from classifier.model import MLP
+from classifier.tables.table_file import open_table
+from classifier.tables.values import raw_values
 from tests.in_process import run_all, run_predict, run_prepare
 
 # Accuracy
@@ -197,7 +197,7 @@ PREPARATIONS = st.fixed_dictionaries(
     {
         "prepare__scaler": st.sampled_from(["minmax", "standard", "none"]),
         "prepare__missing_indicator": st.booleans(),
-        "prepare__max_categories": st.integers(1, 8),
+        "prepare__max_categories": st.integers(2, 8),
         "prepare__beyond_max_categories": st.sampled_from(["error", "other"]),
     }
 )
@@ -226,8 +226,11 @@ def test_every_table_is_prepared_or_refused(
             assert not (folder / "data").exists()
             return
         schema = read_schema(folder / "data/prepared/schema.json")
-        read = open_table(folder / name, name).read(list(table), text_column="target")
-        raw = np.column_stack([raw_values(column, read) for column in schema.columns])
+        file = open_table(folder / name, name)
+        read = file.read(text_column="target")
+        raw = np.column_stack(
+            [raw_values(one, read[one.name], file.decimal, name) for one in schema.columns]
+        )
         network = MLP(schema.n_features, len(schema.classes)).eval()
         model = PreparingClassifier(schema, network)
         torch.set_num_threads(1)
@@ -241,10 +244,10 @@ def test_every_table_is_prepared_or_refused(
                 logits = network(torch.from_numpy(split.features))
                 expected = torch.softmax(logits.double(), dim=1)
                 assert torch.equal(
-                    model(torch.from_numpy(raw[np.searchsorted(read.rows, split.rows)])), expected
+                    model(torch.from_numpy(raw[read.index.get_indexer(split.rows)])), expected
                 )
             seen += len(split.rows)
-        assert seen == len(read.rows)
+        assert seen == len(read)
 
 
 @settings(max_examples=8, deadline=None)

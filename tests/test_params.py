@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from classifier.io.params import Params, read_params
+from classifier.io.user_error import UserError
+from classifier.training.loop import TrainParams
 from stages.evaluate import EvaluateParams
-from stages.parts.params import Params, read_params
-from stages.parts.training.loop import TrainParams
-from stages.parts.user_error import UserError
 from stages.plot import PlotParams
 from stages.prepare import PrepareParams
 from tests.conftest import REPOSITORY, Project

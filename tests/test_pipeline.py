@@ -11,7 +11,7 @@ import yaml
 from sklearn.datasets import load_iris, load_wine
 from sklearn.neural_network import MLPClassifier
 
-from stages.parts.tables.split import read_split
+from classifier.io.prepared import read_split
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 
 STAGES = ["prepare", "train", "evaluate", "plot"]
@@ -82,7 +82,7 @@ def test_deps_name_every_module_a_stage_imports() -> None:
         modules = {
             str(file.relative_to(REPOSITORY))
             for dep in stage["deps"]
-            if dep.startswith("stages/")
+            if dep.startswith(("stages/", "classifier/"))
             for file in (REPOSITORY / dep, *(REPOSITORY / dep).rglob("*.py"))
             if file.suffix == ".py"
         }
@@ -196,9 +196,9 @@ def test_early_stopping_counts_evaluations(project: Project) -> None:
 def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
-    from stages.parts.training.loss import loss_and_accuracy  # noqa: PLC0415
-    from stages.parts.training.model import MLP  # noqa: PLC0415
-    from stages.parts.training.rows import Rows  # noqa: PLC0415
+    from classifier.model import MLP  # noqa: PLC0415
+    from classifier.training.loss import loss_and_accuracy  # noqa: PLC0415
+    from classifier.training.rows import Rows  # noqa: PLC0415
 
     project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
     project.repro()

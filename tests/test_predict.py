@@ -13,12 +13,12 @@ import pytest
 import torch
 from pyarrow import csv
 
-from stages.parts.exported_model import load_exported_model
-from stages.parts.tables import table as table_module
-from stages.parts.tables.raw_values import raw_values
-from stages.parts.tables.split import read_split
-from stages.parts.tables.table import open_table
-from stages.parts.user_error import UserError
+from classifier.exported_model import PreparingClassifier, load_exported_model
+from classifier.io.prepared import read_split
+from classifier.io.user_error import UserError
+from classifier.tables import table_file
+from classifier.tables.table_file import open_table
+from classifier.tables.values import raw_values
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict
 from tests.test_prepare import mixed_table
@@ -55,7 +55,7 @@ def test_the_raw_test_rows_get_the_evaluated_predictions(project: Project, tmp_p
         "".join([lines[0], *(lines[row - 1] for row in evaluated["row"])])
     )
     result = subprocess.run(
-        [sys.executable, "-m", "stages.predict", "new.csv", "--model", "model.pt2"],
+        [sys.executable, "-m", "commands.predict", "new.csv", "--model", "model.pt2"],
         cwd=tmp_path,
         env={**project.env, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -81,7 +81,7 @@ for n in (0, 1, 2):
     probabilities = model(rows[:n])
     assert probabilities.shape == (n, 3), probabilities.shape
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(n, dtype=torch.float64))
-assert not [name for name in sys.modules if name.startswith("stages")]
+assert not [name for name in sys.modules if name.startswith(("classifier", "stages"))]
 """
     subprocess.run(
         [sys.executable, "-I", "-c", program, str(project.path / "models/model.pt2")],
@@ -167,7 +167,7 @@ def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Proj
         kinds = pa.int32() if kind == pa.date32() else pa.int64()
         table = table.append_column(name, pa.array([1] * len(table), kinds).cast(kind))
     pq.write_table(table, project.path / "new.parquet")
-    project.run(sys.executable, "-m", "stages.predict", "new.parquet", "-o", "out.csv")
+    project.run(sys.executable, "-m", "commands.predict", "new.parquet", "-o", "out.csv")
     written = pd.read_csv(project.path / "out.csv", dtype=str)
     for name, (_, text) in columns.items():
         assert set(written[name]) == {text}
@@ -175,7 +175,7 @@ def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Proj
 
 def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_predict("t.csv", "-o", "whole.csv")
-    monkeypatch.setattr(table_module, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(table_file, "CHUNK_ROWS", 7)
     lengths = [len(chunk) for chunk in open_table(Path("t.csv"), "t.csv").chunks()]
     assert lengths == [7] * 28 + [4]
     run_predict("t.csv", "-o", "chunks.csv")
@@ -194,15 +194,20 @@ def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyP
 def test_the_model_prepares_as_the_pipeline_does(mixed: Path) -> None:
     """The exported graph's features, through its network, are those of the prepared file."""
     model, schema = load_exported_model(mixed / "models/model.pt2")
-    table = open_table(Path("t.csv"), "t.csv").read([*mixed_table()], text_column="y")
+    table = open_table(Path("t.csv"), "t.csv").read(text_column="y")
     split = read_split(Path("data/prepared/test.parquet"))
-    raw = np.column_stack([raw_values(column, table) for column in schema.columns])[split.rows - 2]
-    features = [
-        feature
-        for column, values in zip(schema.columns, raw.T, strict=True)
-        for feature in column.features(values)
-    ]
-    assert np.array_equal(np.column_stack(features), split.features)
+    raw = np.column_stack(
+        [raw_values(column, table[column.name], ".", "t.csv") for column in schema.columns]
+    )[split.rows - 2]
+    seen: list[torch.Tensor] = []
+
+    class Looking(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            seen.append(features)
+            return features
+
+    PreparingClassifier(schema, Looking())(torch.from_numpy(raw))
+    assert np.array_equal(seen[0].numpy(), split.features)
     probabilities = pd.read_csv("reports/predictions.csv").iloc[:, 3:].to_numpy()
     torch.set_num_threads(1)
     assert np.array_equal(model(torch.from_numpy(raw)).numpy(), probabilities)
@@ -279,6 +284,6 @@ def test_values_that_no_training_row_has_are_counted(
 
 
 def test_a_mistake_gets_one_line_and_status_1(project: Project) -> None:
-    result = project.run(sys.executable, "-m", "stages.predict", "none.csv", status=1)
+    result = project.run(sys.executable, "-m", "commands.predict", "none.csv", status=1)
     assert result.stderr == "predict: error: none.csv is missing\n"
     assert result.stdout == ""

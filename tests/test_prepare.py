@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from skrub import Cleaner
 
-from stages.parts.tables import preparation
-from stages.parts.tables.labels import parse_labels
-from stages.parts.tables.split import Split, read_split, read_target, split_writer
-from stages.parts.tables.table import open_table
-from stages.parts.user_error import UserError
+from classifier.io.prepared import Split, read_split, read_target, write_split
+from classifier.io.schema import CategoricalColumn, NumericColumn, read_schema
+from classifier.io.user_error import UserError
+from classifier.tables import csv_file
+from classifier.tables.labels import parse_labels
+from classifier.tables.table_file import open_table
+from classifier.tables.values import GAPS
 from tests.in_process import run_prepare
 
 
@@ -69,7 +71,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "a short row": (GOOD + "1,2\n", "t.csv: row 32 has 2 fields, but the header has 3"),
     "a quote left open": (GOOD + '1,"2,a\n3,4,b\n', "or close a quote left open"),
     "a long row": (GOOD + "\n1,2,3,4\n", "t.csv: row 33 has 4 fields, but the header has 3"),
-    "a truncated .gz": (gzip.compress(GOOD.encode())[:-12], "t.csv cannot be read: Truncated"),
+    "a truncated .gz": (gzip.compress(GOOD.encode())[:-12], "t.csv cannot be read: "),
     "a broken Parquet file": (b"PAR1 and so on", "t.csv cannot be read: "),
     "no such target": (
         GOOD.replace("y", "w", 1),
@@ -134,9 +136,9 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
         csv_table(lambda i: f"name {i},{i % 7},{label(i)}", 200),
         "column 'x' has 120 different texts in the training rows, such as",
     ),
-    "a question mark among numbers": (
-        csv_table(lambda i: f"{'?' if i < 50 and i % 3 == 1 else i},{i % 7},{label(i)}", 200),
-        "t.csv: column 'x' holds numbers, but row 3 is '?'; correct it, leave it empty",
+    "a word among numbers": (
+        csv_table(lambda i: f"{'many' if i < 50 and i % 3 == 1 else i},{i % 7},{label(i)}", 200),
+        "t.csv: column 'x' holds numbers, but row 3 is 'many'; correct it, leave it empty",
     ),
 }
 
@@ -360,7 +362,7 @@ def test_categories_beyond_the_cap_become_other(folder: Path) -> None:
     words = ["a"] * 40 + ["b"] * 30 + ["c"] * 20 + ["d", "e", "f", "g"] * 5
     table = pd.DataFrame({"word": words, "y": ["no", "yes"] * 55})
     table.to_csv("t.csv", index=False)
-    cap = {"prepare__max_categories": 2, "prepare__beyond_max_categories": "other"}
+    cap = {"prepare__max_categories": 3, "prepare__beyond_max_categories": "other"}
     run_prepare(folder, "t.csv", "y", **cap)
     (column,) = json.loads((folder / "data/prepared/schema.json").read_text())["columns"]
     assert column["categories"] == ["a", "b"]
@@ -384,8 +386,8 @@ def test_categories_beyond_the_cap_become_other(folder: Path) -> None:
 )
 def test_class_labels(folder: Path, spellings: list[str], kind: str, classes: list[str]) -> None:
     (folder / "t.csv").write_text(csv_table(lambda i: f"{i},{i},{spellings[i % 3]}", 30))
-    file = open_table(Path("t.csv"), "t.csv")
-    labels = parse_labels(file.read(["x", "y"], text_column="y"), "y")
+    cells = open_table(Path("t.csv"), "t.csv").read(text_column="y")["y"]
+    labels = parse_labels(cells, ".", "t.csv")
     assert (labels.kind, labels.classes) == (kind, classes)
     for index, spelling in zip(labels.indices, spellings, strict=False):
         named = labels.classes[index]
@@ -419,34 +421,53 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
     split = Split(numbers + 2, np.ones((5, 2), np.float32), numbers % 3)
-    with split_writer(folder / "split.parquet", list(names[:2]), names[2]) as write:
-        write(split)
+    write_split(folder / "split.parquet", split, list(names[:2]), names[2])
     assert read_target(folder / "split.parquet").tolist() == split.target.tolist()
 
 
-def test_a_table_is_prepared_a_part_at_a_time(
+def test_a_table_that_is_read_a_part_at_a_time_is_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mixed_table().to_csv("t.csv", index=False)
-    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    paths = [folder / f"data/prepared/{name}.parquet" for name in ("train", "val", "test")]
-    whole = [read_split(path) for path in paths]
-    monkeypatch.setattr(preparation, "ROWS_AT_A_TIME", 7)
-    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    for path, expected in zip(paths, whole, strict=True):
-        split = read_split(path)
-        assert pq.read_metadata(path).num_row_groups > 1
-        assert np.array_equal(split.rows, expected.rows)
-        assert np.array_equal(split.features, expected.features)
-        assert np.array_equal(split.target, expected.target)
-    last = whole[1].rows[-1]
     table = mixed_table()
+    # Numbers in some parts, texts in others; a part of gaps alone.
+    table["code"] = ["1.50", "2", "x"][2:] * 50 + ["1.50", "007"] * 75
+    table.loc[:20, "number"] = np.nan
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    before = prepared_bytes(folder)
+    schema = read_schema(folder / "data/prepared/schema.json")
+    (code,) = (column for column in schema.columns if column.name == "code")
+    assert isinstance(code, CategoricalColumn)
+    assert code.categories == ["007", "1.50", "x"]
+    monkeypatch.setattr(csv_file, "ROWS_AT_A_TIME", 7)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    assert prepared_bytes(folder) == before
+    last = read_split(folder / "data/prepared/val.parquet").rows[-1]
     table.loc[last - 2, "number"] = 1e300
     table.to_csv("t.csv", index=False)
     with pytest.raises(UserError, match=f"row {last} is far too large"):
         run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    assert not list(folder.glob("data/prepared/*.tmp"))
-    assert np.array_equal(read_split(paths[0]).features, whole[0].features)
+    assert prepared_bytes(folder) == before
+
+
+def test_texts_that_skrub_takes_for_gaps_are_gaps(folder: Path) -> None:
+    gaps = pd.DataFrame({"x": [*GAPS, "a"]}, dtype="str")
+    cleaned = Cleaner(drop_null_fraction=None).fit_transform(gaps)["x"]
+    assert cleaned.isna().to_list() == [True] * len(GAPS) + [False]
+    texts = [*GAPS, "0.5", "1.5", " NA "]
+    (folder / "t.csv").write_text(
+        csv_table(lambda i: f"{texts[i % len(texts)]},{i % 7},{label(i)}", 250)
+    )
+    run_prepare(folder, "t.csv", "y", prepare__scaler="none")
+    column = read_schema(folder / "data/prepared/schema.json").columns[0]
+    assert isinstance(column, NumericColumn)
+    for name in ("train", "val", "test"):
+        split = read_split(folder / f"data/prepared/{name}.parquet")
+        expected = [
+            {"0.5": 0.5, "1.5": 1.5}.get(texts[(row - 2) % len(texts)]) for row in split.rows
+        ]
+        for found, value in zip(split.features[:, 0], expected, strict=True):
+            assert found == (column.median if value is None else value)
 
 
 def test_a_number_that_is_far_too_large_leaves_not_even_a_folder(folder: Path) -> None:

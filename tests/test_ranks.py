@@ -14,16 +14,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.parts.params import read_params
-from stages.parts.tables.split import Split, read_split, split_writer
-from stages.parts.training.loop import TrainParams
-from stages.parts.training.ranks import shard
-from stages.parts.training.rows import Rows, batches
-from stages.parts.user_error import UserError
+from classifier.io.params import read_params
+from classifier.io.prepared import Split, read_split, write_split
+from classifier.io.user_error import UserError
+from classifier.training.loop import TrainParams
+from classifier.training.ranks import shard
+from classifier.training.rows import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.readme import commands
 from tests.test_resume import some_rows, start, wait_for_evaluations
+
+PAGE = "docs/one-big-run.md"
 
 TWO_RANKS = "torchrun --standalone --nproc-per-node=2"
 
@@ -85,9 +87,8 @@ def test_a_part_of_a_file_is_that_part(
     rng = np.random.default_rng(n)
     whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.parts.tables.split.ROWS_PER_GROUP", 4)
-        with split_writer(path, ["a", "b"], "y") as write:
-            write(whole)
+        patch.setattr("classifier.io.prepared.ROWS_PER_GROUP", 4)
+        write_split(path, whole, ["a", "b"], "y")
     part = read_split(path, wanted)
     for name in ("rows", "features", "target"):
         expected = getattr(whole, name)[wanted.start : wanted.stop]
@@ -140,7 +141,7 @@ def test_two_agents_at_a_rendezvous(project: Project, rendezvous: str) -> None:
     project.set_params(**TWENTY_EPOCHS, train__momentum=0.9, train__batch_size=4)
     project.stage("train")
     one_process = losses_of(project)
-    (second,) = commands("One big run", block=1)
+    (second,) = commands(PAGE, "On two machines", block=0)
     second = second.replace("HOST:29500", f"127.0.0.1:{port}")
     first = second.replace("--node-rank=1", "--node-rank=0")
     assert first != second
@@ -157,7 +158,7 @@ def test_two_agents_at_a_rendezvous(project: Project, rendezvous: str) -> None:
 
 def test_the_launcher_is_a_parameter(project: Project) -> None:
     project.set_params(train__max_epochs=80)
-    (command,) = commands("One big run", block=0)
+    (command,) = commands(PAGE, "On one machine", block=0)
     output = project.run("bash", "-c", command).stdout
     assert f"> {TWO_RANKS} -m stages.train" in output
     assert output.count("stopped at epoch 80") == 1

@@ -1,40 +1,85 @@
-"""Every command of the README works, and prints what the README says."""
+"""Every command of the README and of docs/ works, and prints what the page says."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import REPOSITORY, Project
+from tests.readme import PAGES, fenced, read
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+WINE = "dvc exp run -S prepare.data=data/wine.csv -S prepare.target=target"
+SOAK = "python -m tests.soak --kills 100"
 
 RUN_ELSEWHERE = {
-    "make test": "what .ci/run runs",
-    "python -m tests.soak --kills 100": "test_killed_again_and_again, with fewer kills",
+    "README.md": {
+        "make test": ".ci/run",
+        WINE: "docs/your-own-table.md",
+    },
+    "docs/change-the-code.md": {
+        # With fewer kills.
+        SOAK: "tests/test_resume.py::test_killed_again_and_again",
+    },
+    "docs/many-runs.md": {
+        # Fewer runs of each; then one start for both.
+        "dvc exp run --queue": "tests/test_experiments.py::queue_done",
+        "dvc queue start": "tests/test_experiments.py::queue_done",
+        "dvc queue status": "tests/test_experiments.py::queue_done",
+        "dvc exp show": "tests/test_experiments.py::test_results_are_shown_best_first",
+        "dvc plots diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
+        "dvc metrics diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
+        "dvc exp apply": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
+        "python -m commands.repeats": (
+            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
+        ),
+    },
+    "docs/one-big-run.md": {
+        "dvc exp run": "tests/test_ranks.py::test_the_launcher_is_a_parameter",
+        # At an address of this machine.
+        "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
+    },
+    "docs/sharing.md": {
+        # In a folder that is there.
+        "dvc remote add --default storage /mnt": "tests/test_remotes.py::test_a_folder",
+        "git commit": "tests/test_remotes.py::test_a_folder",
+        "dvc push": "tests/test_remotes.py::test_a_folder",
+        "dvc pull": "tests/test_remotes.py::check_second_clone",
+        "dvc repro": "tests/test_remotes.py::check_second_clone",
+        "dvc exp push": "tests/test_remotes.py::test_a_folder",
+        # Not run but compared: what it installs is there.
+        "pip install": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "dvc remote add --default storage s3": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        # At an address of this machine.
+        "dvc remote modify": "tests/test_remotes.py::test_storage_that_speaks_s3",
+    },
 }
-"""Commands too long for a test, and what runs them instead."""
+"""How the lines begin that are not run here, and what runs them instead."""
 
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
-def fenced(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def typed(page: str) -> list[tuple[str, str]]:
+    """Return what is typed on a page in `console` blocks, and what that prints."""
+    return [found for block in fenced(read(page), "console") for found in COMMAND.findall(block)]
 
 
-def test_what_is_typed_from_top_to_bottom(fresh_clone: Project) -> None:
-    (fresh_clone.path / ".venv").symlink_to(sys.prefix)
-    commands = [found for block in fenced("console") for found in COMMAND.findall(block)]
-    assert {command for command, _ in commands} > set(RUN_ELSEWHERE)
-    for command, expected in commands:
-        if command in RUN_ELSEWHERE:
+def is_run_here(page: str, command: str) -> bool:
+    return not any(command.startswith(start) for start in RUN_ELSEWHERE.get(page, {}))
+
+
+def do_what_is_typed(project: Project, page: str) -> None:
+    """Type the commands of a page, from top to bottom; then run its Python, block by block."""
+    for command, expected in typed(page):
+        if not is_run_here(page, command):
             continue
         result = subprocess.run(
             ["bash", "-c", command],
-            cwd=fresh_clone.path,
-            env=fresh_clone.env,
+            cwd=project.path,
+            env=project.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -42,15 +87,13 @@ def test_what_is_typed_from_top_to_bottom(fresh_clone: Project) -> None:
         )
         printed = f"$ {command}\n{result.stdout}"
         assert result.returncode == 0, printed
-        assert not expected or as_the_readme_says(result.stdout, expected), printed
-    examples = fenced("python")
-    assert examples
-    for example in examples:
-        fresh_clone.run(sys.executable, "-c", example)
+        assert not expected or as_the_page_says(result.stdout, expected), printed
+    for example in fenced(read(page), "python"):
+        project.run(sys.executable, "-c", example)
 
 
-def as_the_readme_says(output: str, expected: str) -> bool:
-    """Look for each line of the README in the output, which a line `...` allows to have more.
+def as_the_page_says(output: str, expected: str) -> bool:
+    """Look for each line of a page in the output, which a line `...` allows to have more.
 
     In any order, since that of `dvc metrics diff` differs from run to run; spaces do not count.
     """
@@ -62,6 +105,64 @@ def as_the_readme_says(output: str, expected: str) -> bool:
     return found and (len(printed) == len(patterns) or not whole)
 
 
+def test_the_readme_from_top_to_bottom(fresh_clone: Project) -> None:
+    (fresh_clone.path / ".venv").symlink_to(sys.prefix)
+    assert typed("README.md")[0][0] == "make repro"
+    do_what_is_typed(fresh_clone, "README.md")
+
+
+@pytest.fixture(scope="session")
+def _as_made(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _fresh_clone.copy(tmp_path_factory.mktemp("made") / "project")
+    project.repro()
+    return project
+
+
+@pytest.fixture
+def as_made(_as_made: Project, tmp_path: Path) -> Project:
+    """A clone as `make repro` leaves it."""
+    return _as_made.copy(tmp_path / "project")
+
+
+@pytest.mark.xdist_group("docs")
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if typed(page) or fenced(read(page), "python")]
+)
+def test_a_page_from_top_to_bottom(page: str, as_made: Project) -> None:
+    do_what_is_typed(as_made, page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_line_is_run_by_some_test(page: str) -> None:
+    lines = [line for block in fenced(read(page), "sh") for line in block.splitlines()]
+    unnamed = [line for line in lines if is_run_here(page, line)]
+    assert not unnamed, f"name what runs them in RUN_ELSEWHERE: {unnamed}"
+    lines += [line for line, _ in typed(page)]
+    for start, runner in RUN_ELSEWHERE.get(page, {}).items():
+        (line, *_) = [line for line in lines if line.startswith(start)]
+        assert runs(runner, line), runner
+
+
+def runs(runner: str, line: str) -> bool:
+    """Say whether a test reads its commands from the pages, or another file has this one."""
+    file, _, function = runner.partition("::")
+    text = read(file)
+    if file in PAGES:
+        return line in [command for command, _ in typed(file)] and is_run_here(file, line)
+    if not function:
+        return line in text.splitlines()
+    (source,) = [
+        ast.unparse(node)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    ]
+    return ("soak.kill_until_done(" if line == SOAK else "commands(") in source
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").splitlines()) <= 200
+
+
 def test_the_table_of_parameters() -> None:
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     expected = {
@@ -69,15 +170,28 @@ def test_the_table_of_parameters() -> None:
         for section, values in params.items()
         for key, value in values.items()
     }
-    rows = re.findall(r"^\| `(\w+\.\w+)` \| `([^`]*)` \|", README, re.MULTILINE)
+    table = read("docs/parameters.md")
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| `([^`]*)` \|", table, re.MULTILINE)
     assert {name: yaml.safe_load(default) for name, default in rows} == expected
 
 
-def test_the_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    for link in links:
-        assert (REPOSITORY / link).exists(), link
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_lead_somewhere(page: str) -> None:
+    for path, heading in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", read(page)):
+        target = (REPOSITORY / page).parent / path if path else REPOSITORY / page
+        assert target.exists(), path
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in [anchor(text) for text in headings], f"{path}#{heading}"
+
+
+def anchor(heading: str) -> str:
+    """Return the name that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_each_page_is_on_the_readme_list() -> None:
+    assert [page for page in PAGES[1:] if f"]({page})" not in read("README.md")] == []
 
 
 def test_ci_runs_the_test_command() -> None:

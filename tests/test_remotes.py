@@ -8,11 +8,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
-from tests.readme import commands, text_of
+from tests.readme import commands
 
 pytestmark = pytest.mark.xdist_group("remotes")
 
-HEADING = "Share data and models"
+FOLDER = ("docs/sharing.md", "A folder")
+S3 = ("docs/sharing.md", "Amazon S3, or what speaks its protocol")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def two_results(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def s3_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Storage that speaks S3's protocol, on this machine, with a bucket of the README's name."""
+    """Storage that speaks S3's protocol, on this machine, with a bucket of the page's name."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -41,7 +42,7 @@ def s3_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_folder(two_results: Project, tmp_path: Path) -> None:
     project = two_results.copy(tmp_path / "first" / "project")
-    add, commit, push = commands(HEADING, block=0)
+    add, commit, push = commands(*FOLDER, block=0)
     assert "/mnt/shared/iris" in add
     for command in (add.replace("/mnt/shared/iris", str(tmp_path / "storage")), commit):
         project.run("sh", "-c", command)
@@ -52,7 +53,7 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
     clone = check_second_clone(project, tmp_path / "second" / "project")
 
     clone.run("git", "checkout", "-q", "HEAD~1")
-    clone.run("sh", "-c", commands(HEADING, block=1)[0])
+    clone.run("sh", "-c", commands(*FOLDER, block=1)[0])
     assert clone.repro() == []
     assert clone.outputs() != project.outputs()
     clone.run("git", "checkout", "-q", "main")
@@ -61,8 +62,7 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
     project.run("git", "remote", "add", "origin", str(tmp_path / "bare"))
     project.run("git", "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
     project.dvc("exp", "run", "--name", "grid-3", "-S", "plot.dpi=60")
-    send = "dvc exp push origin grid-3"
-    assert send in text_of(HEADING)
+    (send,) = commands(*FOLDER, block=2)
     project.run("sh", "-c", send)
     clone.dvc("exp", "pull", str(tmp_path / "bare"), "grid-3")
     clone.dvc("exp", "apply", "grid-3")
@@ -71,10 +71,10 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
 
 def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
     project = two_results.copy(tmp_path / "first" / "project")
-    install, add, modify = commands(HEADING, block=2)
+    install, add, modify = commands(*S3, block=0)
     assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}'"
     assert "https://s3.example.com" in modify
-    _, commit, push = commands(HEADING, block=0)
+    _, commit, push = commands(*FOLDER, block=0)
     for command in (add, modify.replace("https://s3.example.com", s3_address), commit):
         project.run("sh", "-c", command)
     project.run("sh", "-c", f"{push} --run-cache")
@@ -91,7 +91,7 @@ def check_second_clone(project: Project, path: Path, *options: str) -> Project:
     project.run("git", "clone", "-q", str(project.path), str(path))
     clone = Project(path)
     assert not list(clone.path.glob("models/*.pt"))
-    pull, repro = commands(HEADING, block=1)
+    pull, repro = commands(*FOLDER, block=1)
     clone.run("sh", "-c", " ".join([pull, *options]))
     assert "Running stage" not in clone.run("sh", "-c", repro).stdout
     assert clone.outputs() == project.outputs()

@@ -24,11 +24,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.parts.resuming.checkpoint import restore_run, run_to_bytes
-from stages.parts.resuming.fingerprint import COMPUTING_MODULES
-from stages.parts.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
-from stages.parts.training.loop import Run, TrainParams, start_run, train
-from stages.parts.training.rows import Rows, batches
+from classifier.resuming.checkpoint import restore_run, run_to_bytes
+from classifier.resuming.fingerprint import COMPUTING_MODULES
+from classifier.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
+from classifier.training.loop import Run, TrainParams, start_run, train
+from classifier.training.rows import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.test_pipeline import imported_files
@@ -141,16 +141,16 @@ def test_the_fingerprint_covers_every_module_that_computes() -> None:
     computing = {str(module.relative_to(REPOSITORY)) for module in COMPUTING_MODULES}
     # They read parameters and report mistakes; they have no part in the arithmetic.
     without_influence = {
-        f"stages/parts/{name}.py" for name in ("params", "user_error", "atomic_write")
+        f"classifier/io/{name}.py" for name in ("params", "user_error", "atomic_write")
     }
-    needed = imported_files("stages/parts/training/loop.py") | imported_files(
-        "stages/parts/resuming/checkpoint.py"
+    needed = imported_files("classifier/training/loop.py") | imported_files(
+        "classifier/resuming/checkpoint.py"
     )
     assert needed - without_influence <= computing
 
 
 def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Project) -> None:
-    folder = project.path / "stages/parts/training"
+    folder = project.path / "classifier/training"
     (folder / ".#loop.py").symlink_to("nowhere")
     for name in ("loop.py~", "#loop.py#", ".loop.py.swp", "._loop.py"):
         (folder / name).touch()
@@ -227,7 +227,7 @@ def test_a_state_of_another_version_is_not_used(
 ) -> None:
     states = SavedStates("run", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("stages.parts.resuming.saved_state.FORMAT_VERSION", 0)
+        patch.setattr("classifier.resuming.saved_state.FORMAT_VERSION", 0)
         states.save(state(1))
     assert states.load() is None
     assert "format version 0" in capsys.readouterr().out
@@ -555,7 +555,7 @@ def test_a_loss_that_is_not_finite(project: Project) -> None:
 
 
 def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
-    from stages.parts.training.model import MLP  # noqa: PLC0415
+    from classifier.model import MLP  # noqa: PLC0415
 
     data = (project.path / "models/checkpoint.pt").read_bytes()
     checkpoint = torch.load(io.BytesIO(data), weights_only=True)

@@ -1,0 +1,100 @@
+"""A stage's section of params.yaml, checked."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from classifier.io.user_error import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Params(BaseModel):
+    """A section of params.yaml.
+
+    Every field has a description of what is allowed, written to follow "must be".
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _number(value: object) -> object:
+    # YAML 1.2, and so DVC, reads 1e-3 as a number; PyYAML, which reads YAML 1.1, as a text.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+
+SomeParams = TypeVar("SomeParams", bound=Params)
+
+
+def read_params(
+    section: str, model: type[SomeParams], *, only_its_keys: bool = False
+) -> SomeParams:
+    """Read and check one section of params.yaml.
+
+    Parameters
+    ----------
+    section
+        Name of the section: that of the stage.
+    model
+        What the section has to look like.
+    only_its_keys
+        Leave keys that `model` does not have unchecked: another stage's business.
+
+    Raises
+    ------
+    UserError
+        Names the key, the value found and what is allowed.
+
+    """
+    values = _read_section(section)
+    if only_its_keys:
+        values = {key: value for key, value in values.items() if key in model.model_fields}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # A misspelt key is both unknown and missing; the unknown one is the mistake.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise UserError(_explain(section, model, first)) from None
+
+
+def _read_section(section: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{PARAMS_FILE} is missing; restore it with: git checkout {PARAMS_FILE}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{PARAMS_FILE} must be UTF-8 text: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{PARAMS_FILE} is not valid YAML: {error}") from None
+    if not isinstance(document, dict) or section not in document:
+        raise UserError(f"{PARAMS_FILE}: the section '{section}:' is missing")
+    values = document[section]
+    if not isinstance(values, dict):
+        raise UserError(f"{PARAMS_FILE}: {section} is {values!r}, but must be a section of keys")
+    return {str(key): value for key, value in values.items()}
+
+
+def _explain(section: str, model: type[Params], error: ErrorDetails) -> str:
+    if not error["loc"]:
+        return f"{PARAMS_FILE}: {section}: {error['msg'].removeprefix('Value error, ')}"
+    key = str(error["loc"][0])
+    indices = "".join(f"[{part}]" for part in error["loc"][1:] if isinstance(part, int))
+    name = f"{PARAMS_FILE}: {section}.{key}{indices}"
+    if error["type"] == "extra_forbidden":
+        return f"{name} is not a parameter; those of {section} are: {', '.join(model.model_fields)}"
+    allowed = model.model_fields[key].description
+    if error["type"] == "missing":
+        return f"{name} is missing; it must be {allowed}"
+    return f"{name} is {error['input']!r}, but must be {allowed}"

@@ -1,0 +1,97 @@
+"""A prepared part of the table: train.parquet, val.parquet or test.parquet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifier.io.atomic_write import atomic_write
+
+ROWS_PER_GROUP = 65_536
+"""Rows that a file holds at most as a group; a group is read at a time."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Prepared rows.
+
+    In the file, these are a column `row`, one column for each feature, and the target.
+    """
+
+    rows: npt.NDArray[np.int64]
+    """Row numbers in the source table as a spreadsheet shows them, shape (n,)."""
+    features: npt.NDArray[np.float32]
+    """Shape (n, n_features)."""
+    target: npt.NDArray[np.int64]
+    """Class indices, shape (n,)."""
+
+    def part(self, positions: npt.NDArray[np.int64]) -> "Split":
+        """Return the rows at these positions."""
+        return Split(self.rows[positions], self.features[positions], self.target[positions])
+
+
+def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
+    names: list[str] = []
+    for name in ["row", *feature_names, target_name]:
+        # Parquet readers refuse equal ones, and `read_target` goes by the last one.
+        unique = name
+        while unique in names:
+            unique += "_"
+        names.append(unique)
+    table = pa.Table.from_arrays([split.rows, *split.features.T, split.target], names)
+    with atomic_write(path) as temporary:
+        # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
+
+
+def count_rows(path: Path) -> int:
+    n: int = pq.read_metadata(path).num_rows
+    return n
+
+
+def read_split(path: Path, wanted: range | None = None) -> Split:
+    """Read the rows whose numbers in the file are `wanted`; None: all.
+
+    Only their groups of rows are read, one at a time: in memory the split is there once.
+    """
+    with pq.ParquetFile(path) as file:
+        wanted = range(file.metadata.num_rows) if wanted is None else wanted
+        n, n_features = len(wanted), file.metadata.num_columns - 2
+        split = Split(
+            np.empty(n, np.int64), np.empty((n, n_features), np.float32), np.empty(n, np.int64)
+        )
+        start = 0
+        for part in _read_batches(file, wanted):
+            here = slice(start, start + part.num_rows)
+            # By position: the names are the user's, and one of them may be "row". Not through
+            # `to_numpy`, which imports pandas.
+            columns = [np.from_dlpack(column) for column in part.columns]
+            split.rows[here], split.target[here] = columns[0], columns[-1]
+            for index, column in enumerate(columns[1:-1]):
+                split.features[here, index] = column
+            start = here.stop
+    return split
+
+
+def read_target(path: Path) -> npt.NDArray[np.int64]:
+    """Read the class indices of all rows, shape (n,), and nothing else."""
+    with pq.ParquetFile(path) as file:
+        name = file.schema_arrow.names[-1]
+        # With what else is selected: pyarrow takes a name before a dot for one with parts.
+        target = file.read(columns=[name]).column(name)
+    classes: npt.NDArray[np.int64] = target.to_numpy()
+    return classes
+
+
+def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:
+    start = 0
+    for index in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(index).num_rows
+        first, last = max(start, wanted.start), min(stop, wanted.stop)
+        if first < last:
+            yield from file.read_row_group(index).slice(first - start, last - first).to_batches()
+        start = stop

@@ -1,0 +1,94 @@
+"""What the columns of the table mean, and how a new row is prepared: schema.json."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LabelKind = Literal["text", "integer", "boolean"]
+Scaler = Literal["minmax", "standard", "none"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NumericColumn(_Frozen):
+    """Its raw value is the number, NaN for a gap.
+
+    Prepared, it is scaled, with the median in place of a gap.
+    """
+
+    name: str
+    kind: Literal["numeric"] = "numeric"
+    median: float
+    offset: float
+    scale: float
+    """`minmax`: `value * scale + offset`; `standard`: `(value - offset) / scale`."""
+    missing_indicator: bool
+    """Whether a second feature is 1 where there is a gap, and 0 elsewhere."""
+
+    def feature_names(self) -> list[str]:
+        return [self.name, *_indicator_name(self)]
+
+
+class CategoricalColumn(_Frozen):
+    """Its raw value is the category's index.
+
+    That is NaN for a gap, and for a text that is not among `categories` -1, or, where there is
+    an `other`, the index after the last. Prepared, it is one feature per category: 1 in that of
+    the value, else 0.
+    """
+
+    name: str
+    kind: Literal["text", "boolean"]
+    categories: list[str]
+    other: bool
+    """Whether there is one more category, for gaps and all texts that are not in `categories`."""
+    missing_indicator: bool
+    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
+
+    @property
+    def n_categories(self) -> int:
+        return len(self.categories) + self.other
+
+    @property
+    def unknown(self) -> int:
+        """The raw value of a text that is not in `categories`."""
+        return len(self.categories) if self.other else -1
+
+    def feature_names(self) -> list[str]:
+        names = [f"{self.name}={category}" for category in self.categories]
+        return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
+
+
+Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
+
+
+def _indicator_name(column: NumericColumn | CategoricalColumn) -> list[str]:
+    return [f"{column.name}: missing"] if column.missing_indicator else []
+
+
+class Schema(_Frozen):
+    """Everything needed to prepare a new row as the training rows were, and to name its class."""
+
+    target: str
+    label_kind: LabelKind
+    classes: list[str]
+    """In the order of the model's outputs."""
+    scaler: Scaler
+    columns: list[Column]
+    """In the order of the raw values."""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """In the order of the network's inputs."""
+        return [name for column in self.columns for name in column.feature_names()]
+
+    @property
+    def n_features(self) -> int:
+        return len(self.feature_names)
+
+
+def read_schema(path: Path) -> Schema:
+    return Schema.model_validate_json(path.read_bytes())

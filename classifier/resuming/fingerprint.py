@@ -1,0 +1,66 @@
+"""What a training run's course depends on, as one short text."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from classifier.training import ranks
+from classifier.training.loop import TrainParams
+from classifier.training.step import finds_compiler
+
+CLASSIFIER = Path(__file__).parent.parent
+
+COMPUTING_MODULES = (
+    *sorted((CLASSIFIER / "training").glob("[a-z]*.py")),
+    CLASSIFIER / "io/prepared.py",
+    CLASSIFIER / "model.py",
+    CLASSIFIER / "resuming/checkpoint.py",
+)
+"""The source files that decide what training computes."""
+
+WITHOUT_INFLUENCE = {
+    "max_epochs",
+    "patience",
+    "save_every_seconds",
+    "device",
+    "threads",
+    "compile",
+    "launcher",
+}
+"""Parameters that change no epoch, or of which the fingerprint has what came of them instead."""
+
+
+def fingerprint(
+    params: TrainParams,
+    train_file: Path,
+    val_file: Path,
+    n_classes: int,
+    *,
+    device_type: str,
+    threads: int,
+) -> str:
+    """Return a text that differs whenever two runs could differ at some epoch."""
+    influences = {
+        "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
+        "train": _hash_file(train_file),
+        "val": _hash_file(val_file),
+        "n_classes": n_classes,
+        "source": [_hash_file(module) for module in COMPUTING_MODULES],
+        "torch": torch.__version__,
+        "device_type": device_type,
+        "n_ranks": ranks.SIZE,
+        "threads": threads,
+        "compiled": params.compile and finds_compiler(device_type),
+    }
+    return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,150 @@
+"""The states of unfinished and finished training runs, kept where neither git nor DVC looks.
+
+DVC deletes a stage's outputs before it runs the stage, so a state that is to survive a killed
+run cannot be one of them.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from classifier.io.atomic_write import atomic_write
+from classifier.io.user_error import UserError
+
+STATE_FOLDER = Path(".training")
+
+FORMAT_VERSION = 1
+
+RUNS_KEPT = 5
+"""How many runs' states the folder holds: those written last."""
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How far a run was to go, and whether it got there."""
+
+    max_epochs: int
+    patience: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class SavedState:
+    horizon: Horizon
+    checkpoint: bytes
+    """What `checkpoint.run_to_bytes` returned."""
+
+
+class UnusableStateError(Exception):
+    """Why a file is no state to go on from."""
+
+
+class SavedStates:
+    """The last two states of the run with one fingerprint."""
+
+    def __init__(self, fingerprint: str, folder: Path = STATE_FOLDER) -> None:
+        self._folder = folder
+        self._newest = folder / f"{fingerprint}.state"
+        self._previous = folder / f"{fingerprint}.previous"
+
+    def load(self) -> SavedState | None:
+        """Return the newest good state, or None; remove what is not usable, and say so."""
+        for path in (self._newest, self._previous):
+            try:
+                return _decode(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, UnusableStateError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                print(f"the saved state {path} is not usable ({reason}) and is removed", flush=True)
+                with suppress(OSError):
+                    _remove(path)
+        return None
+
+    def save(self, state: SavedState) -> None:
+        """Write a state; the one before it stays as `.previous`.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; the states before it are untouched.
+
+        """
+        is_new_run = not self._newest.exists()
+        with atomic_write(self._newest) as temporary:
+            temporary.write_bytes(_encode(state))
+            if not is_new_run:
+                self._newest.replace(self._previous)
+        if is_new_run:
+            self._forget_the_oldest_runs()
+
+    def _forget_the_oldest_runs(self) -> None:
+        runs: dict[str, list[Path]] = {}
+        # lstat, since a link that leads nowhere has no other.
+        for path in sorted(self._folder.glob("*.*"), key=lambda path: -path.lstat().st_mtime):
+            runs.setdefault(path.name.partition(".")[0], []).append(path)
+        for paths in list(runs.values())[RUNS_KEPT:]:
+            for path in paths:
+                _remove(path)
+
+
+def _encode(state: SavedState) -> bytes:
+    about = json.dumps({"version": FORMAT_VERSION, **asdict(state.horizon)}).encode()
+    content = about + b"\n" + state.checkpoint
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def _decode(data: bytes) -> SavedState:
+    checksum, _, content = data.partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != checksum:
+        raise UnusableStateError("its checksum is wrong")
+    about_line, _, checkpoint = content.partition(b"\n")
+    about = json.loads(about_line)
+    version = about.pop("version")
+    if version != FORMAT_VERSION:
+        raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
+    return SavedState(Horizon(**about), checkpoint)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one_training_process(folder: Path = STATE_FOLDER) -> Iterator[None]:
+    """Hold a lock that the kernel releases when this process ends, however it ends.
+
+    While another process holds it, as the stage does that outlived a killed `dvc`, say so in
+    one line and wait: when that process has finished, its state can be taken over.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {folder} cannot be made ({error.strerror}); make room for it"
+        ) from None
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read()
+            print(
+                f"waiting for process {holder}, which is still training in this folder; "
+                f"to stop it and keep its state: kill {holder}",
+                flush=True,
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,209 @@
+"""Columns as features: what there is to learn about them, from the training rows alone."""
+
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pandas.api import types
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
+
+from classifier.io.schema import CategoricalColumn, NumericColumn, Scaler
+from classifier.io.user_error import UserError
+from classifier.tables.values import DecimalMark, is_text, numbers, parse_numbers, texts
+
+BeyondMaxCategories = Literal["error", "other"]
+
+SCALERS = {"minmax": MinMaxScaler, "standard": StandardScaler, "none": FunctionTransformer}
+
+LARGEST = 1e18
+"""Of features: the squares of larger ones have no place in single precision."""
+
+
+@dataclass(frozen=True)
+class EncodedColumn:
+    """A column of the table, all its rows, as the network sees it."""
+
+    values: pd.Series
+    """Numbers or texts, NaN for gaps."""
+    schema: NumericColumn | CategoricalColumn
+    features: npt.NDArray[np.float32]
+    """Shape (n, number of features)."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Fits scikit-learn's transformers to the training rows of a column, and transforms all rows.
+
+    One column after the other: a ColumnTransformer would hold all training rows several times.
+    """
+
+    source: str
+    """What messages call the table."""
+    decimal: DecimalMark
+    train: npt.NDArray[np.int64]
+    """Positions of the training rows, shape (n_train,)."""
+    scaler: Scaler
+    missing_indicator: bool
+    max_categories: int
+    beyond_max_categories: BeyondMaxCategories
+
+    def encode(self, cells: pd.Series) -> EncodedColumn:
+        """Learn from the training rows what kind of column it is, and turn it into features.
+
+        Raises
+        ------
+        UserError
+            If it is of no kind that a network can learn from, or has nothing to learn from; if a
+            cell is not of the column's kind, or far too large.
+
+        """
+        kind = self._kind(cells)
+        encoded = self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
+        largest = np.abs(encoded.features).max(axis=1)
+        if largest.max() > LARGEST:
+            raise UserError(
+                f"{self._where(cells)}, row {cells.index[largest.argmax()]} is far too large next "
+                "to the training rows; correct it, or leave it empty"
+            )
+        return encoded
+
+    def _kind(self, cells: pd.Series) -> Literal["numeric", "text", "boolean"]:
+        train = cells.iloc[self.train]
+        if train.isna().all():
+            self._refuse(cells, "is empty in every training row; fill it in")
+        if types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells):
+            return "numeric"
+        if not is_text(cells) and not types.is_bool_dtype(cells):
+            self._refuse_type(cells, train.dropna().iloc[0])
+        spelled = texts(train).dropna().drop_duplicates()
+        if spelled.empty:
+            self._refuse(cells, "is empty in every training row; fill it in")
+        if not np.isnan(parse_numbers(spelled, self.decimal)).any():
+            return "numeric"
+        if set(spelled.str.lower()) <= {"true", "false"}:
+            return "boolean"
+        if are_dates(spelled):
+            self._refuse_dates(cells, spelled.iloc[0])
+        return "text"
+
+    def _numbers(self, cells: pd.Series) -> EncodedColumn:
+        raw = numbers(cells, self.decimal, self._where(cells))
+        column = raw.reshape(-1, 1)
+        train = column[self.train]
+        missing_indicator = self.missing_indicator and bool(np.isnan(train).any())
+        low, high = np.nanmin(train), np.nanmax(train)
+        if low == high and not missing_indicator:
+            self._refuse(cells, f"is {low:g} in every training row; remove it")
+        pipeline = make_pipeline(SimpleImputer(strategy="median"), SCALERS[self.scaler]())
+        # What is too large becomes infinite.
+        with np.errstate(all="ignore"):
+            pipeline.fit(train)
+            schema = self._learnt(cells, pipeline, missing_indicator=missing_indicator)
+            learnt = [high - low, schema.median, schema.offset, schema.scale]
+            if not np.isfinite(learnt).all():
+                self._refuse(
+                    cells, f"reaches from {low:g} to {high:g}, too far to scale; correct it"
+                )
+            features = pipeline.transform(column).astype(np.float32)
+        if missing_indicator:
+            features = np.hstack([features, np.isnan(column).astype(np.float32)])
+        return EncodedColumn(pd.Series(raw, cells.index), schema, features)
+
+    def _learnt(
+        self, cells: pd.Series, pipeline: Pipeline, *, missing_indicator: bool
+    ) -> NumericColumn:
+        imputer, scaler = (step for _, step in pipeline.steps)
+        offset, scale = 0.0, 1.0
+        if self.scaler == "minmax":
+            offset, scale = scaler.min_[0], scaler.scale_[0]
+        elif self.scaler == "standard":
+            offset, scale = scaler.mean_[0], scaler.scale_[0]
+        return NumericColumn(
+            name=str(cells.name),
+            median=imputer.statistics_[0],
+            offset=offset,
+            scale=scale,
+            missing_indicator=missing_indicator,
+        )
+
+    def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn:
+        spelled = texts(cells)
+        if kind == "boolean":
+            spelled = spelled.str.lower()
+        train = spelled.iloc[self.train]
+        has_gaps = bool(train.isna().any())
+        found = sorted(train.dropna().unique())
+        if len(found) == 1 and not has_gaps:
+            self._refuse(cells, f"is '{found[0]}' in every training row; remove it")
+        other = len(found) > self.max_categories
+        if other and self.beyond_max_categories == "error":
+            self._refuse_too_many(cells, spelled, found)
+        encoder = OneHotEncoder(
+            categories=[found],
+            max_categories=self.max_categories if other else None,
+            handle_unknown="infrequent_if_exist",
+            sparse_output=False,
+            dtype=np.float32,
+        )
+        encoder.fit(train.to_frame())
+        rare = set(encoder.infrequent_categories_[0]) if other else set()
+        features = encoder.transform(spelled.to_frame())
+        schema = CategoricalColumn(
+            name=str(cells.name),
+            kind=kind,
+            categories=[text for text in found if text not in rare],
+            other=other,
+            missing_indicator=self.missing_indicator and has_gaps,
+        )
+        if schema.missing_indicator:
+            features = np.column_stack([features, spelled.isna().astype(np.float32)])
+        return EncodedColumn(spelled, schema, features)
+
+    def _where(self, cells: pd.Series) -> str:
+        return f"{self.source}: column '{cells.name}'"
+
+    def _refuse(self, cells: pd.Series, why: str) -> NoReturn:
+        raise UserError(f"{self._where(cells)} {why}, or name it in prepare.ignore")
+
+    def _refuse_dates(self, cells: pd.Series, example: object) -> NoReturn:
+        self._refuse(cells, f"holds dates or times, such as {example}; turn them into numbers")
+
+    def _refuse_type(self, cells: pd.Series, example: object) -> NoReturn:
+        if isinstance(cells.dtype, pd.ArrowDtype) and pa.types.is_temporal(
+            cells.dtype.pyarrow_dtype
+        ):
+            self._refuse_dates(cells, example)
+        self._refuse(cells, f"holds values of the type {cells.dtype}; turn them into numbers")
+
+    def _refuse_too_many(self, cells: pd.Series, spelled: pd.Series, found: list[str]) -> NoReturn:
+        distinct = pd.Series(found)
+        others = distinct[np.isnan(parse_numbers(distinct, self.decimal))]
+        if len(others) <= len(found) / 2:
+            row = spelled.index[spelled.isin(others).argmax()]
+            self._refuse(
+                cells,
+                f"holds numbers, but row {row} is '{spelled[row]}'; correct it, leave it empty",
+            )
+        self._refuse(
+            cells,
+            f"has {len(found)} different texts in the training rows, such as '{found[0]}' and "
+            f"'{found[-1]}', more than prepare.max_categories ({self.max_categories}); raise that, "
+            "set prepare.beyond_max_categories to other",
+        )
+
+
+def are_dates(spelled: pd.Series) -> bool:
+    """Say whether skrub, which a table of numbers need not wait for, reads the texts as dates."""
+    from skrub import ToDatetime  # noqa: PLC0415 (takes a second)
+    from skrub.core import RejectColumn  # noqa: PLC0415
+
+    try:
+        ToDatetime().fit_transform(spelled)
+    except RejectColumn:
+        return False
+    return True

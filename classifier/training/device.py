@@ -1,0 +1,75 @@
+"""Where the arithmetic happens, and that it always gives the same result there."""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+
+from classifier.io.user_error import UserError
+from classifier.training import ranks
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+MULTIPLY_ADDS_PER_THREAD = 4_000_000
+"""Below this a thread takes longer to be woken up than to do its part of a training step."""
+
+
+def select_device(name: DeviceName) -> torch.device:
+    """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
+
+    Of several CUDA devices, each rank on this machine has its own. Ranks cannot share mps.
+
+    Raises
+    ------
+    UserError
+        If there is no such device on this machine, or none left for this rank.
+
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available() and ranks.SIZE == 1,
+        "cpu": True,
+    }
+    kind = next(kind for kind, there in available.items() if there) if name == "auto" else name
+    if not available[kind]:
+        there = ", ".join(kind for kind, there in available.items() if there)
+        raise UserError(
+            f"params.yaml: train.device is '{name}', but this machine has none; "
+            f"it has: {there} (auto takes the first)"
+        )
+    if kind != "cuda" or ranks.SIZE == 1:
+        return torch.device(kind)
+    if torch.cuda.device_count() <= ranks.LOCAL_RANK:
+        raise UserError(
+            f"this machine has {torch.cuda.device_count()} CUDA devices, too few for the ranks on "
+            "it; in params.yaml lower --nproc-per-node in train.launcher"
+        )
+    device = torch.device("cuda", ranks.LOCAL_RANK)
+    torch.cuda.set_device(device)
+    return device
+
+
+def choose_threads(threads: int | Literal["auto"], rows: int, widths: Sequence[int]) -> int:
+    """Return the number of CPU threads to train with.
+
+    `auto` is one thread for every 4 million multiply-adds of the forward pass of a batch: `rows`
+    times the products of neighbouring `widths` (features, hidden layers, classes). It is at least
+    one, and at most what PyTorch takes by itself: one for each core, or OMP_NUM_THREADS.
+    """
+    if threads != "auto":
+        return threads
+    multiply_adds = rows * sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    return max(1, min(multiply_adds // MULTIPLY_ADDS_PER_THREAD, torch.get_num_threads()))
+
+
+def compute_deterministically(threads: int) -> None:
+    """Make the same program give the same bits on each run.
+
+    The number of threads decides how sums are split, and so how they are rounded.
+    See https://docs.pytorch.org/docs/stable/notes/randomness.html.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(mode=True)
+    torch.set_num_threads(threads)

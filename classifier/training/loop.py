@@ -1,0 +1,182 @@
+"""The training loop."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from classifier.io.params import Number
+from classifier.io.user_error import UserError
+from classifier.model import MLP, Architecture
+from classifier.training import ranks
+from classifier.training.device import DeviceName
+from classifier.training.early_stopping import EarlyStopping
+from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
+from classifier.training.optimizer import OptimizerName, make_optimizer
+from classifier.training.rows import Rows, batches
+from classifier.training.step import make_step
+
+StopReason = Literal["early_stopping", "max_epochs"]
+
+
+class TrainParams(Architecture):
+    """The `train` section of params.yaml."""
+
+    optimizer: OptimizerName = Field(description="one of sgd, adam, adamw")
+    lr: Number = Field(gt=0, description="a number above 0")
+    momentum: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    weight_decay: Number = Field(ge=0, description="a number of at least 0")
+    class_weights: ClassWeights = Field(description="one of none, balanced")
+    batch_size: int | None = Field(
+        ge=1, description="a whole number of at least 1, or null for all rows"
+    )
+    max_epochs: int = Field(ge=1, description="a whole number of at least 1")
+    eval_every: int = Field(ge=1, description="a whole number of at least 1")
+    patience: int = Field(ge=1, description="a whole number of at least 1")
+    min_delta: Number = Field(ge=0, description="a number of at least 0")
+    save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
+    device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        description="auto or a whole number of at least 1"
+    )
+    compile: bool = Field(description="true or false")
+    launcher: str = Field(
+        pattern=r"^(python|torchrun( --[a-z][a-z0-9_-]*(=[A-Za-z0-9_.,:/@%+-]+)?)*)$",
+        description="python, or torchrun and options such as --standalone --nproc-per-node=2",
+    )
+    seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy (nats) and accuracy (0 to 1) of one set of weights, in eval mode.
+
+    The losses are means weighted by `class_weights`.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    train_accuracy: float
+    val_accuracy: float
+
+
+@dataclass
+class Run:
+    """A training run: all that changes while it trains."""
+
+    model: MLP
+    optimizer: torch.optim.Optimizer
+    best_weights: dict[str, Tensor]
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    history: list[Evaluation] = field(default_factory=list)
+    epoch: int = 0
+    """Epochs completed."""
+    batch: int = 0
+    """Batches completed of the epoch under way."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def is_over(self, params: TrainParams) -> bool:
+        return self.epoch >= params.max_epochs or self.stop_reason(params) == "early_stopping"
+
+    def stop_reason(self, params: TrainParams) -> StopReason:
+        """Say why a run that is over has stopped."""
+        if self.early_stopping.evaluations_without_improvement >= params.patience:
+            return "early_stopping"
+        return "max_epochs"
+
+    def is_past_the_end(self, params: TrainParams) -> bool:
+        """Say whether a run with these parameters would have ended before this one's position."""
+        if (self.epoch, self.batch) > (params.max_epochs, 0):
+            return True
+        counted = EarlyStopping()
+        for evaluation in self.history:
+            counted = counted.after(evaluation.epoch, evaluation.val_loss, params.min_delta)
+            went_on = (self.epoch, self.batch) > (evaluation.epoch, 0)
+            if went_on and counted.evaluations_without_improvement >= params.patience:
+                return True
+        return False
+
+
+def start_run(params: TrainParams, n_features: int, n_classes: int, device: torch.device) -> Run:
+    """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks."""
+    torch.manual_seed(params.seed)
+    model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
+    optimizer = make_optimizer(
+        params.optimizer,
+        model.parameters(),
+        lr=params.lr,
+        momentum=params.momentum,
+        weight_decay=params.weight_decay,
+    )
+    ranks.use_own_random_numbers(params.seed)
+    return Run(model, optimizer, copy_weights(model))
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.state_dict().items()}
+
+
+def train(
+    run: Run, train_rows: Rows, val_rows: Rows, params: TrainParams
+) -> Iterator[Evaluation | None]:
+    """Train until early stopping or `max_epochs`, changing `run` in place.
+
+    Yields an Evaluation every `eval_every` epochs, and None after every batch. At each of these
+    moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
+    """
+    weight = loss_weight(run, train_rows, params)
+    step = make_step(run.model, run.optimizer, weight, train_rows, compiles=params.compile)
+    run.model.train()
+    while not run.is_over(params):
+        for batch in batches(
+            train_rows, params.batch_size, seed=params.seed, epoch=run.epoch, first=run.batch
+        ):
+            step(batch)
+            run.batch += 1
+            yield None
+        run.epoch += 1
+        run.batch = 0
+        if run.epoch % params.eval_every == 0:
+            yield evaluate(run, train_rows, val_rows, weight, params)
+
+
+def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:
+    """Return what a row of each class counts for in the losses; all ranks have to call this."""
+    return class_weights(params.class_weights, train_rows.target, run.model.n_classes)
+
+
+def evaluate(
+    run: Run, train_rows: Rows, val_rows: Rows, weight: Tensor | None, params: TrainParams
+) -> Evaluation:
+    """Evaluate the weights as they are, and keep them if they are the best so far.
+
+    `weight` is what `loss_weight` returned.
+
+    Raises
+    ------
+    UserError
+        If a loss is infinite or not a number.
+
+    """
+    train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows, weight)
+    val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows, weight)
+    if not math.isfinite(train_loss) or not math.isfinite(val_loss):
+        raise UserError(
+            f"training diverged: at epoch {run.epoch} train_loss is {train_loss} and val_loss is "
+            f"{val_loss}; in params.yaml try a lower train.lr (it is {params.lr}) or "
+            f"train.momentum ({params.momentum}), or another prepare.scaler"
+        )
+    evaluation = Evaluation(run.epoch, train_loss, val_loss, train_accuracy, val_accuracy)
+    run.history.append(evaluation)
+    run.early_stopping = run.early_stopping.after(run.epoch, val_loss, params.min_delta)
+    if run.early_stopping.best_epoch == run.epoch:
+        run.best_weights = copy_weights(run.model)
+    return evaluation

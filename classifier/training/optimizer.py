@@ -1,0 +1,30 @@
+"""The optimizers of torch."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+
+
+def make_optimizer(
+    name: OptimizerName,
+    weights: Iterable[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+) -> Optimizer:
+    """Return an optimizer that updates all weights in one operation (`fused`).
+
+    `momentum` is for sgd only.
+    """
+    kwargs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    if name == "sgd":
+        return torch.optim.SGD(weights, momentum=momentum, **kwargs)
+    if name == "adam":
+        return torch.optim.Adam(weights, **kwargs)
+    return torch.optim.AdamW(weights, **kwargs)

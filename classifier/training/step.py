@@ -1,0 +1,114 @@
+"""A training step: the weights move once, by one batch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from classifier.training import ranks
+from classifier.training.replay import Replayed
+from classifier.training.rows import Rows
+
+Step = Callable[[Rows], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    weight: Tensor | None,
+    train_rows: Rows,
+    *,
+    compiles: bool,
+) -> Step:
+    """Return the function that trains on one batch.
+
+    It descends the mean loss of the batch's rows, weighted by `weight`, shape (n_classes,).
+    """
+    if ranks.SIZE > 1:
+        return _step_of_all_ranks(model, optimizer, weight, train_rows)
+    loss_function = nn.CrossEntropyLoss(weight)
+
+    def loss_of(features: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = loss_function(model(features), target)
+        return loss
+
+    device_type = train_rows.features.device.type
+    compiles = compiles and finds_compiler(device_type)
+    batch_loss = compiled(loss_of, device_type) if compiles else loss_of
+
+    def step(features: Tensor, target: Tensor) -> None:
+        batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    # On other devices the time between operations passes while the device computes.
+    replays = device_type == "cpu" and not compiles
+    fast_step = Replayed(step) if replays else step
+    return lambda batch: fast_step(batch.features, batch.target)
+
+
+def _step_of_all_ranks(
+    model: nn.Module, optimizer: torch.optim.Optimizer, weight: Tensor | None, train_rows: Rows
+) -> Step:
+    """Return the function that trains on this rank's rows of a batch, of which it may have none."""
+    parallel = DistributedDataParallel(model)
+    _settle_order_of_gradients(parallel, optimizer, train_rows)
+
+    def step(rows: Rows) -> None:
+        logits = parallel(rows.features)
+        loss = nn.functional.cross_entropy(logits, rows.target, weight, reduction="sum")
+        # DistributedDataParallel takes the mean over ranks, where their sum is wanted.
+        loss = loss * (ranks.SIZE / size(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def size(rows: Rows) -> float:
+        if weight is None:
+            return rows.n_on_all_ranks
+        return ranks.total([weight[rows.target].sum().item()])[0]
+
+    return step
+
+
+def _settle_order_of_gradients(
+    parallel: DistributedDataParallel, optimizer: torch.optim.Optimizer, train_rows: Rows
+) -> None:
+    """Let DistributedDataParallel see a backward pass, before the first that counts.
+
+    After its first one it sends the gradients in another order, which with three ranks or more
+    rounds sums differently: a run that goes on would have its first step elsewhere than one that
+    was not interrupted.
+    """
+    parallel.eval()  # without dropout, which would use up random numbers
+    parallel(train_rows.features[:0]).sum().backward()
+    optimizer.zero_grad()
+    parallel.train()  # type: ignore[no-untyped-call]
+
+
+def finds_compiler(device_type: str) -> bool:
+    """Say whether there is what torch.compile needs: a C++ compiler, and on CUDA Triton.
+
+    Only for those who compile: the import takes a second.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415
+    from torch._inductor.exc import InvalidCxxCompiler  # noqa: PLC0415
+    from torch.utils._triton import has_triton  # noqa: PLC0415
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return device_type != "cuda" or has_triton()
+
+
+def compiled(loss: Loss, device_type: str) -> Loss:
+    """Return `loss`, compiled for each shape of its inputs; on CUDA, repeated as CUDA graphs."""
+    # This also tells the compiler to choose without timing, which differs from run to run.
+    torch.use_deterministic_algorithms(mode=True)
+    torch.compiler.reset()
+    # `dynamic` code depends on which shapes came before, and so on where a run was resumed.
+    mode = "reduce-overhead" if device_type == "cuda" else None
+    return torch.compile(loss, fullgraph=True, dynamic=False, mode=mode)

@@ -1,0 +1,203 @@
+"""What the losses of a training run say about it: the rules behind the verdict.
+
+Losses are mean cross-entropies in nats. "The best" is the evaluation whose weights are kept.
+The rules are tried in this order, and the first that holds is the verdict:
+
+- `overfitting`: the validation loss rose after its best, and the training loss ended lower.
+- `not_learning`: the best is not clearly better than predicting the class frequencies.
+- `unstable`: the validation loss rose after its best, and the training loss ended no lower.
+- `still_improving`: the validation loss was falling up to the end.
+- `converged`: none of these.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel
+
+Verdict = Literal["overfitting", "not_learning", "unstable", "still_improving", "converged"]
+
+NOTICEABLE = 0.01
+"""A rise below this fraction of the baseline loss counts as none.
+
+The baseline is the loss of knowing nothing but the class frequencies, about where curves start;
+a hundredth of it can hardly be seen on a chart.
+"""
+
+NOISE_STEPS = 10
+"""A rise up to so many noise steps counts as none.
+
+The noise step is the mean, over all steps from one evaluation to the next, of what goes against
+the trend: up before the best, down after it. A smooth curve has none. For a curve that only
+fluctuates, with standard deviation s, it is about 0.56 s; the lowest of a hundred evaluations
+then lies about 2.5 s below their mean, and the last ones can lie as far above it.
+"""
+
+WORTH_GOING_ON = 0.01
+"""The fall over the last tenth of a run, as a fraction of the loss, that makes it unfinished.
+
+At this rate, a run as long again would lower the loss by a tenth at most.
+"""
+
+CLEARLY_LIKELIER = 20
+"""How many times likelier the model has to make the validation rows than the baseline does.
+
+If class frequencies were all there is to know, a given model would get there by luck with a
+probability of at most 1/20: the expected likelihood ratio is then 1 (Markov's inequality).
+"""
+
+
+class Diagnosis(BaseModel):
+    """The verdict on a run and the figures behind it."""
+
+    verdict: Verdict
+    generalisation_gap_at_best: float
+    """`val_loss - train_loss` of the best evaluation."""
+    generalisation_gap_at_end: float
+    """`val_loss - train_loss` of the last evaluation."""
+    val_loss_rise: float
+    """`val_loss` of the last evaluation minus that of the best.
+
+    Below 0 where `min_delta` had early stopping overlook a lower one.
+    """
+    baseline_loss: float
+    """The validation loss of predicting the class frequencies of the training rows."""
+    n_evaluations: int
+
+
+class TrainingReport(Diagnosis):
+    """reports/training.json: what `train` leaves for `dvc metrics show` and for `plot`."""
+
+    best_epoch: int
+    best_val_loss: float
+    train_loss_at_best_epoch: float
+    epochs_run: int
+    stop_reason: Literal["early_stopping", "max_epochs"]
+    threads: int
+
+
+def diagnose(
+    train_losses: Sequence[float],
+    val_losses: Sequence[float],
+    best: int,
+    n_val: int,
+    baseline: float,
+) -> Diagnosis:
+    """Judge a run by its losses, one of each kind per evaluation.
+
+    Parameters
+    ----------
+    train_losses, val_losses
+        Of each evaluation in turn; at least one.
+    best
+        Index of the evaluation whose weights are kept.
+    n_val
+        Number of validation rows.
+    baseline
+        What `baseline_loss` returns.
+
+    """
+    return Diagnosis(
+        verdict=reach_verdict(train_losses, val_losses, best, n_val, baseline),
+        generalisation_gap_at_best=val_losses[best] - train_losses[best],
+        generalisation_gap_at_end=val_losses[-1] - train_losses[-1],
+        val_loss_rise=val_losses[-1] - val_losses[best],
+        baseline_loss=baseline,
+        n_evaluations=len(val_losses),
+    )
+
+
+def reach_verdict(
+    train_losses: Sequence[float],
+    val_losses: Sequence[float],
+    best: int,
+    n_val: int,
+    baseline: float,
+) -> Verdict:
+    rose = has_risen(val_losses, best, baseline)
+    if rose and train_losses[-1] < train_losses[best]:
+        return "overfitting"
+    if not is_clearly_better(val_losses[best], n_val, baseline):
+        return "not_learning"
+    if rose:
+        return "unstable"
+    if is_still_falling(val_losses, baseline):
+        return "still_improving"
+    return "converged"
+
+
+def has_risen(val_losses: Sequence[float], best: int, baseline: float) -> bool:
+    """Say whether the loss rose after its best, by an amount that is no accident.
+
+    The rise is the smaller of two: that of the last evaluation, and that of the median of the
+    last third of those after the best, so that one bad evaluation at the end is not enough. It
+    has to exceed `NOTICEABLE` and `NOISE_STEPS`.
+    """
+    after = val_losses[best + 1 :]
+    if not after:
+        return False
+    last_third = after[2 * len(after) // 3 :]
+    rise = min(after[-1], median(last_third)) - val_losses[best]
+    rises_before = [
+        max(0.0, later - earlier) for earlier, later in pairwise(val_losses[: best + 1])
+    ]
+    falls_after = [max(0.0, earlier - later) for earlier, later in pairwise(val_losses[best:])]
+    noise_step = fmean(rises_before + falls_after)
+    return rise > max(NOTICEABLE * baseline, NOISE_STEPS * noise_step)
+
+
+def is_clearly_better(val_loss: float, n_val: int, baseline: float) -> bool:
+    """Say whether the loss is so far below the baseline that luck hardly explains it.
+
+    `n_val * val_loss` is the negative log-likelihood of the validation rows, so the comparison
+    is one of likelihoods: the more rows, the smaller a difference is enough.
+    """
+    return n_val * (baseline - val_loss) > math.log(CLEARLY_LIKELIER)
+
+
+def is_still_falling(val_losses: Sequence[float], baseline: float) -> bool:
+    """Say whether going on would have lowered the loss further.
+
+    So it is if the lowest loss lies in the last tenth of the evaluations, and the median of that
+    tenth lies below that of the tenth before by more than `WORTH_GOING_ON`; or if there is no
+    tenth before. A loss that is next to nothing has no further to fall.
+    """
+    lowest = min(val_losses)
+    if lowest <= NOTICEABLE * baseline:
+        return False
+    if len(val_losses) == 1:
+        return True
+    tenth = max(1, len(val_losses) // 10)
+    last, before = val_losses[-tenth:], val_losses[-2 * tenth : -tenth]
+    fall = median(before) - median(last)
+    return lowest < min(val_losses[:-tenth]) and fall > WORTH_GOING_ON * median(last)
+
+
+def baseline_loss(
+    train_counts: Sequence[float],
+    val_counts: Sequence[float],
+    class_weights: Sequence[float] | None = None,
+) -> float:
+    """Return the validation loss of predicting the class frequencies of the training rows.
+
+    The lowest loss to be had without a look at the features: that of scikit-learn's
+    `DummyClassifier(strategy="prior")`. Where the loss weights its rows by class, so are the
+    frequencies and the mean. As in scikit-learn's `log_loss`, a probability of 0 counts as the
+    smallest positive difference of doubles near 1.
+
+    Parameters
+    ----------
+    train_counts, val_counts
+        Rows of each class, shape (n_classes,).
+    class_weights
+        The weight of a row of each class, shape (n_classes,), where the loss is a weighted mean.
+
+    """
+    weights = np.ones(len(train_counts)) if class_weights is None else np.array(class_weights)
+    frequencies = np.array(train_counts) * weights
+    log_frequencies = np.log(np.maximum(frequencies / frequencies.sum(), np.finfo(np.float64).eps))
+    return float(-np.average(log_frequencies, weights=np.array(val_counts) * weights))

@@ -1,0 +1,165 @@
+"""Predict the classes of new rows, with nothing but the exported model."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+
+from classifier.exported_model import load_exported_model
+from classifier.io.schema import CategoricalColumn, Schema
+from classifier.io.table_writer import table_writer
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.tables.table_file import TableFile, open_table
+from classifier.tables.values import raw_values
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    # As in evaluation: the number of threads decides how sums are rounded.
+    torch.set_num_threads(1)
+    model, schema = load_exported_model(arguments.model)
+    with (
+        opened(arguments.table) as file,
+        table_writer(arguments.output, file.delimiter, file.decimal) as write,
+    ):
+        check_columns(file, schema)
+        unseen = Counter[str]()
+        for chunk in file.chunks():
+            raw = {
+                column.name: raw_values(column, chunk[column.name], file.decimal, file.name)
+                for column in schema.columns
+            }
+            unseen += count_unseen(raw, schema)
+            probabilities = predict_probabilities(model, raw, chunk.index, file.name)
+            write(with_predictions(chunk, probabilities, schema))
+    for name, count in unseen.items():
+        print(
+            f"predict: warning: column '{name}': rows with a value that no training row has, and "
+            f"that counts as no category: {count}",
+            file=sys.stderr,
+        )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m commands.predict", description=__doc__)
+    parser.add_argument("table", help="a CSV or Parquet file; - reads standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="a file that ends with .csv, .csv.gz or .parquet (default: CSV on standard output)",
+    )
+    parser.add_argument("--model", type=Path, default=Path("models/model.pt2"))
+    return parser.parse_args()
+
+
+@contextmanager
+def opened(name: str) -> Iterator[TableFile]:
+    if name != "-":
+        yield open_table(Path(name), name)
+        return
+    with tempfile.NamedTemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield open_table(Path(copy.name), "standard input")
+
+
+def check_columns(file: TableFile, schema: Schema) -> None:
+    """Refuse a table that lacks a column, or has one that the predictions are to have.
+
+    Raises
+    ------
+    UserError
+        Names the columns.
+
+    """
+    missing = [column.name for column in schema.columns if column.name not in file.columns]
+    if missing:
+        raise UserError(
+            f"{file.name} lacks {quoted(missing)}; the model needs the columns "
+            f"{quoted([column.name for column in schema.columns])}"
+        )
+    taken = [name for name in prediction_names(schema) if name in file.columns]
+    if taken:
+        raise UserError(
+            f"{file.name} already has {quoted(taken)}, where the predictions would go; "
+            "rename or remove them"
+        )
+
+
+def quoted(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def prediction_names(schema: Schema) -> list[str]:
+    return ["predicted", *(f"probability_{name}" for name in schema.classes)]
+
+
+def count_unseen(raw: dict[str, npt.NDArray[np.float64]], schema: Schema) -> Counter[str]:
+    """Count, for each column of categories, the values that are none of them."""
+    return Counter(
+        {
+            column.name: int((raw[column.name] == -1).sum())
+            for column in schema.columns
+            if isinstance(column, CategoricalColumn)
+        }
+    )
+
+
+def predict_probabilities(
+    model: nn.Module, raw: dict[str, npt.NDArray[np.float64]], rows: pd.Index, source: str
+) -> npt.NDArray[np.float64]:
+    """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,).
+
+    Raises
+    ------
+    UserError
+        If a value is so large that there are no probabilities.
+
+    """
+    probabilities: npt.NDArray[np.float64] = model(
+        torch.from_numpy(np.column_stack(list(raw.values())))
+    ).numpy()
+    without = np.isnan(probabilities).any(axis=1)
+    if without.any():
+        raise UserError(
+            f"{source}: row {rows[without.argmax()]} holds a number far too large for the model; "
+            "correct it, or leave it empty"
+        )
+    return probabilities
+
+
+def with_predictions(
+    table: pd.DataFrame, probabilities: npt.NDArray[np.float64], schema: Schema
+) -> pd.DataFrame:
+    """Return the rows with the most probable class and the probabilities of all."""
+    classes = pd.Series(schema.classes)
+    if schema.label_kind == "integer":
+        classes = classes.astype("int64")
+    elif schema.label_kind == "boolean":
+        classes = classes == "true"
+    predicted = classes.take(probabilities.argmax(axis=1)).to_numpy()
+    values = [predicted, *probabilities.T]
+    added = pd.DataFrame(dict(zip(prediction_names(schema), values, strict=True)), table.index)
+    return pd.concat([table, added], axis="columns")
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("predict"):
+        try:
+            main()
+        except BrokenPipeError:
+            # Whoever read standard output, such as `head`, has had enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)

@@ -1,0 +1,157 @@
+"""Say how sure the differences between experiments are.
+
+Experiments that differ in nothing but seeds form a group. Groups are compared on the splits that
+they share. Repeated splits of one table have rows in common, so their results are not
+independent and Student's interval for a mean would be far too narrow: `difference_interval`
+corrects it.
+
+`python -m commands.repeats` reads the experiments of the current commit; what follows on the
+command line goes to `dvc exp show`, for example `--all-commits`.
+"""
+
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from classifier.io.user_error import UserError, user_errors_in_one_line
+
+CONFIDENCE = 0.95
+SPLIT_SEED, TRAINING_SEED = SEEDS = ["prepare.seed", "train.seed"]
+WHAT_IS_SPLIT = ["prepare.data", "prepare.target", "prepare.test_size", "prepare.val_size"]
+SCORES = ["accuracy", "log_loss"]
+
+
+def main() -> None:
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *sys.argv[1:]]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
+    if shown.returncode != 0:
+        raise UserError(f"dvc exp show failed: {shown.stderr}")
+    runs = finished_runs(json.loads(shown.stdout))
+    if runs.empty:
+        raise UserError("there are no finished experiments; start some with dvc exp run")
+    print("\n".join(report(runs)))
+
+
+def finished_runs(shown: Any) -> pd.DataFrame:  # noqa: ANN401 (JSON)
+    """Return a row for each experiment that `dvc exp show --json` shows as finished.
+
+    The columns: every parameter, such as `train.lr`, as JSON; a hash of code and data; the scores.
+    """
+    runs = []
+    for commit in shown:
+        for experiment in commit["experiments"] or []:
+            executor, data = experiment["executor"], experiment["revs"][0]["data"]
+            # Until it has ended well, DVC shows for it the metrics of the commit it started from.
+            if data is None or (executor is not None and executor["state"] != "success"):
+                continue
+            params, metrics = data["params"]["params.yaml"]["data"], data["metrics"]["metrics.json"]
+            run: dict[str, object] = {
+                f"{section}.{key}": json.dumps(value)
+                for section, values in params.items()
+                for key, value in values.items()
+            }
+            run["code and data"] = hash_of_sources(data["deps"], params["prepare"]["data"])
+            runs.append(run | {score: metrics["data"][score] for score in SCORES})
+    # A run that was repeated with its own seeds has the same result.
+    return pd.DataFrame(runs).drop_duplicates()
+
+
+def hash_of_sources(deps: dict[str, dict[str, Any]], table: str) -> str:
+    """Hash the stages' dependencies that no stage makes."""
+    sources = sorted(
+        path for path in deps if path.startswith(("stages/", "classifier/")) or path == table
+    )
+    hashes = json.dumps([(path, deps[path]["hash"]) for path in sources])
+    return hashlib.sha256(hashes.encode()).hexdigest()[:7]
+
+
+def report(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield a line for each group, then the comparisons of the first with the others."""
+    settings = [name for name in runs if name not in {*SEEDS, *SCORES}]
+    groups = [group for _, group in runs.groupby(settings, dropna=False)]
+    groups.sort(key=lambda group: -group["accuracy"].mean())
+    names = [name for name in settings if len(runs[name].unique()) > 1]
+    yield "mean ± standard deviation over the runs of each group:"
+    for number, group in enumerate(groups, start=1):
+        what = ", ".join(f"{name}={group[name].iloc[0]}" for name in names)
+        scores = ", ".join(f"{score} {in_short(group[score])}" for score in SCORES)
+        count = f"runs {len(group)}, splits {n_splits(group)}"
+        yield f"{number}. {what or 'all'} ({count}): {scores}"
+    yield from compare_with_the_best(groups)
+
+
+def in_short(scores: pd.Series) -> str:
+    return f"{scores.mean():.4f} ± " + (f"{scores.std():.4f}" if len(scores) > 1 else "?")
+
+
+def compare_with_the_best(groups: list[pd.DataFrame]) -> Iterator[str]:
+    """Compare the first group that was repeated with each other one, on the splits they share."""
+    numbered = enumerate(groups, start=1)
+    repeated = [(number, group) for number, group in numbered if n_splits(group) > 1]
+    if len(repeated) < 2:
+        yield "nothing to compare: that takes two groups with several splits (prepare.seed) each"
+        return
+    # Bonferroni's correction, for all pairs: which of them is looked at is chosen by the results.
+    confidence = 1 - (1 - CONFIDENCE) / math.comb(len(repeated), 2)
+    (best_number, best), *others = repeated
+    for number, other in others:
+        # The mean over the training seeds of each split; NaN where a group lacks the split.
+        differences = (
+            best.groupby(SPLIT_SEED)[SCORES].mean() - other.groupby(SPLIT_SEED)[SCORES].mean()
+        ).dropna()
+        same_rows = (best[WHAT_IS_SPLIT].iloc[0] == other[WHAT_IS_SPLIT].iloc[0]).all()
+        if not same_rows or len(differences) < 2:
+            yield f"{best_number} against {number}: not compared, they share no two splits"
+            continue
+        yield f"{best_number} against {number}, on the {len(differences)} splits they share:"
+        test, val = (float(best[f"prepare.{name}_size"].iloc[0]) for name in ("test", "val"))
+        for score in SCORES:
+            yield f"  {score} {judge(differences[score], test / (1 - test - val), confidence)}"
+    yield (
+        f"for each score, all intervals together hold with {CONFIDENCE:.0%} confidence; they allow "
+        "for the rows that splits of one table have in common (Nadeau and Bengio 2003)"
+    )
+
+
+def n_splits(group: pd.DataFrame) -> int:
+    n: int = group[SPLIT_SEED].nunique()
+    return n
+
+
+def judge(differences: pd.Series, test_to_train: float, confidence: float) -> str:
+    """Say in words how large the mean of differences, one for each split, is beside chance."""
+    mean = f"differs by {differences.mean():+.4f}"
+    if differences.min() == differences.max():
+        return f"{mean} in every split: too few or too coarse to tell from chance"
+    low, high = difference_interval(differences, test_to_train, confidence)
+    larger = low > 0 or high < 0
+    words = "larger than chance would make it" if larger else "no larger than chance makes it"
+    return f"{mean}, interval {low:+.4f} to {high:+.4f}: {words}"
+
+
+def difference_interval(
+    differences: pd.Series, test_to_train: float, confidence: float
+) -> tuple[float, float]:
+    """Return the corrected resampled t interval for the mean of differences, one for each split.
+
+    Repeated splits of one table have rows in common, so Student's interval for independent
+    numbers is far too narrow. This one adds the ratio of test to training rows to 1 / n in the
+    variance of the mean: Nadeau, C. and Bengio, Y. (2003), "Inference for the generalization
+    error", Machine Learning 52, 239-281.
+    """
+    n = len(differences)
+    standard_error = differences.std() * math.sqrt(1 / n + test_to_train)
+    low, high = stats.t.interval(confidence, n - 1, differences.mean(), standard_error)
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("repeats"):
+        main()
