@@ -1,24 +1,21 @@
 """Split a table three ways and turn it into numbers: what the network sees."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from pydantic import Field, model_validator
 
 from classifier.io.atomic_write import write_json
 from classifier.io.params import Number, Params, read_params
 from classifier.io.prepared import Split, write_split
-from classifier.io.schema import Column, Scaler, Schema
+from classifier.io.schema import Scaler, Schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
-from classifier.tables.encoding import BeyondMaxCategories, EncodedColumn, Encoder
+from classifier.tables.encoding import BeyondMaxCategories, Encoder
 from classifier.tables.labels import parse_labels
 from classifier.tables.splits import split_rows
 from classifier.tables.table_file import open_table
-from classifier.tables.table_summary import ColumnSummary, describe, summary
+from classifier.tables.table_summary import summary
 
 PREPARED = Path("data/prepared")
 
@@ -67,28 +64,26 @@ def main() -> None:
         max_categories=params.max_categories,
         beyond_max_categories=params.beyond_max_categories,
     )
-    columns: list[Column] = []
-    features: list[npt.NDArray[np.float32]] = []
-    described: list[ColumnSummary] = []
-    for encoded in encode_columns(table, names, encoder):
-        columns.append(encoded.schema)
-        features.append(encoded.features)
-        described.append(describe(encoded))
+    rows = table.index.to_numpy()
+    cells = {name: table[name] for name in names}
+    # Column by column, it makes room for the features.
+    del table
+    columns = encoder.encode_all(cells)
     schema = Schema(
         target=params.target,
         label_kind=labels.kind,
         classes=labels.classes,
         scaler=params.scaler,
-        columns=columns,
+        columns=[column.schema for column in columns],
     )
 
-    rows = Split(table.index.to_numpy(), np.hstack(features), labels.indices)
+    features = np.hstack([column.features for column in columns])
     for name, positions in splits.items():
-        path = PREPARED / f"{name}.parquet"
-        write_split(path, rows.part(positions), schema.feature_names, params.target)
+        split = Split(rows[positions], features[positions], labels.indices[positions])
+        write_split(PREPARED / f"{name}.parquet", split, schema.feature_names, params.target)
     write_json(PREPARED / "schema.json", schema)
     targets = {name: labels.indices[positions] for name, positions in splits.items()}
-    print(summary(described, schema, targets))
+    print(summary(columns, schema, targets))
 
 
 def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
@@ -123,29 +118,6 @@ def choose_features(columns: list[str], params: PrepareParams) -> list[str]:
             f"prepare.ignore and prepare.features leave out the rest of: {there}"
         )
     return features
-
-
-def encode_columns(
-    table: pd.DataFrame, names: list[str], encoder: Encoder
-) -> Iterator[EncodedColumn]:
-    """Encode these columns one by one, each removed from `table` to make room for its features.
-
-    Raises
-    ------
-    UserError
-        At the end: explains the first refusal, and names all columns that are refused.
-
-    """
-    refusals: dict[str, UserError] = {}
-    for name in names:
-        try:
-            yield encoder.encode(table.pop(name))
-        except UserError as refusal:
-            refusals[name] = refusal
-    if refusals:
-        first, *others = refusals
-        also = ", ".join(f"'{name}'" for name in others)
-        raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
 
 
 if __name__ == "__main__":

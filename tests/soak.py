@@ -94,7 +94,7 @@ def kill_dvc_repro(project: Project, after_seconds: float | None) -> Outcome:
     """Start `dvc repro`, and kill it and its stage if it is still running after a time.
 
     DVC writes dvc.lock in place, and cannot read what a kill at that moment leaves of it. Then do
-    as the README says.
+    as docs/resuming.md says.
     """
     with dvc_repro(project) as process:
         try:

@@ -79,14 +79,16 @@ def test_deps_name_every_module_a_stage_imports() -> None:
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     assert list(stages) == STAGES
     for name, stage in stages.items():
-        modules = {
-            str(file.relative_to(REPOSITORY))
-            for dep in stage["deps"]
-            if dep.startswith(("stages/", "classifier/"))
-            for file in (REPOSITORY / dep, *(REPOSITORY / dep).rglob("*.py"))
-            if file.suffix == ".py"
-        }
-        assert modules == imported_files(f"stages/{name}.py"), name
+        imported = imported_files(f"stages/{name}.py")
+        named: set[str] = set()
+        for dep in stage["deps"]:
+            if dep.startswith(("stages/", "classifier/")):
+                paths = [REPOSITORY / dep, *(REPOSITORY / dep).rglob("*.py")]
+                files = {str(path.relative_to(REPOSITORY)) for path in paths if path.is_file()}
+                # A folder is named where half of it or more is imported.
+                        assert len(files & imported) >= len(files) / 2, f"{name}: {dep}"
+                named |= files
+        assert imported <= named, name
 
 
 def imported_files(file: str) -> set[str]:

@@ -29,10 +29,6 @@ class Split:
     target: npt.NDArray[np.int64]
     """Class indices, shape (n,)."""
 
-    def part(self, positions: npt.NDArray[np.int64]) -> "Split":
-        """Return the rows at these positions."""
-        return Split(self.rows[positions], self.features[positions], self.target[positions])
-
 
 def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
     names: list[str] = []

@@ -26,6 +26,8 @@ ROWS_AT_A_TIME = 65_536
 
 SNIFFED_CHARACTERS = 65_536
 
+AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
+
 DECIMAL = re.compile(r"\s*[+-]?\d+([.,])\d+\s*")
 
 NOT_UTF_8 = "\N{REPLACEMENT CHARACTER}"
@@ -73,7 +75,7 @@ class CsvFile:
             table[mixed] = self._read(columns, dict.fromkeys(mixed, "str"))[mixed]
         self._refuse_other_encodings(table)
         if table[columns[-1]].isna().any():
-            self._refuse_ragged_rows(len(columns))
+            self._refuse_ragged_rows()
         return table
 
     def text_chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
@@ -82,7 +84,7 @@ class CsvFile:
         for chunk in self._parsed(names=columns, header=0, chunksize=n_rows, **AS_TEXT):
             self._refuse_other_encodings(chunk)
             if not all_rows_are_whole and (chunk[columns[-1]] == "").any():
-                self._refuse_ragged_rows(len(columns))
+                self._refuse_ragged_rows()
                 all_rows_are_whole = True
             yield chunk
 
@@ -124,7 +126,7 @@ class CsvFile:
                     chunk.index += FIRST_ROW
                     yield chunk
         except ParserError as error:
-            self._refuse_ragged_rows(len(how.get("names", self._header())))
+            self._refuse_ragged_rows()
             raise UserError(f"{self.name} cannot be read as CSV: {error}") from None
 
     def _refuse_other_encodings(self, table: pd.DataFrame) -> None:
@@ -139,9 +141,11 @@ class CsvFile:
                     f"'{table[name][row]}'; save the file as UTF-8"
                 )
 
-    def _refuse_ragged_rows(self, n_columns: int) -> None:
-        with self._open() as file:
-            for number, fields in enumerate(csv.reader(file, delimiter=self.delimiter), start=1):
+    def _refuse_ragged_rows(self) -> None:
+        with open_text(self.path, is_gzipped=self.is_gzipped) as file:
+            rows = csv.reader(file, delimiter=self.delimiter)
+            n_columns = len(next(rows))
+            for number, fields in enumerate(rows, start=FIRST_ROW):
                 if len(fields) in {0, n_columns}:
                     continue
                 advice = (
@@ -153,16 +157,6 @@ class CsvFile:
                     f"{self.name}: row {number} has {len(fields)} fields, but the header has "
                     f"{n_columns}; {advice}"
                 )
-
-    def _header(self) -> list[str]:
-        with self._open() as file:
-            return next(csv.reader(file, delimiter=self.delimiter))
-
-    def _open(self) -> TextIO:
-        return open_text(self.path, is_gzipped=self.is_gzipped)
-
-
-AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
 
 
 def open_text(path: Path, *, is_gzipped: bool) -> TextIO:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api import types
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
 
 from classifier.io.schema import CategoricalColumn, NumericColumn, Scaler
@@ -28,11 +28,14 @@ LARGEST = 1e18
 class EncodedColumn:
     """A column of the table, all its rows, as the network sees it."""
 
-    values: pd.Series
-    """Numbers or texts, NaN for gaps."""
     schema: NumericColumn | CategoricalColumn
     features: npt.NDArray[np.float32]
     """Shape (n, number of features)."""
+    n_gaps: int
+    content: str
+    """The range of its numbers or its categories, for a person."""
+    numbers_the_rows: bool = False
+    """Whether it holds whole numbers, no two of them the same."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,28 @@ class Encoder:
     missing_indicator: bool
     max_categories: int
     beyond_max_categories: BeyondMaxCategories
+
+    def encode_all(self, table: dict[str, pd.Series]) -> list[EncodedColumn]:
+        """Encode columns, each removed from `table` to make room for its features.
+
+        Raises
+        ------
+        UserError
+            Explains the first refusal, and names all columns that are refused.
+
+        """
+        encoded: list[EncodedColumn] = []
+        refusals: dict[str, UserError] = {}
+        for name in list(table):
+            try:
+                encoded.append(self.encode(table.pop(name)))
+            except UserError as refusal:
+                refusals[name] = refusal
+        if refusals:
+            first, *others = refusals
+            also = ", ".join(f"'{name}'" for name in others)
+            raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
+        return encoded
 
     def encode(self, cells: pd.Series) -> EncodedColumn:
         """Learn from the training rows what kind of column it is, and turn it into features.
@@ -103,32 +128,27 @@ class Encoder:
         # What is too large becomes infinite.
         with np.errstate(all="ignore"):
             pipeline.fit(train)
-            schema = self._learnt(cells, pipeline, missing_indicator=missing_indicator)
-            learnt = [high - low, schema.median, schema.offset, schema.scale]
-            if not np.isfinite(learnt).all():
+            offset, scale = offset_and_scale(pipeline[1])
+            schema = NumericColumn(
+                name=str(cells.name),
+                median=pipeline[0].statistics_[0],
+                offset=offset,
+                scale=scale,
+                missing_indicator=missing_indicator,
+            )
+            if not np.isfinite([high - low, schema.median, schema.offset, schema.scale]).all():
                 self._refuse(
                     cells, f"reaches from {low:g} to {high:g}, too far to scale; correct it"
                 )
             features = pipeline.transform(column).astype(np.float32)
         if missing_indicator:
             features = np.hstack([features, np.isnan(column).astype(np.float32)])
-        return EncodedColumn(pd.Series(raw, cells.index), schema, features)
-
-    def _learnt(
-        self, cells: pd.Series, pipeline: Pipeline, *, missing_indicator: bool
-    ) -> NumericColumn:
-        imputer, scaler = (step for _, step in pipeline.steps)
-        offset, scale = 0.0, 1.0
-        if self.scaler == "minmax":
-            offset, scale = scaler.min_[0], scaler.scale_[0]
-        elif self.scaler == "standard":
-            offset, scale = scaler.mean_[0], scaler.scale_[0]
-        return NumericColumn(
-            name=str(cells.name),
-            median=imputer.statistics_[0],
-            offset=offset,
-            scale=scale,
-            missing_indicator=missing_indicator,
+        return EncodedColumn(
+            schema,
+            features,
+            n_gaps=int(np.isnan(raw).sum()),
+            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}",
+            numbers_the_rows=bool((np.trunc(raw) == raw).all() and pd.Series(raw).is_unique),
         )
 
     def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn:
@@ -162,7 +182,9 @@ class Encoder:
         )
         if schema.missing_indicator:
             features = np.column_stack([features, spelled.isna().astype(np.float32)])
-        return EncodedColumn(spelled, schema, features)
+        names = [*schema.categories, *(["other"] if other else [])]
+        content = f"{len(names)}: {', '.join(names)}"
+        return EncodedColumn(schema, features, n_gaps=int(spelled.isna().sum()), content=content)
 
     def _where(self, cells: pd.Series) -> str:
         return f"{self.source}: column '{cells.name}'"
@@ -195,6 +217,17 @@ class Encoder:
             f"'{found[-1]}', more than prepare.max_categories ({self.max_categories}); raise that, "
             "set prepare.beyond_max_categories to other",
         )
+
+
+def offset_and_scale(
+    scaler: MinMaxScaler | StandardScaler | FunctionTransformer,
+) -> tuple[float, float]:
+    """Return what the scaler has learnt of its one column, as `NumericColumn` has it."""
+    if isinstance(scaler, MinMaxScaler):
+        return scaler.min_[0], scaler.scale_[0]
+    if isinstance(scaler, StandardScaler):
+        return scaler.mean_[0], scaler.scale_[0]
+    return 0.0, 1.0
 
 
 def are_dates(spelled: pd.Series) -> bool:

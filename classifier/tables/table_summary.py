@@ -1,11 +1,9 @@
 """What `prepare` understood of a table, for a person to check."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from classifier.io.schema import CategoricalColumn, Schema
+from classifier.io.schema import Schema
 from classifier.tables.encoding import EncodedColumn
 
 MOST_LINES = 60
@@ -13,45 +11,23 @@ MOST_CHARACTERS = 60
 """Of a cell."""
 
 
-@dataclass(frozen=True)
-class ColumnSummary:
-    name: str
-    kind: str
-    gaps: int
-    content: str
-    """The range of its numbers, or its categories."""
-    numbers_the_rows: bool
-    """Whether these are whole numbers, no two of them the same."""
-
-
-def describe(column: EncodedColumn) -> ColumnSummary:
-    schema, values = column.schema, column.values
-    if isinstance(schema, CategoricalColumn):
-        names = [*schema.categories, *(["other"] if schema.other else [])]
-        content, numbers_the_rows = f"{len(names)}: {', '.join(names)}", False
-    else:
-        content = f"{values.min():g} to {values.max():g}"
-        numbers_the_rows = bool((values % 1 == 0).all() and values.is_unique)
-    return ColumnSummary(
-        schema.name, schema.kind, int(values.isna().sum()), content, numbers_the_rows
-    )
-
-
 def summary(
-    columns: list[ColumnSummary], schema: Schema, targets: dict[str, npt.NDArray[np.int64]]
+    columns: list[EncodedColumn], schema: Schema, targets: dict[str, npt.NDArray[np.int64]]
 ) -> str:
     """Return a line for each column, and one for each class with its rows in each split.
 
     `targets` are the class indices of each split.
     """
     lines = [["column", "kind", "gaps", "range or categories"]]
-    lines += [[one.name, one.kind, str(one.gaps), one.content] for one in columns[:MOST_LINES]]
-    remarks = [
-        f"'{one.name}' is another whole number in every row: if it only says which row it is, "
-        "name it in prepare.ignore"
-        for one in columns[:MOST_LINES]
-        if one.numbers_the_rows
-    ]
+    remarks: list[str] = []
+    for column in columns[:MOST_LINES]:
+        name = column.schema.name
+        lines.append([name, column.schema.kind, str(column.n_gaps), column.content])
+        if column.numbers_the_rows:
+            remarks.append(
+                f"'{name}' is another whole number in every row: if it only says which row it is, "
+                "name it in prepare.ignore"
+            )
     if len(columns) > MOST_LINES:
         remarks.append(f"and {len(columns) - MOST_LINES} columns more")
     return "\n".join(
