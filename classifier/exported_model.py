@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier.io.atomic_write import atomic_write
-from classifier.io.schema import CategoricalColumn, NumericColumn, Schema
+from classifier.io.schema import CategoricalColumn, NumericColumn, Scaler, Schema
 from classifier.io.user_error import UserError
 
 SCHEMA_IN_MODEL = "schema.json"
@@ -57,15 +57,22 @@ class PreparingClassifier(nn.Module):
         values = raw.index_select(1, self.source)
         missing = torch.isnan(values)
         numbers = torch.where(missing, self.median, values)
-        # In the order in which scikit-learn computes, so that the last bit is the same.
-        if self.scaler == "minmax":
-            numbers = numbers * self.scale + self.offset
-        elif self.scaler == "standard":
-            numbers = (numbers - self.offset) / self.scale
+        scaled = _scaled(numbers, self.offset, self.scale, self.scaler)
         flags = (values == self.category) | (missing & self.takes_gaps)
-        features = torch.where(self.is_number, numbers, flags.double()).float()
+        features = torch.where(self.is_number, scaled, flags.double()).float()
         logits: Tensor = self.network(features)
         return torch.softmax(logits.double(), dim=1)
+
+
+def _scaled(numbers: Tensor, offset: Tensor, scale: Tensor, scaler: Scaler) -> Tensor:
+    """Compute in the order in which scikit-learn does, so that the last bit is the same."""
+    match scaler:
+        case "minmax":
+            return numbers * scale + offset
+        case "standard":
+            return (numbers - offset) / scale
+        case "none":
+            return numbers
 
 
 Feature = tuple[float, float, float, float, bool]

@@ -86,7 +86,7 @@ def test_deps_name_every_module_a_stage_imports() -> None:
                 paths = [REPOSITORY / dep, *(REPOSITORY / dep).rglob("*.py")]
                 files = {str(path.relative_to(REPOSITORY)) for path in paths if path.is_file()}
                 # A folder is named where half of it or more is imported.
-                        assert len(files & imported) >= len(files) / 2, f"{name}: {dep}"
+                assert len(files & imported) >= len(files) / 2, f"{name}: {dep}"
                 named |= files
         assert imported <= named, name
 

@@ -44,12 +44,22 @@ def reliability(
         confidence=("confidence", "mean"), accuracy=("right", "mean"), n_test=("right", "size")
     ).reset_index(drop=True)
     intervals = [
-        binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+        wilson_interval(n_right, n, confidence)
         for n_right, n in zip(groups["right"].sum(), bins["n_test"], strict=True)
     ]
-    bins.insert(2, "low", [interval.low for interval in intervals])
-    bins.insert(3, "high", [interval.high for interval in intervals])
+    bins.insert(2, "low", [low for low, _ in intervals])
+    bins.insert(3, "high", [high for _, high in intervals])
     return bins
+
+
+def wilson_interval(successes: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return the Wilson score interval for a proportion of `successes` out of `n`.
+
+    Wilson, E. B. (1927), "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 209-212.
+    """
+    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
 
 
 def expected_calibration_error(bins: pd.DataFrame) -> float:

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-from classifier.evaluation.calibration import expected_calibration_error, reliability
+from classifier.evaluation.calibration import (
+    expected_calibration_error,
+    reliability,
+    wilson_interval,
+)
 
 RESAMPLES = 2000
 """Efron and Tibshirani (see `bootstrap_interval`) advise 1000 or more for an interval's ends."""
@@ -67,9 +71,10 @@ def measure(
     precision, recall, f1, support = precision_recall_fscore_support(
         target, predicted, labels=range(n_classes), zero_division=0.0
     )
+    low, high = wilson_interval(int((predicted == target).sum()), n_test, confidence)
     return Metrics(
         accuracy=accuracy_score(target, predicted),
-        accuracy_interval=wilson_interval(int((predicted == target).sum()), n_test, confidence),
+        accuracy_interval=Interval(low=low, high=high),
         majority_class_accuracy=float((target == majority_class).mean()),
         log_loss=log_loss(target, probabilities, labels=range(n_classes)),
         log_loss_interval=bootstrap_interval(np.mean, (row_losses,), confidence),
@@ -89,16 +94,6 @@ def measure(
             for index, name in enumerate(classes)
         },
     )
-
-
-def wilson_interval(successes: int, n: int, confidence: float) -> Interval:
-    """Return the Wilson score interval for a proportion of `successes` out of `n`.
-
-    Wilson, E. B. (1927), "Probable inference, the law of succession, and statistical
-    inference", Journal of the American Statistical Association 22, 209-212.
-    """
-    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(low=low, high=high)
 
 
 def bootstrap_interval(

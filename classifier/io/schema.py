@@ -49,10 +49,6 @@ class CategoricalColumn(_Frozen):
     """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
     @property
-    def n_categories(self) -> int:
-        return len(self.categories) + self.other
-
-    @property
     def unknown(self) -> int:
         """The raw value of a text that is not in `categories`."""
         return len(self.categories) if self.other else -1

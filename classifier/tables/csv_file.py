@@ -78,7 +78,7 @@ class CsvFile:
             self._refuse_ragged_rows()
         return table
 
-    def text_chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
+    def chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
         """Read the cells as the texts that are in the file, `n_rows` rows at a time."""
         all_rows_are_whole = False
         for chunk in self._parsed(names=columns, header=0, chunksize=n_rows, **AS_TEXT):

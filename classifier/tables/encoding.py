@@ -1,7 +1,7 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -123,12 +123,13 @@ class Encoder:
         missing_indicator = self.missing_indicator and bool(np.isnan(train).any())
         low, high = np.nanmin(train), np.nanmax(train)
         if low == high and not missing_indicator:
-            self._refuse(cells, f"is {low:g} in every training row; remove it")
+            which = " that has a number" if np.isnan(train).any() else ""
+            self._refuse(cells, f"is {low:g} in every training row{which}; remove it")
         pipeline = make_pipeline(SimpleImputer(strategy="median"), SCALERS[self.scaler]())
         # What is too large becomes infinite.
         with np.errstate(all="ignore"):
             pipeline.fit(train)
-            offset, scale = offset_and_scale(pipeline[1])
+            offset, scale = offset_and_scale(self.scaler, pipeline[1])
             schema = NumericColumn(
                 name=str(cells.name),
                 median=pipeline[0].statistics_[0],
@@ -219,15 +220,15 @@ class Encoder:
         )
 
 
-def offset_and_scale(
-    scaler: MinMaxScaler | StandardScaler | FunctionTransformer,
-) -> tuple[float, float]:
-    """Return what the scaler has learnt of its one column, as `NumericColumn` has it."""
-    if isinstance(scaler, MinMaxScaler):
-        return scaler.min_[0], scaler.scale_[0]
-    if isinstance(scaler, StandardScaler):
-        return scaler.mean_[0], scaler.scale_[0]
-    return 0.0, 1.0
+def offset_and_scale(kind: Scaler, scaler: Any) -> tuple[float, float]:  # noqa: ANN401
+    """Return what scikit-learn's scaler has learnt of its one column, as `NumericColumn` has it."""
+    match kind:
+        case "minmax":
+            return scaler.min_[0], scaler.scale_[0]
+        case "standard":
+            return scaler.mean_[0], scaler.scale_[0]
+        case "none":
+            return 0.0, 1.0
 
 
 def are_dates(spelled: pd.Series) -> bool:

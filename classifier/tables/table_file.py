@@ -42,7 +42,7 @@ class ParquetFile:
     def read(self, columns: list[str], text_column: str) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
         return _as_frame(pq.read_table(self.path, columns=columns), FIRST_ROW)
 
-    def text_chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
+    def chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
         """Read the columns, `n_rows` rows at a time; they have types of their own."""
         first_row = FIRST_ROW
         waiting: list[pa.RecordBatch] = []
@@ -95,7 +95,7 @@ class TableFile:
         return self.file.decimal
 
     def read(self, text_column: str) -> pd.DataFrame:
-        """Read all rows that are not blank: numbers where all cells are, text otherwise.
+        """Read all rows with more than gaps: numbers where all cells are, text otherwise.
 
         `text_column` is to stay text, where the file is text.
         """
@@ -107,9 +107,9 @@ class TableFile:
         return table[~blank] if blank.any() else table
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """Read the rows that are not blank, `CHUNK_ROWS` at a time, those of CSV as text."""
+        """Read the rows that are not empty, `CHUNK_ROWS` at a time, those of CSV as text."""
         with _errors_explained(self.name):
-            for chunk in self.file.text_chunks(self.columns, CHUNK_ROWS):
+            for chunk in self.file.chunks(self.columns, CHUNK_ROWS):
                 empty = chunk.eq("") if isinstance(self.file, CsvFile) else chunk.isna()
                 yield chunk[~empty.all(axis="columns")]
 

@@ -23,8 +23,10 @@ def make_optimizer(
     `momentum` is for sgd only.
     """
     kwargs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
-    if name == "sgd":
-        return torch.optim.SGD(weights, momentum=momentum, **kwargs)
-    if name == "adam":
-        return torch.optim.Adam(weights, **kwargs)
-    return torch.optim.AdamW(weights, **kwargs)
+    match name:
+        case "sgd":
+            return torch.optim.SGD(weights, momentum=momentum, **kwargs)
+        case "adam":
+            return torch.optim.Adam(weights, **kwargs)
+        case "adamw":
+            return torch.optim.AdamW(weights, **kwargs)

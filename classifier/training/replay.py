@@ -30,7 +30,8 @@ class Replayed:
     `function` may change tensors in place, and nothing else. It itself goes on being called where
     an argument of an operation changes between calls without being a tensor (the step count of an
     optimizer, say), where it makes tensors out of Python numbers, and where it reads a value from
-    a tensor, because a repetition cannot know what it does with that.
+    a tensor, because a repetition cannot know what it does with that. Once it is repeated, nothing
+    of this is looked at again: what is to change, such as a learning rate, has to be a tensor.
     """
 
     def __init__(self, function: Function) -> None:
