@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from classifier.io.prepared import Split, read_split, write_split
+from classifier.io.prepared import read_split, write_split
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,13 @@ def write_data(name: str, folder: Path) -> None:
     train = order[len(val) :] if name != "A" else order[-90:]
     for file, rows in (("train", train), ("val", val)):
         names = [f"x{index}" for index in range(features.shape[1])]
-        split = Split(rows, features[rows].astype(np.float32), target[rows].astype(np.int64))
-        write_split(folder / f"{file}.parquet", split, names, "y")
+        write_split(
+            folder / f"{file}.parquet",
+            rows,
+            features[rows].astype(np.float32).T,
+            target[rows].astype(np.int64),
+            [*names, "y"],
+        )
 
 
 Table = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from classifier.io.atomic_write import write_json
 from classifier.io.params import Number, Params, read_params
-from classifier.io.prepared import Split, write_split
+from classifier.io.prepared import write_split
 from classifier.io.schema import Scaler, Schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.tables.encoding import BeyondMaxCategories, Encoder
@@ -77,10 +76,14 @@ def main() -> None:
         columns=[column.schema for column in columns],
     )
 
-    features = np.hstack([column.features for column in columns])
     for name, positions in splits.items():
-        split = Split(rows[positions], features[positions], labels.indices[positions])
-        write_split(PREPARED / f"{name}.parquet", split, schema.feature_names, params.target)
+        write_split(
+            PREPARED / f"{name}.parquet",
+            rows[positions],
+            [feature[positions] for column in columns for feature in column.features],
+            labels.indices[positions],
+            [*schema.feature_names, params.target],
+        )
     write_json(PREPARED / "schema.json", schema)
     targets = {name: labels.indices[positions] for name, positions in splits.items()}
     print(summary(columns, schema, targets))

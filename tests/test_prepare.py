@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from skrub import Cleaner
 
-from classifier.io.prepared import Split, read_split, read_target, write_split
+from classifier.io.prepared import read_split, read_target, write_split
 from classifier.io.schema import CategoricalColumn, NumericColumn, read_schema
 from classifier.io.user_error import UserError
 from classifier.tables import csv_file
@@ -420,9 +420,9 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("names", [("x", "y", "y"), ("y.a", "x", "y"), ("y", "x", "y.a")])
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
-    split = Split(numbers + 2, np.ones((5, 2), np.float32), numbers % 3)
-    write_split(folder / "split.parquet", split, list(names[:2]), names[2])
-    assert read_target(folder / "split.parquet").tolist() == split.target.tolist()
+    features = [np.ones(5, np.float32)] * 2
+    write_split(folder / "split.parquet", numbers + 2, features, numbers % 3, list(names))
+    assert read_target(folder / "split.parquet").tolist() == [0, 1, 2, 0, 1]
 
 
 def test_a_table_that_is_read_a_part_at_a_time_is_the_same(

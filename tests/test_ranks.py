@@ -88,7 +88,7 @@ def test_a_part_of_a_file_is_that_part(
     whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("classifier.io.prepared.ROWS_PER_GROUP", 4)
-        write_split(path, whole, ["a", "b"], "y")
+        write_split(path, whole.rows, list(whole.features.T), whole.target, ["a", "b", "y"])
     part = read_split(path, wanted)
     for name in ("rows", "features", "target"):
         expected = getattr(whole, name)[wanted.start : wanted.stop]

@@ -283,7 +283,8 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
         generator.random((n, 2), dtype=np.float32),
         generator.integers(0, 3, n),
     )
-    write_split(tmp_path / "split.parquet", split, ["row", "a.b"], "row")
+    path, names = tmp_path / "split.parquet", ["row", "a.b", "row"]
+    write_split(path, split.rows, list(split.features.T), split.target, names)
     read = read_split(tmp_path / "split.parquet")
     assert np.array_equal(read.rows, split.rows)
     assert np.array_equal(read.features, split.features)

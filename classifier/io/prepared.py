@@ -1,6 +1,6 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,35 @@ class Split:
     """Class indices, shape (n,)."""
 
 
-def write_split(path: Path, split: Split, feature_names: list[str], target_name: str) -> None:
+def write_split(
+    path: Path,
+    rows: npt.NDArray[np.int64],
+    features: Sequence[npt.NDArray[np.float32]],
+    target: npt.NDArray[np.int64],
+    column_names: list[str],
+) -> None:
+    """Write what `read_split` reads.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    rows, target
+        As in `Split`.
+    features
+        One array of shape (n,) for each: together they need not be in memory twice.
+    column_names
+        Those of the features, then that of the target.
+
+    """
     names: list[str] = []
-    for name in ["row", *feature_names, target_name]:
+    for name in ["row", *column_names]:
         # Parquet readers refuse equal ones, and `read_target` goes by the last one.
         unique = name
         while unique in names:
             unique += "_"
         names.append(unique)
-    table = pa.Table.from_arrays([split.rows, *split.features.T, split.target], names)
+    table = pa.Table.from_arrays([rows, *features, target], names)
     with atomic_write(path) as temporary:
         # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
         pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
-from pandas.api import types
 from pandas.errors import ParserError
 
 from classifier.io.user_error import UserError
@@ -52,10 +51,7 @@ class CsvFile:
         start = pd.concat(self._parsed(header=None, chunksize=2, nrows=2, **AS_TEXT))
         if len(start) < 2:
             raise UserError(f"{self.name} has no rows below its header")
-        names = [str(name) for name in start.iloc[0]]
-        if any(NOT_UTF_8 in name for name in names):
-            raise UserError(f"{self.name}: row 1 is not UTF-8 text; save the file as UTF-8")
-        return names
+        return [str(name) for name in start.iloc[0]]
 
     def read(self, columns: list[str], text_column: str) -> pd.DataFrame:
         """Read all rows, each column as numbers where all its cells are, as texts otherwise.
@@ -73,18 +69,16 @@ class CsvFile:
         mixed = [name for name in columns if table[name].dtype == object]
         if mixed:
             table[mixed] = self._read(columns, dict.fromkeys(mixed, "str"))[mixed]
-        self._refuse_other_encodings(table)
         if table[columns[-1]].isna().any():
-            self._refuse_ragged_rows()
+            self._refuse_broken_rows()
         return table
 
     def chunks(self, columns: list[str], n_rows: int) -> Iterator[pd.DataFrame]:
         """Read the cells as the texts that are in the file, `n_rows` rows at a time."""
         all_rows_are_whole = False
         for chunk in self._parsed(names=columns, header=0, chunksize=n_rows, **AS_TEXT):
-            self._refuse_other_encodings(chunk)
             if not all_rows_are_whole and (chunk[columns[-1]] == "").any():
-                self._refuse_ragged_rows()
+                self._refuse_broken_rows()
                 all_rows_are_whole = True
             yield chunk
 
@@ -108,15 +102,13 @@ class CsvFile:
     def _parsed(self, **how: Any) -> Iterator[pd.DataFrame]:  # noqa: ANN401 (pandas' own)
         """Yield chunks of the file as pandas reads them; rows are numbered as in a spreadsheet.
 
-        A row with too few fields is filled up: see `_refuse_ragged_rows`.
+        A row with too few fields is filled up: see `_refuse_broken_rows`.
         """
         try:
             with pd.read_csv(
                 self.path,
                 sep=self.delimiter,
                 compression="gzip" if self.is_gzipped else None,
-                encoding="utf-8-sig",
-                encoding_errors="replace",
                 index_col=False,
                 # They count as rows, so that row numbers are those of a spreadsheet.
                 skip_blank_lines=False,
@@ -125,38 +117,33 @@ class CsvFile:
                 for chunk in chunks:
                     chunk.index += FIRST_ROW
                     yield chunk
-        except ParserError as error:
-            self._refuse_ragged_rows()
+        except (ParserError, UnicodeDecodeError) as error:
+            self._refuse_broken_rows()
             raise UserError(f"{self.name} cannot be read as CSV: {error}") from None
 
-    def _refuse_other_encodings(self, table: pd.DataFrame) -> None:
-        for name in table:
-            if not types.is_string_dtype(table[name]):
-                continue
-            wrong = table[name].str.contains(NOT_UTF_8, regex=False, na=False).to_numpy()
-            if wrong.any():
-                row = table.index[wrong.argmax()]
-                raise UserError(
-                    f"{self.name}: column '{name}', row {row} is not UTF-8 text: "
-                    f"'{table[name][row]}'; save the file as UTF-8"
-                )
-
-    def _refuse_ragged_rows(self) -> None:
+    def _refuse_broken_rows(self) -> None:
         with open_text(self.path, is_gzipped=self.is_gzipped) as file:
             rows = csv.reader(file, delimiter=self.delimiter)
-            n_columns = len(next(rows))
+            header = next(rows)
+            if any(NOT_UTF_8 in name for name in header):
+                raise UserError(f"{self.name}: row 1 is not UTF-8 text; save the file as UTF-8")
             for number, fields in enumerate(rows, start=FIRST_ROW):
-                if len(fields) in {0, n_columns}:
-                    continue
-                advice = (
-                    "fill in what is missing, or close a quote left open"
-                    if len(fields) < n_columns
-                    else f"put quotes around a text that contains {self.delimiter!r}"
-                )
-                raise UserError(
-                    f"{self.name}: row {number} has {len(fields)} fields, but the header has "
-                    f"{n_columns}; {advice}"
-                )
+                if len(fields) not in {0, len(header)}:
+                    advice = (
+                        "fill in what is missing, or close a quote left open"
+                        if len(fields) < len(header)
+                        else f"put quotes around a text that contains {self.delimiter!r}"
+                    )
+                    raise UserError(
+                        f"{self.name}: row {number} has {len(fields)} fields, but the header has "
+                        f"{len(header)}; {advice}"
+                    )
+                for name, text in zip(header, fields, strict=False):
+                    if NOT_UTF_8 in text:
+                        raise UserError(
+                            f"{self.name}: column '{name}', row {number} is not UTF-8 text: "
+                            f"'{text}'; save the file as UTF-8"
+                        )
 
 
 def open_text(path: Path, *, is_gzipped: bool) -> TextIO:

@@ -30,7 +30,7 @@ class EncodedColumn:
 
     schema: NumericColumn | CategoricalColumn
     features: npt.NDArray[np.float32]
-    """Shape (n, number of features)."""
+    """Shape (number of features, n)."""
     n_gaps: int
     content: str
     """The range of its numbers or its categories, for a person."""
@@ -89,7 +89,7 @@ class Encoder:
         """
         kind = self._kind(cells)
         encoded = self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
-        largest = np.abs(encoded.features).max(axis=1)
+        largest = np.abs(encoded.features).max(axis=0)
         if largest.max() > LARGEST:
             raise UserError(
                 f"{self._where(cells)}, row {cells.index[largest.argmax()]} is far too large next "
@@ -141,9 +141,9 @@ class Encoder:
                 self._refuse(
                     cells, f"reaches from {low:g} to {high:g}, too far to scale; correct it"
                 )
-            features = pipeline.transform(column).astype(np.float32)
+            features = pipeline.transform(column).T.astype(np.float32)
         if missing_indicator:
-            features = np.hstack([features, np.isnan(column).astype(np.float32)])
+            features = np.vstack([features, np.isnan(raw).astype(np.float32)])
         return EncodedColumn(
             schema,
             features,
@@ -173,7 +173,9 @@ class Encoder:
         )
         encoder.fit(train.to_frame())
         rare = set(encoder.infrequent_categories_[0]) if other else set()
-        features = encoder.transform(spelled.to_frame())
+        codes, distinct = pd.factorize(spelled, use_na_sentinel=False)
+        one_hot = encoder.transform(pd.DataFrame({cells.name: distinct}))
+        features = one_hot.T[:, codes]
         schema = CategoricalColumn(
             name=str(cells.name),
             kind=kind,
@@ -182,7 +184,7 @@ class Encoder:
             missing_indicator=self.missing_indicator and has_gaps,
         )
         if schema.missing_indicator:
-            features = np.column_stack([features, spelled.isna().astype(np.float32)])
+            features = np.vstack([features, spelled.isna().to_numpy(np.float32)])
         names = [*schema.categories, *(["other"] if other else [])]
         content = f"{len(names)}: {', '.join(names)}"
         return EncodedColumn(schema, features, n_gaps=int(spelled.isna().sum()), content=content)

@@ -24,8 +24,10 @@ def texts(column: pd.Series) -> pd.Series:
 
     Numbers, and true and false, are spelled out.
     """
-    text = column.astype("str").str.strip()
-    return text.mask(column.isna() | text.isin(GAPS))
+    # Few of a million texts are different.
+    codes, distinct = pd.factorize(column)
+    text = pd.Series(distinct).astype("str").str.strip()
+    return text.mask(text.isin(GAPS)).reindex(codes).set_axis(column.index).rename(column.name)
 
 
 def numbers(column: pd.Series, decimal: DecimalMark, where: str) -> npt.NDArray[np.float64]:
