@@ -1,5 +1,6 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -64,18 +65,23 @@ class Encoder:
             Explains the first refusal, and names all columns that are refused.
 
         """
-        encoded: list[EncodedColumn] = []
-        refusals: dict[str, UserError] = {}
-        for name in list(table):
+
+        def encoded_or_refusal(name: str) -> EncodedColumn | UserError:
             try:
-                encoded.append(self.encode(table.pop(name)))
+                return self.encode(table.pop(name))
             except UserError as refusal:
-                refusals[name] = refusal
+                return refusal
+
+        names = list(table)
+        # NumPy, Arrow and scikit-learn let other threads work while they do.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            results = dict(zip(names, pool.map(encoded_or_refusal, names), strict=True))
+        refusals = {name: one for name, one in results.items() if isinstance(one, UserError)}
         if refusals:
             first, *others = refusals
             also = ", ".join(f"'{name}'" for name in others)
             raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
-        return encoded
+        return [one for one in results.values() if isinstance(one, EncodedColumn)]
 
     def encode(self, cells: pd.Series) -> EncodedColumn:
         """Learn from the training rows what kind of column it is, and turn it into features.
@@ -89,25 +95,26 @@ class Encoder:
         """
         kind = self._kind(cells)
         encoded = self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
-        largest = np.abs(encoded.features).max(axis=0)
+        largest = np.abs(encoded.features)
         if largest.max() > LARGEST:
+            row = cells.index[largest.max(axis=0).argmax()]
             raise UserError(
-                f"{self._where(cells)}, row {cells.index[largest.argmax()]} is far too large next "
-                "to the training rows; correct it, or leave it empty"
+                f"{self._where(cells)}, row {row} is far too large next to the training rows; "
+                "correct it, or leave it empty"
             )
         return encoded
 
     def _kind(self, cells: pd.Series) -> Literal["numeric", "text", "boolean"]:
-        train = cells.iloc[self.train]
-        if train.isna().all():
-            self._refuse(cells, "is empty in every training row; fill it in")
         if types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells):
             return "numeric"
+        train = cells.iloc[self.train]
+        if train.isna().all():
+            self._refuse_empty(cells)
         if not is_text(cells) and not types.is_bool_dtype(cells):
             self._refuse_type(cells, train.dropna().iloc[0])
         spelled = texts(train).dropna().drop_duplicates()
         if spelled.empty:
-            self._refuse(cells, "is empty in every training row; fill it in")
+            self._refuse_empty(cells)
         if not np.isnan(parse_numbers(spelled, self.decimal)).any():
             return "numeric"
         if set(spelled.str.lower()) <= {"true", "false"}:
@@ -120,19 +127,23 @@ class Encoder:
         raw = numbers(cells, self.decimal, self._where(cells))
         column = raw.reshape(-1, 1)
         train = column[self.train]
+        if np.isnan(train).all():
+            self._refuse_empty(cells)
         missing_indicator = self.missing_indicator and bool(np.isnan(train).any())
         low, high = np.nanmin(train), np.nanmax(train)
         if low == high and not missing_indicator:
             which = " that has a number" if np.isnan(train).any() else ""
             self._refuse(cells, f"is {low:g} in every training row{which}; remove it")
-        pipeline = make_pipeline(SimpleImputer(strategy="median"), SCALERS[self.scaler]())
         # What is too large becomes infinite.
         with np.errstate(all="ignore"):
+            # The imputer's own median sorts all values, which takes most of the time of a column.
+            imputer = SimpleImputer(strategy="constant", fill_value=np.nanmedian(train))
+            pipeline = make_pipeline(imputer, SCALERS[self.scaler]())
             pipeline.fit(train)
             offset, scale = offset_and_scale(self.scaler, pipeline[1])
             schema = NumericColumn(
                 name=str(cells.name),
-                median=pipeline[0].statistics_[0],
+                median=imputer.fill_value,
                 offset=offset,
                 scale=scale,
                 missing_indicator=missing_indicator,
@@ -171,7 +182,8 @@ class Encoder:
             sparse_output=False,
             dtype=np.float32,
         )
-        encoder.fit(train.to_frame())
+        # How frequent they are matters only where the rarest are put together.
+        encoder.fit(pd.DataFrame({cells.name: train if other else found}))
         rare = set(encoder.infrequent_categories_[0]) if other else set()
         codes, distinct = pd.factorize(spelled, use_na_sentinel=False)
         one_hot = encoder.transform(pd.DataFrame({cells.name: distinct}))
@@ -194,6 +206,9 @@ class Encoder:
 
     def _refuse(self, cells: pd.Series, why: str) -> NoReturn:
         raise UserError(f"{self._where(cells)} {why}, or name it in prepare.ignore")
+
+    def _refuse_empty(self, cells: pd.Series) -> NoReturn:
+        self._refuse(cells, "is empty in every training row; fill it in")
 
     def _refuse_dates(self, cells: pd.Series, example: object) -> NoReturn:
         self._refuse(cells, f"holds dates or times, such as {example}; turn them into numbers")
@@ -234,8 +249,10 @@ def offset_and_scale(kind: Scaler, scaler: Any) -> tuple[float, float]:  # noqa:
 
 
 def are_dates(spelled: pd.Series) -> bool:
-    """Say whether skrub, which a table of numbers need not wait for, reads the texts as dates."""
-    from skrub import ToDatetime  # noqa: PLC0415 (takes a second)
+    """Say whether skrub, which takes a second to import, reads the texts as dates."""
+    if not spelled.str.contains(r"\d").all():
+        return False
+    from skrub import ToDatetime  # noqa: PLC0415
     from skrub.core import RejectColumn  # noqa: PLC0415
 
     try:

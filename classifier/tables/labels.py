@@ -52,16 +52,15 @@ def parse_labels(cells: pd.Series, decimal: DecimalMark, source: str) -> Labels:
     if spelled.isna().any():
         row = spelled.index[spelled.isna().argmax()]
         raise UserError(f"{where} is empty in row {row}; fill it in, or remove the row")
-    spellings = spelled.drop_duplicates()
-    kind, names = _names(spellings.to_list())
+    codes, spellings = pd.factorize(spelled)
+    kind, names = _names(list(spellings))
     classes = sorted(set(names), key=int if kind == "integer" else None)
     if len(classes) == 1:
         raise UserError(f"{where} is '{classes[0]}' in every row; there is nothing to learn")
-    named = spelled.map(dict(zip(spellings, names, strict=True)))
-    indices = pd.Categorical(named, classes).codes.astype(np.int64)
+    indices = pd.Index(classes).get_indexer(names)[codes].astype(np.int64)
     # Whole numbers most of which occur only once or twice measure something, as fractions do.
     is_whole = all(INTEGER.fullmatch(spelling) for spelling in spellings)
-    is_continuous = not np.isnan(parse_numbers(spellings, decimal)).any() and (
+    is_continuous = not np.isnan(parse_numbers(pd.Series(spellings), decimal)).any() and (
         not is_whole or (len(classes) > A_GLANCE and np.median(np.bincount(indices)) < 3)
     )
     if is_continuous or len(classes) > MOST_CLASSES:
