@@ -51,7 +51,10 @@ def finished_runs(shown: Any) -> pd.DataFrame:  # noqa: ANN401 (JSON)
             # Until it has ended well, DVC shows for it the metrics of the commit it started from.
             if data is None or (executor is not None and executor["state"] != "success"):
                 continue
-            params, metrics = data["params"]["params.yaml"]["data"], data["metrics"]["metrics.json"]
+            metrics = data["metrics"].get("metrics.json", {})
+            if "data" not in metrics:
+                continue
+            params = data["params"]["params.yaml"]["data"]
             run: dict[str, object] = {
                 f"{section}.{key}": json.dumps(value)
                 for section, values in params.items()

@@ -241,6 +241,22 @@ def test_bad_rows_are_refused_and_nothing_written(
     assert not list(mixed.glob("out.csv*"))
 
 
+ODD_COLORS = [
+    pa.array([[1], [2]]),
+    pa.array([b"a", b"\xff"], pa.binary_view()),
+    pa.array([1, 2], pa.int32()).cast(pa.date32()),
+]
+
+
+@pytest.mark.parametrize("colors", ODD_COLORS, ids=lambda colors: str(colors.type))
+def test_types_that_are_no_categories_are_refused(mixed: Path, colors: pa.Array) -> None:
+    table = pa.table({"number": [1, 2], "count": [1, 2], "flag": [True, False], "color": colors})
+    pq.write_table(table, mixed / "new.parquet")
+    with pytest.raises(UserError, match=r"'color' holds values of the type .* must hold texts"):
+        run_predict("new.parquet", "-o", "out.csv")
+    assert not list(mixed.glob("out.csv*"))
+
+
 def test_unheard_of_categories_are_none_of_those_known(mixed: Path) -> None:
     Path("new.csv").write_text(HEADER + "1,2,mauve,true\n1,2,,true\n1,2,red,true\n")
     run_predict("new.csv", "-o", "out.csv")

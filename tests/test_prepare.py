@@ -50,6 +50,7 @@ def label(i: int) -> str:
 BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "t.csv is empty; it must be a table with a header"),
     "blank": ("\n \n", "t.csv is empty"),
+    "a blank first row": ("\n" + GOOD, "t.csv: row 1 is blank; it must name the columns"),
     "header only": ("x,z,y\n", "t.csv has no rows below its header"),
     "header only, no line end": ("x,z,y", "t.csv has no rows below its header"),
     "blank rows only": ("x,z,y\n\n,,\n", "t.csv has nothing but gaps"),
@@ -191,6 +192,16 @@ def test_parquet_types_that_are_no_numbers(folder: Path) -> None:
         with pytest.raises(UserError, match=expected):
             run_prepare(folder, "t.parquet", "y")
         run_prepare(folder, "t.parquet", "y", prepare__ignore=["x"])
+
+
+def test_true_and_false_are_classes_in_every_format(folder: Path) -> None:
+    table = pd.DataFrame({"x": range(30), "y": [True, False, True] * 10})
+    table.to_csv("t.csv", index=False)
+    table.to_parquet("t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        run_prepare(folder, name, "y")
+        schema = read_schema(folder / "data/prepared/schema.json")
+        assert (schema.label_kind, schema.classes) == ("boolean", ["false", "true"])
 
 
 def prepared_bytes(folder: Path) -> dict[str, bytes]:

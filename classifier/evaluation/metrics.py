@@ -159,14 +159,18 @@ def macro_f1(
 
     """
     n_classes = max(target.max(), predicted.max()) + 1
-    sums, occurring = np.zeros(target.shape[:-1]), np.zeros(target.shape[:-1], int)
-    for index in range(n_classes):
-        actual, answer = target == index, predicted == index
-        right = (actual & answer).sum(axis)
-        occurrences = actual.sum(axis) + answer.sum(axis)
-        sums += 2 * right / np.maximum(occurrences, 1)
-        occurring += occurrences > 0
-    return sums / occurring
+    n_samples = target.size // target.shape[axis]
+    sample = np.arange(n_samples).reshape(*target.shape[:-1], 1) * n_classes
+
+    def count(cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        counts = np.bincount(cells.ravel(), minlength=n_samples * n_classes)
+        return counts.reshape(*target.shape[:-1], n_classes)
+
+    occurrences = count(sample + target) + count(sample + predicted)
+    right = count((sample + target)[target == predicted])
+    f1 = 2 * right / np.maximum(occurrences, 1)
+    means: npt.NDArray[np.float64] = f1.sum(axis=-1) / (occurrences > 0).sum(axis=-1)
+    return means
 
 
 def in_words(metrics: Metrics, majority_class: str, confidence: float) -> str:

@@ -179,6 +179,8 @@ def sniff(path: Path, name: str) -> CsvFile:
         lines = io.StringIO(start, newline="")
         return list(islice(csv.reader(lines, delimiter=delimiter), 50))
 
+    if not records(",")[0]:
+        raise UserError(f"{name}: row 1 is blank; it must name the columns")
     # Where two of them split the header into equally many names, the first is it: names contain
     # commas rather than semicolons.
     widths = {delimiter: len(records(delimiter)[0]) for delimiter in "\t;,"}

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api import types
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import DecimalMark, is_text, parse_numbers, texts
+from classifier.tables.values import DecimalMark, holds_categories, parse_numbers, texts
 
 MOST_CLASSES = 1000
 
@@ -43,7 +42,7 @@ def parse_labels(cells: pd.Series, decimal: DecimalMark, source: str) -> Labels:
 
     """
     where = f"{source}: the target column '{cells.name}'"
-    if not (is_text(cells) or types.is_numeric_dtype(cells) or cells.isna().all()):
+    if not holds_categories(cells):
         raise UserError(
             f"{where} holds values of the type {cells.dtype}, but must hold text, whole numbers, "
             "or true and false"

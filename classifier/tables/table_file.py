@@ -72,7 +72,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     """Return the type without ways to store it that pandas does not know."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return pa.string() if pa.types.is_string_view(kind) else kind
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return views.get(kind, kind)
 
 
 @dataclass(frozen=True)

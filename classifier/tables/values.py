@@ -84,6 +84,16 @@ def parse_numbers(spelled: pd.Series, decimal: DecimalMark) -> npt.NDArray[np.fl
     return parsed
 
 
+def holds_categories(column: pd.Series) -> bool:
+    """Say whether the cells are texts, or numbers or true and false that can be spelled out."""
+    return bool(
+        is_text(column)
+        or types.is_numeric_dtype(column)
+        or types.is_bool_dtype(column)
+        or column.isna().all()
+    )
+
+
 def is_text(column: pd.Series) -> bool:
     """Say whether the cells hold texts, be it as categories."""
     kind = column.dtype
@@ -106,6 +116,11 @@ def raw_values(
     where = f"{source}: column '{column.name}'"
     if isinstance(column, NumericColumn):
         return numbers(cells, decimal, where)
+    if not holds_categories(cells):
+        raise UserError(
+            f"{where} holds values of the type {cells.dtype}, but must hold texts, as in the "
+            "training rows"
+        )
     spelled = texts(cells)
     if column.kind == "boolean":
         spelled = spelled.str.lower()
