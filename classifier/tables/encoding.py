@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncod
 
 from classifier.io.schema import CategoricalColumn, NumericColumn, Scaler
 from classifier.io.user_error import UserError
-from classifier.tables.values import DecimalMark, is_text, numbers, parse_numbers, texts
+from classifier.tables.values import DecimalMark, holds_categories, numbers, parse_numbers, texts
 
 BeyondMaxCategories = Literal["error", "other"]
 
@@ -94,15 +94,7 @@ class Encoder:
 
         """
         kind = self._kind(cells)
-        encoded = self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
-        largest = np.abs(encoded.features)
-        if largest.max() > LARGEST:
-            row = cells.index[largest.max(axis=0).argmax()]
-            raise UserError(
-                f"{self._where(cells)}, row {row} is far too large next to the training rows; "
-                "correct it, or leave it empty"
-            )
-        return encoded
+        return self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
 
     def _kind(self, cells: pd.Series) -> Literal["numeric", "text", "boolean"]:
         if types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells):
@@ -110,7 +102,7 @@ class Encoder:
         train = cells.iloc[self.train]
         if train.isna().all():
             self._refuse_empty(cells)
-        if not is_text(cells) and not types.is_bool_dtype(cells):
+        if not holds_categories(cells):
             self._refuse_type(cells, train.dropna().iloc[0])
         spelled = texts(train).dropna().drop_duplicates()
         if spelled.empty:
@@ -153,6 +145,12 @@ class Encoder:
                     cells, f"reaches from {low:g} to {high:g}, too far to scale; correct it"
                 )
             features = pipeline.transform(column).T.astype(np.float32)
+        largest = np.abs(features)
+        if largest.max() > LARGEST:
+            raise UserError(
+                f"{self._where(cells)}, row {cells.index[largest.argmax()]} is far too large next "
+                "to the training rows; correct it, or leave it empty"
+            )
         if missing_indicator:
             features = np.vstack([features, np.isnan(raw).astype(np.float32)])
         return EncodedColumn(
