@@ -19,9 +19,11 @@ from torch import nn
 from classifier.exported_model import load_exported_model
 from classifier.io.schema import CategoricalColumn, Schema
 from classifier.io.table_writer import table_writer
-from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.io.user_error import NeedsParameterError, UserError, user_errors_in_one_line
+from classifier.tables.reading import Reading
 from classifier.tables.table_file import TableFile, open_table
 from classifier.tables.values import raw_values
+from commands.reading_options import add_reading_options, as_option, reading_from
 
 
 def main() -> None:
@@ -30,14 +32,14 @@ def main() -> None:
     torch.set_num_threads(1)
     model, schema = load_exported_model(arguments.model)
     with (
-        opened(arguments.table) as file,
-        table_writer(arguments.output, file.delimiter, file.decimal) as write,
+        opened(arguments.table, reading_of(arguments, schema)) as file,
+        table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
         check_columns(file, schema)
         unseen = Counter[str]()
         for chunk in file.chunks():
             raw = {
-                column.name: raw_values(column, chunk[column.name], file.decimal, file.name)
+                column.name: raw_values(column, chunk[column.name], file.spelling, file.name)
                 for column in schema.columns
             }
             unseen += count_unseen(raw, schema)
@@ -53,7 +55,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m commands.predict", description=__doc__)
-    parser.add_argument("table", help="a CSV or Parquet file; - reads standard input")
+    parser.add_argument("table", help="CSV, Parquet or a workbook (.xlsx); - reads standard input")
     parser.add_argument(
         "-o",
         "--output",
@@ -61,18 +63,28 @@ def parse_arguments() -> argparse.Namespace:
         help="a file that ends with .csv, .csv.gz or .parquet (default: CSV on standard output)",
     )
     parser.add_argument("--model", type=Path, default=Path("models/model.pt2"))
+    add_reading_options(parser)
     return parser.parse_args()
 
 
+def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
+    """Return how to read the table: as it was for training where that is about the values."""
+    reading = reading_from(arguments)
+    return reading.model_copy(update={"gaps": [*schema.gaps, *reading.gaps]})
+
+
 @contextmanager
-def opened(name: str) -> Iterator[TableFile]:
-    if name != "-":
-        yield open_table(Path(name), name)
-        return
-    with tempfile.NamedTemporaryFile() as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
-        yield open_table(Path(copy.name), "standard input")
+def opened(name: str, reading: Reading) -> Iterator[TableFile]:
+    try:
+        if name != "-":
+            yield open_table(Path(name), name, reading)
+            return
+        with tempfile.NamedTemporaryFile() as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            yield open_table(Path(copy.name), "standard input", reading)
+    except NeedsParameterError as error:
+        raise UserError(error.with_advice(as_option(error))) from None
 
 
 def check_columns(file: TableFile, schema: Schema) -> None:

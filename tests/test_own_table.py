@@ -31,6 +31,7 @@ from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.model import MLP
+from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values
 from tests.in_process import run_all, run_predict, run_prepare
@@ -226,10 +227,10 @@ def test_every_table_is_prepared_or_refused(
             assert not (folder / "data").exists()
             return
         schema = read_schema(folder / "data/prepared/schema.json")
-        file = open_table(folder / name, name)
-        read = file.read(text_column="target")
+        file = open_table(folder / name, name, AS_THE_FILE_SAYS)
+        read = file.read(text_columns={"target"})
         raw = np.column_stack(
-            [raw_values(one, read[one.name], file.decimal, name) for one in schema.columns]
+            [raw_values(one, read[one.name], file.spelling, name) for one in schema.columns]
         )
         network = MLP(schema.n_features, len(schema.classes)).eval()
         model = PreparingClassifier(schema, network)

@@ -7,10 +7,10 @@ import yaml
 
 from classifier.io.params import Params, read_params
 from classifier.io.user_error import UserError
+from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
 from stages.evaluate import EvaluateParams
 from stages.plot import PlotParams
-from stages.prepare import PrepareParams
 from tests.conftest import REPOSITORY, Project
 
 MODELS: dict[str, type[Params]] = {
@@ -51,6 +51,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("prepare", "missing_indicator", 1, "prepare.missing_indicator is 1, but must be true"),
         ("prepare", "max_categories", 0, "prepare.max_categories is 0, but must be a whole"),
         ("prepare", "beyond_max_categories", "drop", "but must be one of error, other"),
+        ("prepare", "encoding", "cp9999", "prepare.encoding is 'cp9999', but must be auto, or the"),
+        ("prepare", "encoding", "base64", "prepare.encoding is 'base64', but must be auto, or the"),
+        ("prepare", "header", "yes", "prepare.header is 'yes', but must be one of auto, true"),
+        ("prepare", "header", 1, "prepare.header is 1, but must be one of auto, true"),
+        ("prepare", "delimiter", ";", "prepare.delimiter is ';', but must be one of auto, comma"),
+        ("prepare", "gaps", [-9], "prepare.gaps[0] is -9, but must be a list of texts between"),
+        ("prepare", "split", "group", "split is group, so group must be the name of a column"),
+        ("prepare", "order_by", "date", "order_by is 'date', so split must be time, or order_by"),
         ("prepare", "data", "", "prepare.data is '', but must be the path of a table"),
         ("evaluate", "confidence", 95, "evaluate.confidence is 95, but must be a number between"),
         ("plot", "log_scale", "yes", "plot.log_scale is 'yes', but must be true or false"),
@@ -69,7 +77,7 @@ def test_a_wrong_value(folder: Path, section: str, key: str, value: object, expe
 def test_every_key_is_required_and_described(
     folder: Path, section: str, model: type[Params]
 ) -> None:
-    assert list(DEFAULTS[section]) == list(model.model_fields)
+    assert sorted(DEFAULTS[section]) == sorted(model.model_fields)
     for key, field in model.model_fields.items():
         values = {name: value for name, value in DEFAULTS[section].items() if name != key}
         (folder / "params.yaml").write_text(yaml.safe_dump({section: values}))

@@ -17,6 +17,7 @@ from classifier.exported_model import PreparingClassifier, load_exported_model
 from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
 from classifier.tables import table_file
+from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values
 from tests.conftest import REPOSITORY, Project
@@ -176,7 +177,7 @@ def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Proj
 def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_predict("t.csv", "-o", "whole.csv")
     monkeypatch.setattr(table_file, "CHUNK_ROWS", 7)
-    lengths = [len(chunk) for chunk in open_table(Path("t.csv"), "t.csv").chunks()]
+    lengths = [len(chunk) for chunk in open_table(Path("t.csv"), "t.csv", AS_THE_FILE_SAYS).chunks()]
     assert lengths == [7] * 28 + [4]
     run_predict("t.csv", "-o", "chunks.csv")
     whole, chunks = pd.read_csv("whole.csv"), pd.read_csv("chunks.csv")
@@ -194,10 +195,11 @@ def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyP
 def test_the_model_prepares_as_the_pipeline_does(mixed: Path) -> None:
     """The exported graph's features, through its network, are those of the prepared file."""
     model, schema = load_exported_model(mixed / "models/model.pt2")
-    table = open_table(Path("t.csv"), "t.csv").read(text_column="y")
+    file = open_table(Path("t.csv"), "t.csv", AS_THE_FILE_SAYS)
+    table = file.read(text_columns={"y"})
     split = read_split(Path("data/prepared/test.parquet"))
     raw = np.column_stack(
-        [raw_values(column, table[column.name], ".", "t.csv") for column in schema.columns]
+        [raw_values(column, table[column.name], file.spelling, "t.csv") for column in schema.columns]
     )[split.rows - 2]
     seen: list[torch.Tensor] = []
 

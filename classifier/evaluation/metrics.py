@@ -31,9 +31,15 @@ class Interval(BaseModel):
 
 
 class ClassMetrics(BaseModel):
-    precision: float
-    recall: float
-    f1: float
+    """Of one class.
+
+    `recall` and `f1` are null where no test row is of the class, and so is `precision` where none
+    is taken for it either.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
     n_test: int
 
 
@@ -86,9 +92,9 @@ def measure(
         n_test=n_test,
         classes={
             name: ClassMetrics(
-                precision=precision[index],
-                recall=recall[index],
-                f1=f1[index],
+                precision=precision[index] if support[index] or index in predicted else None,
+                recall=recall[index] if support[index] else None,
+                f1=f1[index] if support[index] else None,
                 n_test=support[index],
             )
             for index, name in enumerate(classes)

@@ -7,29 +7,59 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "none"]
+DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class NumericColumn(_Frozen):
-    """Its raw value is the number, NaN for a gap.
+class Scaling(_Frozen):
+    """How a number becomes a feature: scaled, with the median in place of a gap."""
 
-    Prepared, it is scaled, with the median in place of a gap.
-    """
-
-    name: str
-    kind: Literal["numeric"] = "numeric"
     median: float
     offset: float
     scale: float
     """`minmax`: `value * scale + offset`; `standard`: `(value - offset) / scale`."""
+
+
+class NumericColumn(Scaling):
+    """Its raw value is the number, NaN for a gap."""
+
+    name: str
+    kind: Literal["numeric"] = "numeric"
+    unit: str
+    """What stands before or behind each number that is a text, such as % or $."""
     missing_indicator: bool
     """Whether a second feature is 1 where there is a gap, and 0 elsewhere."""
 
     def feature_names(self) -> list[str]:
         return [self.name, *_indicator_name(self)]
+
+
+class PartOfDate(Scaling):
+    part: DatePart
+
+
+class DatetimeColumn(_Frozen):
+    """Its raw value is the seconds since 1970, in UTC if it has a time zone, NaN for a gap.
+
+    Prepared, it is one feature for each of its parts.
+    """
+
+    name: str
+    kind: Literal["datetime"] = "datetime"
+    format: str
+    """Of texts: that of `strftime`, or ISO8601."""
+    first: float
+    """The raw value of the earliest training row."""
+    parts: list[PartOfDate]
+    """Those that vary in the training rows."""
+    missing_indicator: bool
+    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
+
+    def feature_names(self) -> list[str]:
+        return [*(f"{self.name}: {part.part}" for part in self.parts), *_indicator_name(self)]
 
 
 class CategoricalColumn(_Frozen):
@@ -58,10 +88,10 @@ class CategoricalColumn(_Frozen):
         return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
 
 
-Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="kind")]
+ColumnOfTable = NumericColumn | DatetimeColumn | CategoricalColumn
 
 
-def _indicator_name(column: NumericColumn | CategoricalColumn) -> list[str]:
+def _indicator_name(column: ColumnOfTable) -> list[str]:
     return [f"{column.name}: missing"] if column.missing_indicator else []
 
 
@@ -73,7 +103,9 @@ class Schema(_Frozen):
     classes: list[str]
     """In the order of the model's outputs."""
     scaler: Scaler
-    columns: list[Column]
+    gaps: list[str]
+    """Further texts that stand for a missing value."""
+    columns: list[Annotated[ColumnOfTable, Field(discriminator="kind")]]
     """In the order of the raw values."""
 
     @property

@@ -11,6 +11,52 @@ class UserError(Exception):
     """Something in the parameters, the data or the surroundings that the user can put right."""
 
 
+class NeedsParameterError(UserError):
+    """Something that a parameter of `prepare` settles; `start` sets it.
+
+    Parameters
+    ----------
+    problem
+        What is wrong where.
+    parameter
+        Its name in the section `prepare`.
+    value
+        What to set it to, or to add to it where it is a list.
+    otherwise
+        What else would help.
+
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        parameter: str,
+        value: str | bool,  # noqa: FBT001 (a value)
+        otherwise: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.parameter = parameter
+        self.value = value
+        self.otherwise = otherwise
+        if parameter in LISTS:
+            advice = f"add '{value}' to prepare.{parameter}"
+        else:
+            advice = f"set prepare.{parameter}: {in_yaml(value)}"
+        super().__init__(self.with_advice(advice))
+
+    def with_advice(self, advice: str) -> str:
+        """Return the message with something else to do in the end."""
+        return "; ".join(part for part in (self.problem, self.otherwise, advice) if part)
+
+
+LISTS = ("categorical", "gaps", "ignore")
+"""Parameters that are lists of texts."""
+
+
+def in_yaml(value: str | bool) -> str:  # noqa: FBT001 (a value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 @contextmanager
 def user_errors_in_one_line(stage: str) -> Iterator[None]:
     """Print a `UserError` as one line on standard error and exit with status 1.

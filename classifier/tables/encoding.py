@@ -1,21 +1,39 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
+import ctypes
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-from pandas.api import types
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
 
-from classifier.io.schema import CategoricalColumn, NumericColumn, Scaler
-from classifier.io.user_error import UserError
-from classifier.tables.values import DecimalMark, holds_categories, numbers, parse_numbers, texts
+from classifier.io.schema import (
+    CategoricalColumn,
+    ColumnOfTable,
+    DatePart,
+    DatetimeColumn,
+    NumericColumn,
+    PartOfDate,
+    Scaler,
+    Scaling,
+)
+from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.tables.dates import ISO, part_of, seconds
+from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
+from classifier.tables.suspicions import (
+    Sample,
+    Suspicion,
+    bins,
+    suspicious_numbers,
+    tells_the_class,
+)
+from classifier.tables.values import date_cells, numbers, texts
 
 BeyondMaxCategories = Literal["error", "other"]
 
@@ -24,19 +42,28 @@ SCALERS = {"minmax": MinMaxScaler, "standard": StandardScaler, "none": FunctionT
 LARGEST = 1e18
 """Of features: the squares of larger ones have no place in single precision."""
 
+PARTS: tuple[DatePart, ...] = ("year", "month", "day", "weekday", "hour", "days since the first")
+
 
 @dataclass(frozen=True)
 class EncodedColumn:
     """A column of the table, all its rows, as the network sees it."""
 
-    schema: NumericColumn | CategoricalColumn
+    schema: ColumnOfTable
     features: npt.NDArray[np.float32]
     """Shape (number of features, n)."""
     n_gaps: int
     content: str
     """The range of its numbers or its categories, for a person."""
-    numbers_the_rows: bool = False
-    """Whether it holds whole numbers, no two of them the same."""
+    suspicions: list[Suspicion] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column that says nothing."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -46,17 +73,21 @@ class Encoder:
     One column after the other: a ColumnTransformer would hold all training rows several times.
     """
 
-    source: str
-    """What messages call the table."""
-    decimal: DecimalMark
+    kinds: KindFinder
     train: npt.NDArray[np.int64]
     """Positions of the training rows, shape (n_train,)."""
+    sample: Sample
+    """Some of them, with their classes."""
+    categorical: list[str]
+    """Names of columns whose numbers are categories."""
+    codes: frozenset[str]
+    """Names of columns some of whose numbers begin with 0 in the file."""
     scaler: Scaler
     missing_indicator: bool
     max_categories: int
     beyond_max_categories: BeyondMaxCategories
 
-    def encode_all(self, table: dict[str, pd.Series]) -> list[EncodedColumn]:
+    def encode_all(self, table: dict[str, pd.Series]) -> list[EncodedColumn | LeftOut]:
         """Encode columns, each removed from `table` to make room for its features.
 
         Raises
@@ -66,13 +97,14 @@ class Encoder:
 
         """
 
-        def encoded_or_refusal(name: str) -> EncodedColumn | UserError:
+        def encoded_or_refusal(name: str) -> EncodedColumn | LeftOut | UserError:
             try:
                 return self.encode(table.pop(name))
             except UserError as refusal:
                 return refusal
 
         names = list(table)
+        share_heap()
         # NumPy, Arrow and scikit-learn let other threads work while they do.
         with ThreadPoolExecutor(max_workers=2) as pool:
             results = dict(zip(names, pool.map(encoded_or_refusal, names), strict=True))
@@ -81,98 +113,165 @@ class Encoder:
             first, *others = refusals
             also = ", ".join(f"'{name}'" for name in others)
             raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
-        return [one for one in results.values() if isinstance(one, EncodedColumn)]
+        return [one for one in results.values() if not isinstance(one, UserError)]
 
-    def encode(self, cells: pd.Series) -> EncodedColumn:
+    def encode(self, cells: pd.Series) -> EncodedColumn | LeftOut:
         """Learn from the training rows what kind of column it is, and turn it into features.
 
         Raises
         ------
         UserError
-            If it is of no kind that a network can learn from, or has nothing to learn from; if a
-            cell is not of the column's kind, or far too large.
+            If it is of no kind that a network can learn from; if a cell is not of the column's
+            kind, or far too large.
 
         """
-        kind = self._kind(cells)
-        return self._numbers(cells) if kind == "numeric" else self._texts(cells, kind)
+        kind = self.kinds.find(
+            cells, self.train, is_categorical=str(cells.name) in self.categorical
+        )
+        match kind:
+            case None:
+                return LeftOut(str(cells.name), "it is empty in every training row")
+            case Numbers():
+                return self._numbers(cells, kind)
+            case Dates():
+                return self._dates(cells, kind)
+            case Texts():
+                return self._texts(cells, kind.kind)
 
-    def _kind(self, cells: pd.Series) -> Literal["numeric", "text", "boolean"]:
-        if types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells):
-            return "numeric"
-        train = cells.iloc[self.train]
-        if train.isna().all():
-            self._refuse_empty(cells)
-        if not holds_categories(cells):
-            self._refuse_type(cells, train.dropna().iloc[0])
-        spelled = texts(train).dropna().drop_duplicates()
-        if spelled.empty:
-            self._refuse_empty(cells)
-        if not np.isnan(parse_numbers(spelled, self.decimal)).any():
-            return "numeric"
-        if set(spelled.str.lower()) <= {"true", "false"}:
-            return "boolean"
-        if are_dates(spelled):
-            self._refuse_dates(cells, spelled.iloc[0])
-        return "text"
-
-    def _numbers(self, cells: pd.Series) -> EncodedColumn:
-        raw = numbers(cells, self.decimal, self._where(cells))
-        column = raw.reshape(-1, 1)
-        train = column[self.train]
+    def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | LeftOut:
+        name = str(cells.name)
+        raw = numbers(cells, self.kinds.spelling, self._where(cells), kind.unit)
+        train = raw[self.train]
         if np.isnan(train).all():
-            self._refuse_empty(cells)
-        missing_indicator = self.missing_indicator and bool(np.isnan(train).any())
+            return LeftOut(name, "it is empty in every training row")
+        indicator = self._indicator(raw)
+        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
+            return LeftOut(name, f"it is {np.nanmin(train):g} in every training row")
+        scaling, feature = self._scale(cells, raw, train)
+        suspicions = [
+            *suspicious_numbers(name, raw, train),
+            *tells_the_class(
+                name, bins(raw[self.sample.rows]), self.sample.target, are_numbers=True
+            ),
+        ]
+        if kind.begin_with_zero or name in self.codes:
+            suspicions.append(
+                Suspicion(
+                    f"'{name}' has numbers that begin with 0; if they are codes",
+                    "categorical",
+                    name,
+                    is_plain=True,
+                )
+            )
+        return EncodedColumn(
+            NumericColumn(
+                **scaling.model_dump(),
+                name=name,
+                unit=kind.unit,
+                missing_indicator=bool(len(indicator)),
+            ),
+            np.vstack([feature, indicator]) if len(indicator) else feature[np.newaxis],
+            n_gaps=int(np.isnan(raw).sum()),
+            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
+            + (f" ({kind.unit})" if kind.unit else ""),
+            suspicions=suspicions,
+        )
+
+    def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | LeftOut:
+        name = str(cells.name)
+        raw = seconds(date_cells(cells, self.kinds.spelling), kind.format, self._where(cells))
+        train = raw[self.train]
+        indicator = self._indicator(raw)
+        first = float(np.nanmin(train))
+        parts, features = [], []
+        for part in PARTS:
+            values = part_of(part, raw, first)
+            if np.nanmin(values[self.train]) == np.nanmax(values[self.train]):
+                continue
+            scaling, feature = self._scale(cells, values, values[self.train])
+            parts.append(PartOfDate(**scaling.model_dump(), part=part))
+            features.append(feature)
+        if not parts and not len(indicator):
+            return LeftOut(name, "it is the same date in every training row")
+        suspicions = list(
+            tells_the_class(name, bins(raw[self.sample.rows]), self.sample.target, are_numbers=True)
+        )
+        if kind.either_way:
+            suspicions.append(
+                Suspicion(
+                    f"'{name}' is read as {kind.format}, but day and month could be the other way "
+                    "round: set prepare.day_first to true or false"
+                )
+            )
+        low, high = (str(pd.Timestamp(end(raw), unit="s")) for end in (np.nanmin, np.nanmax))
+        spelled = "" if kind.format == ISO else f" ({kind.format})"
+        return EncodedColumn(
+            DatetimeColumn(
+                name=name,
+                format=kind.format,
+                first=first,
+                parts=parts,
+                missing_indicator=bool(len(indicator)),
+            ),
+            np.vstack([*features, *indicator]),
+            n_gaps=int(np.isnan(raw).sum()),
+            content=f"{low} to {high}".replace(" 00:00:00", "") + spelled,
+            suspicions=suspicions,
+        )
+
+    def _scale(
+        self, cells: pd.Series, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64]
+    ) -> tuple[Scaling, npt.NDArray[np.float32]]:
+        """Return what there is to learn of the training rows' numbers, and all rows' feature."""
         low, high = np.nanmin(train), np.nanmax(train)
-        if low == high and not missing_indicator:
-            which = " that has a number" if np.isnan(train).any() else ""
-            self._refuse(cells, f"is {low:g} in every training row{which}; remove it")
         # What is too large becomes infinite.
         with np.errstate(all="ignore"):
             # The imputer's own median sorts all values, which takes most of the time of a column.
             imputer = SimpleImputer(strategy="constant", fill_value=np.nanmedian(train))
             pipeline = make_pipeline(imputer, SCALERS[self.scaler]())
-            pipeline.fit(train)
+            pipeline.fit(train.reshape(-1, 1))
             offset, scale = offset_and_scale(self.scaler, pipeline[1])
-            schema = NumericColumn(
-                name=str(cells.name),
-                median=imputer.fill_value,
-                offset=offset,
-                scale=scale,
-                missing_indicator=missing_indicator,
-            )
-            if not np.isfinite([high - low, schema.median, schema.offset, schema.scale]).all():
-                self._refuse(
-                    cells, f"reaches from {low:g} to {high:g}, too far to scale; correct it"
+            scaling = Scaling(median=imputer.fill_value, offset=offset, scale=scale)
+            if not np.isfinite([high - low, *scaling.model_dump().values()]).all():
+                raise NeedsParameterError(
+                    f"{self._where(cells)} reaches from {low:g} to {high:g}, too far to scale",
+                    "ignore",
+                    str(cells.name),
+                    "correct it",
                 )
-            features = pipeline.transform(column).T.astype(np.float32)
-        largest = np.abs(features)
+            feature = pipeline.transform(raw.reshape(-1, 1))[:, 0].astype(np.float32)
+        largest = np.abs(feature)
         if largest.max() > LARGEST:
-            raise UserError(
-                f"{self._where(cells)}, row {cells.index[largest.argmax()]} is far too large next "
-                "to the training rows; correct it, or leave it empty"
+            row = cells.index[largest.argmax()]
+            raise NeedsParameterError(
+                f"{self._where(cells)}, row {row} is far too large next to the training rows",
+                "ignore",
+                str(cells.name),
+                "correct it, or leave it empty",
             )
-        if missing_indicator:
-            features = np.vstack([features, np.isnan(raw).astype(np.float32)])
-        return EncodedColumn(
-            schema,
-            features,
-            n_gaps=int(np.isnan(raw).sum()),
-            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}",
-            numbers_the_rows=bool((np.trunc(raw) == raw).all() and pd.Series(raw).is_unique),
-        )
+        return scaling, feature
 
-    def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn:
-        spelled = texts(cells)
+    def _indicator(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Return the feature that says where gaps are, shape (1, n), or none, shape (0, n)."""
+        missing = np.isnan(raw)
+        wanted = self.missing_indicator and missing[self.train].any()
+        return missing[np.newaxis][: int(wanted)].astype(np.float32)
+
+    def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn | LeftOut:
+        name = str(cells.name)
+        spelled = texts(cells, self.kinds.spelling.gaps)
         if kind == "boolean":
             spelled = spelled.str.lower()
         train = spelled.iloc[self.train]
         has_gaps = bool(train.isna().any())
         found = sorted(train.dropna().unique())
-        if len(found) == 1 and not has_gaps:
-            self._refuse(cells, f"is '{found[0]}' in every training row; remove it")
+        missing_indicator = self.missing_indicator and has_gaps
+        if not found:
+            return LeftOut(name, "it is empty in every training row")
+        if len(found) == 1 and not missing_indicator:
+            return LeftOut(name, f"it is '{found[0]}' in every training row")
         other = len(found) > self.max_categories
-        if other and self.beyond_max_categories == "error":
-            self._refuse_too_many(cells, spelled, found)
+        suspicions = list(self._too_many(cells, train, found)) if other else []
         encoder = OneHotEncoder(
             categories=[found],
             max_categories=self.max_categories if other else None,
@@ -181,62 +280,76 @@ class Encoder:
             dtype=np.float32,
         )
         # How frequent they are matters only where the rarest are put together.
-        encoder.fit(pd.DataFrame({cells.name: train if other else found}))
+        encoder.fit(pd.DataFrame({name: train if other else found}))
         rare = set(encoder.infrequent_categories_[0]) if other else set()
         codes, distinct = pd.factorize(spelled, use_na_sentinel=False)
-        one_hot = encoder.transform(pd.DataFrame({cells.name: distinct}))
+        one_hot = encoder.transform(pd.DataFrame({name: distinct}))
         features = one_hot.T[:, codes]
         schema = CategoricalColumn(
-            name=str(cells.name),
+            name=name,
             kind=kind,
             categories=[text for text in found if text not in rare],
             other=other,
-            missing_indicator=self.missing_indicator and has_gaps,
+            missing_indicator=missing_indicator,
         )
         if schema.missing_indicator:
             features = np.vstack([features, spelled.isna().to_numpy(np.float32)])
         names = [*schema.categories, *(["other"] if other else [])]
-        content = f"{len(names)}: {', '.join(names)}"
-        return EncodedColumn(schema, features, n_gaps=int(spelled.isna().sum()), content=content)
+        suspicions += tells_the_class(
+            name, codes[self.sample.rows], self.sample.target, are_numbers=False
+        )
+        return EncodedColumn(
+            schema,
+            features,
+            n_gaps=int(spelled.isna().sum()),
+            content=f"{len(names)}: {', '.join(names)}",
+            suspicions=suspicions,
+        )
+
+    def _too_many(
+        self, cells: pd.Series, train: pd.Series, found: list[str]
+    ) -> Iterator[Suspicion]:
+        """Refuse a column with too many texts, or warn if nearly every row has its own."""
+        name = str(cells.name)
+        are_names = len(found) > train.notna().sum() / 2
+        if self.beyond_max_categories == "other":
+            if are_names:
+                yield Suspicion(
+                    f"'{name}' has {len(found)} different texts in {train.notna().sum()} training "
+                    "rows; if they only say which row it is",
+                    "ignore",
+                    name,
+                    is_plain=True,
+                )
+            return
+        problem = (
+            f"{self._where(cells)} has {len(found)} different texts in the training rows, such as "
+            f"'{found[0]}' and '{found[-1]}', more than prepare.max_categories "
+            f"({self.max_categories})"
+        )
+        together = "prepare.beyond_max_categories: other puts the rarest together"
+        if are_names:
+            raise NeedsParameterError(problem, "ignore", name, f"raise that; {together}")
+        raise NeedsParameterError(
+            problem, "beyond_max_categories", "other", "raise that, or name it in prepare.ignore"
+        )
 
     def _where(self, cells: pd.Series) -> str:
-        return f"{self.source}: column '{cells.name}'"
+        return f"{self.kinds.source}: column '{cells.name}'"
 
-    def _refuse(self, cells: pd.Series, why: str) -> NoReturn:
-        raise UserError(f"{self._where(cells)} {why}, or name it in prepare.ignore")
 
-    def _refuse_empty(self, cells: pd.Series) -> NoReturn:
-        self._refuse(cells, "is empty in every training row; fill it in")
+def share_heap() -> None:
+    """Let a thread use the memory that another has given back: a fifth less at the peak.
 
-    def _refuse_dates(self, cells: pd.Series, example: object) -> NoReturn:
-        self._refuse(cells, f"holds dates or times, such as {example}; turn them into numbers")
-
-    def _refuse_type(self, cells: pd.Series, example: object) -> NoReturn:
-        if isinstance(cells.dtype, pd.ArrowDtype) and pa.types.is_temporal(
-            cells.dtype.pyarrow_dtype
-        ):
-            self._refuse_dates(cells, example)
-        self._refuse(cells, f"holds values of the type {cells.dtype}; turn them into numbers")
-
-    def _refuse_too_many(self, cells: pd.Series, spelled: pd.Series, found: list[str]) -> NoReturn:
-        distinct = pd.Series(found)
-        others = distinct[np.isnan(parse_numbers(distinct, self.decimal))]
-        if len(others) <= len(found) / 2:
-            row = spelled.index[spelled.isin(others).argmax()]
-            self._refuse(
-                cells,
-                f"holds numbers, but row {row} is '{spelled[row]}'; correct it, leave it empty",
-            )
-        self._refuse(
-            cells,
-            f"has {len(found)} different texts in the training rows, such as '{found[0]}' and "
-            f"'{found[-1]}', more than prepare.max_categories ({self.max_categories}); raise that, "
-            "set prepare.beyond_max_categories to other",
-        )
+    With glibc (`M_ARENA_MAX`); elsewhere this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-8, 1)
 
 
 def offset_and_scale(kind: Scaler, scaler: Any) -> tuple[float, float]:  # noqa: ANN401
-    """Return what scikit-learn's scaler has learnt of its one column, as `NumericColumn` has it."""
+    """Return what scikit-learn's scaler has learnt of its one column, as `Scaling` has it."""
     match kind:
         case "minmax":
             return scaler.min_[0], scaler.scale_[0]
@@ -244,17 +357,3 @@ def offset_and_scale(kind: Scaler, scaler: Any) -> tuple[float, float]:  # noqa:
             return scaler.mean_[0], scaler.scale_[0]
         case "none":
             return 0.0, 1.0
-
-
-def are_dates(spelled: pd.Series) -> bool:
-    """Say whether skrub, which takes a second to import, reads the texts as dates."""
-    if not spelled.str.contains(r"\d").all():
-        return False
-    from skrub import ToDatetime  # noqa: PLC0415
-    from skrub.core import RejectColumn  # noqa: PLC0415
-
-    try:
-        ToDatetime().fit_transform(spelled)
-    except RejectColumn:
-        return False
-    return True

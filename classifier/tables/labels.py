@@ -9,7 +9,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import DecimalMark, holds_categories, parse_numbers, texts
+from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
 
 MOST_CLASSES = 1000
 
@@ -17,6 +17,9 @@ A_GLANCE = 20
 """More different whole numbers than this may well measure something."""
 
 INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
+
+NO_GAPS_IN_TARGET = ("None", "none")
+"""Gaps in a column of features, but classes in the target."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,38 @@ class Labels:
     indices: npt.NDArray[np.int64]
     """The class of each row, shape (n,)."""
 
+    def limited_to(self, rows: npt.NDArray[np.int64]) -> "Labels":
+        """Return the labels without the classes that none of the rows has.
 
-def parse_labels(cells: pd.Series, decimal: DecimalMark, source: str) -> Labels:
-    """Find out the classes.
+        The other rows' indices are -1.
+        """
+        present = np.unique(self.indices[rows])
+        renumbered = np.full(len(self.classes), -1)
+        renumbered[present] = np.arange(len(present))
+        return Labels(
+            self.where,
+            self.kind,
+            [self.classes[index] for index in present],
+            renumbered[self.indices],
+        )
+
+
+def has_target(cells: pd.Series, spelling: Spelling) -> npt.NDArray[np.bool_]:
+    """Say which rows have a target, shape (n,)."""
+    spelled = texts(cells, spelling.gaps)
+    present: npt.NDArray[np.bool_] = spelled.notna().to_numpy()
+    if not present.all() and cells.isin(NO_GAPS_IN_TARGET).any():
+        present |= cells.isin(NO_GAPS_IN_TARGET).to_numpy(np.bool_, na_value=False)
+    return present
+
+
+def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
+    """Find out the classes; every row has a target.
 
     Raises
     ------
     UserError
-        If a row has no label, or the labels are not those of two or more classes.
+        If the labels are not those of two or more classes.
 
     """
     where = f"{source}: the target column '{cells.name}'"
@@ -47,26 +74,25 @@ def parse_labels(cells: pd.Series, decimal: DecimalMark, source: str) -> Labels:
             f"{where} holds values of the type {cells.dtype}, but must hold text, whole numbers, "
             "or true and false"
         )
-    spelled = texts(cells)
-    if spelled.isna().any():
-        row = spelled.index[spelled.isna().argmax()]
-        raise UserError(f"{where} is empty in row {row}; fill it in, or remove the row")
-    codes, spellings = pd.factorize(spelled)
-    kind, names = _names(list(spellings))
+    codes, distinct = pd.factorize(cells)
+    spelled = pd.Series(distinct).astype("str").str.strip()
+    kind, names = _names(list(spelled))
     classes = sorted(set(names), key=int if kind == "integer" else None)
     if len(classes) == 1:
         raise UserError(f"{where} is '{classes[0]}' in every row; there is nothing to learn")
     indices = pd.Index(classes).get_indexer(names)[codes].astype(np.int64)
     # Whole numbers most of which occur only once or twice measure something, as fractions do.
-    is_whole = all(INTEGER.fullmatch(spelling) for spelling in spellings)
-    is_continuous = not np.isnan(parse_numbers(pd.Series(spellings), decimal)).any() and (
+    is_whole = all(INTEGER.fullmatch(spelling) for spelling in spelled)
+    is_quantity = not np.isnan(parse_numbers(spelled, spelling)).any() and (
         not is_whole or (len(classes) > A_GLANCE and np.median(np.bincount(indices)) < 3)
     )
-    if is_continuous or len(classes) > MOST_CLASSES:
+    if is_quantity or len(classes) > MOST_CLASSES:
+        what = "is a quantity: it" if is_quantity else ""
         raise UserError(
-            f"{where} has {len(classes)} different values in {len(cells)} rows, such as "
+            f"{where} {what} has {len(classes)} different values in {len(cells)} rows, such as "
             f"{classes[0]} and {classes[-1]}; this pipeline predicts classes, at most "
-            f"{MOST_CLASSES} of them: name another target, or group its values"
+            f"{MOST_CLASSES} of them: name another target, or group its values in a column of "
+            "its own, such as low, medium and high"
         )
     return Labels(where, kind, classes, indices)
 
@@ -81,3 +107,10 @@ def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:
     if set(lower) <= {"true", "false"}:
         return "boolean", lower
     return "text", spellings
+
+
+def spelled_alike(classes: list[str]) -> list[list[str]]:
+    """Return the classes that differ in upper and lower case, or in blanks, alone."""
+    plain = pd.Series(["".join(name.split()).casefold() for name in classes])
+    groups = pd.Series(classes).groupby(plain.to_numpy(), sort=False)
+    return [list(names) for _, names in groups if len(names) > 1]

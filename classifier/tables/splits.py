@@ -1,57 +1,205 @@
 """Which rows are for training, for validation and for the test."""
 
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import train_test_split
 
-from classifier.io.user_error import UserError
-from classifier.tables.labels import A_GLANCE, Labels
+from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.tables.labels import Labels
+
+SplitKind = Literal["random", "group", "time"]
+RareClasses = Literal["error", "train_only", "drop"]
+
+Positions = npt.NDArray[np.int64]
+
+PARTS = ("train", "val", "test")
 
 
-def split_rows(
-    labels: Labels, test_size: float, val_size: float, seed: int
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Return the positions of the train, val and test rows, each in order, stratified by class.
+@dataclass(frozen=True)
+class Splitter:
+    """Splits rows three ways; rows that are kept together have the same number in `together`."""
 
-    Raises
-    ------
-    UserError
-        If a part would be empty, or would have no row of some class.
+    test_size: float
+    val_size: float
+    """Fractions of all rows, as near as what is kept together allows."""
+    rare_classes: RareClasses
+    seed: int
 
-    """
-    rows = np.arange(len(labels.indices))
-    n_test = round(test_size * len(rows))
-    n_val = round(val_size * len(rows))
-    for key, size, n in [("test_size", test_size, n_test), ("val_size", val_size, n_val)]:
-        if n == 0 or n_test + n_val >= len(rows):
+    def at_random(self, labels: Labels, together: Positions) -> dict[str, Positions]:
+        """Return the positions of the train, val and test rows, stratified by class.
+
+        Each part has all classes, but for those with too few rows to be in each: see
+        `rare_classes`. What is kept together is of one class.
+
+        Raises
+        ------
+        UserError
+            If a part would be empty, or a class has too few rows.
+
+        """
+        self._sizes(len(together))
+        _, first, unit_of_row, sizes = np.unique(
+            together, return_index=True, return_inverse=True, return_counts=True
+        )
+        classes = labels.indices[first]
+        rare = self._rare(labels, np.bincount(classes, minlength=len(labels.classes)))
+        part_of_unit = np.full(len(first), 0 if self.rare_classes == "train_only" else -1)
+        random = np.random.default_rng(self.seed)
+        for index in np.setdiff1d(np.arange(len(labels.classes)), rare):
+            units = random.permutation(np.flatnonzero(classes == index))
+            part_of_unit[units] = self._shared_out(sizes[units])
+        return _positions(part_of_unit[unit_of_row])
+
+    def _shared_out(self, sizes: Positions) -> Positions:
+        """Return the parts of what is kept together, given its numbers of rows; shapes (n,).
+
+        The largest first, each goes to the part that lacks most, as in scikit-learn's
+        `StratifiedGroupKFold`: few rows have thousands of copies. Every part gets something.
+        """
+        part = np.empty(len(sizes), np.int64)
+        wanted = np.array([1 - self.test_size - self.val_size, self.val_size, self.test_size])
+        lacking = wanted * sizes.sum()
+        several = np.flatnonzero(sizes > 1)
+        for unit in several[np.argsort(-sizes[several], kind="stable")]:
+            part[unit] = lacking.argmax()
+            lacking[part[unit]] -= sizes[unit]
+        single = np.flatnonzero(sizes == 1)
+        if len(single):
+            shares = np.maximum(lacking, 0)
+            ends = np.round(np.cumsum(shares) / shares.sum() * len(single)).astype(np.int64)
+            part[single] = np.searchsorted(ends, np.arange(len(single)), side="right")
+        while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
+            part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
+        return part
+
+    def by_group(self, labels: Labels, together: Positions) -> dict[str, Positions]:
+        """Return the positions of the rows, as stratified as whole groups can be.
+
+        A class is in the training rows, but may be in no validation or test row.
+
+        Raises
+        ------
+        UserError
+            If there are too few groups, or groups with some class.
+
+        """
+        n_groups = len(np.unique(together))
+        pairs = np.unique(np.stack([together, labels.indices]), axis=1)
+        rare = self._rare(labels, np.bincount(pairs[1], minlength=len(labels.classes)), "groups")
+        with_rare = np.unique(pairs[0][np.isin(pairs[1], rare)])
+        is_free = ~np.isin(together, with_rare)
+        if self.rare_classes == "drop":
+            is_free = ~np.isin(labels.indices, rare)
+        self._sizes(n_groups)
+        part = np.where(is_free, 0, -1 if self.rare_classes == "drop" else 0)
+        for number, size, of in [(2, self.test_size, 1.0), (1, self.val_size, 1 - self.test_size)]:
+            rows = np.flatnonzero(is_free & (part == 0))
+            chosen = self._fold(labels.indices[rows], together[rows], size / of)
+            part[rows[chosen]] = number
+        positions = _positions(part)
+        self._need_in_training(labels, positions, "set another prepare.seed")
+        return positions
+
+    def _fold(self, target: Positions, groups: Positions, size: float) -> Positions:
+        n_folds = max(2, round(1 / size))
+        if len(np.unique(groups)) < n_folds:
             raise UserError(
-                f"params.yaml: prepare.{key} is {size}, which of {len(rows)} rows "
-                f"takes {n}, leaving {len(rows) - n_test - n_val} to train on; each part needs some"
+                f"prepare.group has too few groups for prepare.test_size {self.test_size} and "
+                f"prepare.val_size {self.val_size}; raise these, or set prepare.split: random"
             )
-    counts = np.bincount(labels.indices)
-    rarest = int(counts.argmin())
-    remedy = "add rows of it, or remove those there are"
-    if counts[rarest] >= len(("train", "val", "test")):
-        remedy += ", or raise prepare.test_size or prepare.val_size"
-    if labels.kind == "integer" and len(counts) > A_GLANCE:
-        remedy += f"; if its {len(counts)} numbers are a quantity and no classes, group them"
-    too_rare = UserError(
-        f"{labels.where}: class '{labels.classes[rarest]}' has {counts[rarest]} of {len(rows)} "
-        f"rows, too few for each of train, val and test to have one; {remedy}"
-    )
-    try:
-        rest, test = train_test_split(
-            rows, test_size=n_test, stratify=labels.indices, random_state=seed
-        )
-        train, val = train_test_split(
-            rest, test_size=n_val, stratify=labels.indices[rest], random_state=seed
-        )
-    except ValueError:
-        raise too_rare from None
-    splits = {"train": np.sort(train), "val": np.sort(val), "test": np.sort(test)}
-    if any(
-        np.bincount(labels.indices[part], minlength=len(counts)).min() == 0
-        for part in splits.values()
-    ):
-        raise too_rare
-    return splits
+        # It takes half a second to import.
+        from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
+
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed)
+        with warnings.catch_warnings():
+            # That some class has fewer rows than there are folds.
+            warnings.simplefilter("ignore", UserWarning)
+            _, chosen = next(folds.split(target, target, groups))
+        positions: Positions = chosen
+        return positions
+
+    def by_time(self, labels: Labels, order: npt.NDArray[np.float64]) -> dict[str, Positions]:
+        """Return the positions of the earliest rows to train on, later ones, and the latest.
+
+        Rows of the same time are in the same part.
+
+        Raises
+        ------
+        UserError
+            If there are too few different times, or the training rows lack a class.
+
+        """
+        n = len(order)
+        n_test, n_val = self._sizes(n)
+        ordered = np.sort(order)
+        start_test = _nearest_step(ordered, n - n_test)
+        start_val = _nearest_step(ordered[:start_test], n - n_test - n_val)
+        if start_test == 0 or start_val == 0:
+            raise UserError(
+                "prepare.order_by has too few different values to train on the first rows, and "
+                "to validate and test on later ones; name another column, or set prepare.split: "
+                "random"
+            )
+        part = np.searchsorted([ordered[start_val], ordered[start_test]], order, side="right")
+        positions = _positions(part)
+        if self.rare_classes == "drop":
+            known = np.isin(labels.indices, labels.indices[positions["train"]])
+            return {name: rows[known[rows]] for name, rows in positions.items()}
+        self._need_in_training(labels, positions)
+        return positions
+
+    def _sizes(self, n: int) -> tuple[int, int]:
+        """Return how many are for the test and for validation."""
+        n_test, n_val = round(self.test_size * n), round(self.val_size * n)
+        sizes = [("test_size", self.test_size, n_test), ("val_size", self.val_size, n_val)]
+        for key, size, taken in sizes:
+            if taken == 0 or n_test + n_val >= n:
+                raise UserError(
+                    f"params.yaml: prepare.{key} is {size}, which of {n} takes "
+                    f"{taken}, leaving {n - n_test - n_val} to train on; each part needs some"
+                )
+        return n_test, n_val
+
+    def _rare(self, labels: Labels, counts: Positions, what: str = "different rows") -> Positions:
+        """Return the classes with fewer than there are parts; refuse them if that is chosen."""
+        rare: Positions = np.flatnonzero(counts < len(PARTS))
+        if len(rare) and self.rare_classes == "error":
+            also = f"; so have {len(rare) - 1} other classes" if len(rare) > 1 else ""
+            raise NeedsParameterError(
+                f"{labels.where}: class '{labels.classes[rare[0]]}' has {counts[rare[0]]} "
+                f"{what}, too few for each of train, val and test to have one{also}",
+                "rare_classes",
+                "train_only",
+                "add rows of it, or leave it out with prepare.rare_classes: drop",
+            )
+        if len(counts) - len(rare) < 2:
+            raise UserError(
+                f"{labels.where}: fewer than two classes have {len(PARTS)} {what}; add some"
+            )
+        return rare
+
+    def _need_in_training(
+        self, labels: Labels, positions: dict[str, Positions], otherwise: str | None = None
+    ) -> None:
+        there = np.unique(labels.indices[positions["train"]])
+        absent = sorted(set(range(len(labels.classes))) - set(there) - {-1})
+        if absent and self.rare_classes != "drop":
+            raise NeedsParameterError(
+                f"{labels.where}: class '{labels.classes[absent[0]]}' is in no training row",
+                "rare_classes",
+                "drop",
+                otherwise,
+            )
+
+
+def _positions(part: Positions) -> dict[str, Positions]:
+    return {name: np.flatnonzero(part == number) for number, name in enumerate(PARTS)}
+
+
+def _nearest_step(ordered: npt.NDArray[np.float64], position: int) -> int:
+    """Return the start of a run of equal values that is nearest to a position, 0 if none is."""
+    starts = 1 + np.flatnonzero(np.diff(ordered) > 0)
+    return int(starts[np.abs(starts - position).argmin()]) if len(starts) else 0

@@ -1,5 +1,8 @@
 """What the cells of a column hold: numbers, or texts, and which texts are gaps."""
 
+import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -7,8 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from classifier.io.schema import CategoricalColumn, NumericColumn
-from classifier.io.user_error import UserError
+from classifier.io.schema import CategoricalColumn, ColumnOfTable, DatetimeColumn, NumericColumn
+from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.tables.dates import seconds
+from classifier.tables.reading import MARKS, Thousands
 
 GAPS = (
     *("", "?", "...", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "<NA>"),
@@ -16,10 +21,53 @@ GAPS = (
 )
 """Texts that stand for a missing value: those of skrub's `Cleaner`."""
 
+GAPS_AMONG_NUMBERS = ("-", ".")
+"""Further ones in a column of numbers; elsewhere they may be categories, as + and - are."""
+
 DecimalMark = Literal[".", ","]
 
+BLANKS = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
-def texts(column: pd.Series) -> pd.Series:
+UNIT = re.compile(r"%|‰|\$|€|£|¥|₹|₽|₩|₺|₫|₱|₴|₦|฿|¢")
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How texts spell numbers, and what is missing."""
+
+    decimal: DecimalMark = "."
+    thousands: str = ""
+    """Any of these marks may part a number into groups of three digits."""
+    gaps: tuple[str, ...] = ()
+    """Texts, and numbers as texts, that stand for a missing value beside `GAPS`."""
+
+    @cached_property
+    def gap_numbers(self) -> npt.NDArray[np.float64]:
+        found = parse_numbers(pd.Series(self.gaps, dtype="str"), self)
+        return found[~np.isnan(found)]
+
+    @cached_property
+    def grouped(self) -> str:
+        """What a number that is parted into groups looks like, as a regular expression."""
+        marks = f"[{re.escape(self.thousands)}]"
+        decimal = re.escape(self.decimal)
+        return rf"[+-]?\d{{1,3}}(?P<mark>{marks})\d{{3}}(?:(?P=mark)\d{{3}})*(?:{decimal}\d+)?"
+
+
+def thousands_marks(thousands: Thousands, decimal: DecimalMark) -> str:
+    """Return the marks that may part a number into groups of three digits."""
+    match thousands:
+        case "none":
+            return ""
+        case "auto":
+            return f"{',' if decimal == '.' else '.'}'{BLANKS}"
+        case "blank":
+            return BLANKS
+        case _:
+            return MARKS[thousands]
+
+
+def texts(column: pd.Series, gaps: tuple[str, ...] = ()) -> pd.Series:
     """Return the column as texts without blanks around them, NaN for gaps.
 
     Numbers, and true and false, are spelled out.
@@ -27,61 +75,94 @@ def texts(column: pd.Series) -> pd.Series:
     # Few of a million texts are different.
     codes, distinct = pd.factorize(column)
     text = pd.Series(distinct).astype("str").str.strip()
-    return text.mask(text.isin(GAPS)).reindex(codes).set_axis(column.index).rename(column.name)
+    gap = text.isin([*GAPS, *gaps])
+    return text.mask(gap).reindex(codes).set_axis(column.index).rename(column.name)
 
 
-def numbers(column: pd.Series, decimal: DecimalMark, where: str) -> npt.NDArray[np.float64]:
-    """Return the column as numbers, shape (n,), NaN for gaps.
+def numbers(
+    column: pd.Series, spelling: Spelling, where: str, unit: str = ""
+) -> npt.NDArray[np.float64]:
+    """Return the column as numbers, shape (n,), NaN for gaps and for what is infinite.
 
     Parameters
     ----------
     column
         Numbers, or texts; its index has the row numbers that messages name.
-    decimal
-        The mark in texts.
+    spelling
+        Of texts.
     where
         What messages call the column.
+    unit
+        What each text has before or behind its number.
 
     Raises
     ------
     UserError
-        If a cell holds no number, or one that is infinite.
+        If a cell holds no number.
 
     """
     found: npt.NDArray[np.float64]
-    if types.is_numeric_dtype(column) and not types.is_bool_dtype(column):
+    if is_number(column):
         # Integers beyond 2**53 are rounded.
         found = column.to_numpy(np.float64, na_value=np.nan)
     elif is_text(column) or column.isna().all():
-        spelled = texts(column)
-        found = parse_numbers(spelled, decimal)
+        spelled = texts(column, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
+        found = parse_numbers(spelled, spelling, unit)
         wrong = np.isnan(found) & spelled.notna().to_numpy()
         if wrong.any():
             row = column.index[wrong.argmax()]
-            raise UserError(
-                f"{where}, row {row} is '{column[row]}', but must be a number, as in the training "
-                "rows; correct it, or leave it empty"
+            with_unit = f" with '{unit}'" if unit else ""
+            raise NeedsParameterError(
+                f"{where}, row {row} is '{spelled[row]}', but must be a number{with_unit}, as in "
+                "the training rows",
+                "gaps",
+                str(spelled[row]),
+                "correct it, or leave it empty",
             )
     else:
         raise UserError(
             f"{where} holds values of the type {column.dtype}, but must hold numbers, as in the "
             "training rows"
         )
-    infinite = np.isinf(found)
-    if infinite.any():
-        raise UserError(
-            f"{where}, row {column.index[infinite.argmax()]} is infinite; correct it, or leave it "
-            "empty"
-        )
-    return found
+    missing = np.isinf(found) | np.isin(found, spelling.gap_numbers)
+    # Not in place: the numbers may be the table's own.
+    return np.where(missing, np.nan, found) if missing.any() else found
 
 
-def parse_numbers(spelled: pd.Series, decimal: DecimalMark) -> npt.NDArray[np.float64]:
+def parse_numbers(
+    spelled: pd.Series, spelling: Spelling, unit: str = ""
+) -> npt.NDArray[np.float64]:
     """Return the numbers that texts spell, shape (n,), NaN for gaps and for other texts."""
-    if decimal == ",":
+    if unit:
+        spelled = without_unit(spelled, unit)
+    if spelling.thousands:
+        is_grouped = spelled.str.fullmatch(spelling.grouped).eq(True)  # noqa: FBT003 (NaN is none)
+        if is_grouped.any():
+            marks = rf"[{re.escape(spelling.thousands)}]"
+            plain = spelled[is_grouped].str.replace(marks, "", regex=True)
+            spelled = spelled.mask(is_grouped, plain)
+    if spelling.decimal == ",":
+        # A point would be one for thousands in the wrong place.
+        spelled = spelled.mask(spelled.str.contains(".", regex=False).eq(True))  # noqa: FBT003
         spelled = spelled.str.replace(",", ".", regex=False)
     parsed: npt.NDArray[np.float64] = pd.to_numeric(spelled, errors="coerce").to_numpy(np.float64)
     return parsed
+
+
+def common_unit(spelled: pd.Series) -> str:
+    """Return the unit that every text has once, at an end of it; '' if there is none."""
+    first = UNIT.search(str(spelled.iloc[0]))
+    if first is None or without_unit(spelled, first[0]).isna().any():
+        return ""
+    return first[0]
+
+
+def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
+    """Return the texts without their unit, NaN for those that have none at an end."""
+    number = rf"([+-]?)\s*(?:{re.escape(unit)}\s*([+-]?[\d.,].*)|([\d.,].*?)\s*{re.escape(unit)})"
+    parts = spelled.str.extract(f"^{number}$")
+    sign, behind, before = (parts[index] for index in range(3))
+    return sign + behind.fillna(before)
 
 
 def holds_categories(column: pd.Series) -> bool:
@@ -94,6 +175,10 @@ def holds_categories(column: pd.Series) -> bool:
     )
 
 
+def is_number(column: pd.Series) -> bool:
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+
+
 def is_text(column: pd.Series) -> bool:
     """Say whether the cells hold texts, be it as categories."""
     kind = column.dtype
@@ -103,7 +188,7 @@ def is_text(column: pd.Series) -> bool:
 
 
 def raw_values(
-    column: NumericColumn | CategoricalColumn, cells: pd.Series, decimal: DecimalMark, source: str
+    column: ColumnOfTable, cells: pd.Series, spelling: Spelling, source: str
 ) -> npt.NDArray[np.float64]:
     """Return what the exported model takes for the cells of a column, shape (n,).
 
@@ -114,14 +199,31 @@ def raw_values(
 
     """
     where = f"{source}: column '{column.name}'"
-    if isinstance(column, NumericColumn):
-        return numbers(cells, decimal, where)
+    match column:
+        case NumericColumn():
+            return numbers(cells, spelling, where, column.unit)
+        case DatetimeColumn():
+            return seconds(date_cells(cells, spelling), column.format, where)
+        case CategoricalColumn():
+            return _category_indices(column, cells, spelling, where)
+
+
+def date_cells(cells: pd.Series, spelling: Spelling) -> pd.Series:
+    """Return the cells of a column of dates, with NaN for the texts that are gaps."""
+    if is_text(cells):
+        return texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
+    return cells
+
+
+def _category_indices(
+    column: CategoricalColumn, cells: pd.Series, spelling: Spelling, where: str
+) -> npt.NDArray[np.float64]:
     if not holds_categories(cells):
         raise UserError(
             f"{where} holds values of the type {cells.dtype}, but must hold texts, as in the "
             "training rows"
         )
-    spelled = texts(cells)
+    spelled = texts(cells, spelling.gaps)
     if column.kind == "boolean":
         spelled = spelled.str.lower()
     codes: npt.NDArray[np.float64] = (

@@ -1,0 +1,147 @@
+"""What `start` decides about a table: the section `prepare` of params.yaml."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from classifier.io.user_error import LISTS, NeedsParameterError, UserError
+from classifier.tables.encoding import EncodedColumn, LeftOut
+from classifier.tables.prepare_params import PrepareParams
+from classifier.tables.reading import Reading
+from classifier.tables.rows import TableRows, make_encoder, read_rows
+
+MOST_GAPS = 3
+"""Texts of one column that are taken for gaps; with more of them, its numbers are codes."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A parameter that differs from its default, and why."""
+
+    parameter: str
+    value: str | bool
+    """Of a list, what is added to it."""
+    reason: str
+
+
+@dataclass
+class Choice:
+    """Parameters with which the table can be prepared, and what becomes of it."""
+
+    params: PrepareParams
+    decisions: list[Decision] = field(default_factory=list)
+    gaps_of: Counter[str] = field(default_factory=Counter)
+    """How many texts of each column are taken for gaps."""
+
+    def decide(self, parameter: str, value: str | bool, reason: str) -> None:  # noqa: FBT001
+        if parameter == "ignore":
+            # What it was until now does not matter.
+            self.decisions = [one for one in self.decisions if one.value != value]
+            kept = [name for name in self.params.categorical if name != value]
+            self.params = self.params.model_copy(update={"categorical": kept})
+        self.decisions.append(Decision(parameter, value, reason))
+        chosen: object = value
+        if parameter in LISTS:
+            chosen = [*getattr(self.params, parameter), value]
+        self.params = self.params.model_copy(update={parameter: chosen})
+
+
+def first_params(
+    data: str, target: str, reading: Reading, group: str | None, order_by: str | None
+) -> PrepareParams:
+    """Return what `start` goes out from; the table may need something else."""
+    values = {
+        **reading.model_dump(),
+        "data": data,
+        "target": target,
+        "ignore": [],
+        "features": None,
+        "categorical": [],
+        "day_first": "auto",
+        "split": "group" if group else "time" if order_by else "random",
+        "group": group,
+        "order_by": order_by,
+        "test_size": 0.2,
+        "val_size": 0.2,
+        "rare_classes": "error",
+        "scaler": "standard",
+        "missing_indicator": True,
+        "max_categories": 50,
+        "beyond_max_categories": "error",
+        "seed": 42,
+    }
+    try:
+        return PrepareParams.model_validate(values)
+    except ValidationError as error:
+        raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def choose(
+    params: PrepareParams,
+) -> tuple[Choice, TableRows, list[EncodedColumn], list[LeftOut]]:
+    """Prepare the table in memory until nothing is refused; return what that took.
+
+    Raises
+    ------
+    UserError
+        If there is something that no parameter settles.
+
+    """
+    choice = Choice(params)
+    while True:
+        rows = _read(choice)
+        n_decisions = len(choice.decisions)
+        encoded = _encode(choice, rows)
+        if len(choice.decisions) == n_decisions:
+            break
+    columns = [column for column in encoded if isinstance(column, EncodedColumn)]
+    without = [column for column in encoded if isinstance(column, LeftOut)]
+    choice.params = choice.params.model_copy(update=dict(rows.file.resolved()))
+    if not any(column.n_gaps for column in columns):
+        choice.params = choice.params.model_copy(update={"missing_indicator": False})
+    return choice, rows, columns, without
+
+
+def _read(choice: Choice) -> TableRows:
+    while True:
+        try:
+            return read_rows(choice.params)
+        except NeedsParameterError as error:
+            if getattr(choice.params, error.parameter) == error.value:
+                raise
+            choice.decide(error.parameter, error.value, _reason(error.problem, choice))
+
+
+def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
+    """Encode the columns, and decide what those need that are refused."""
+    encoder = make_encoder(rows, choice.params)
+    encoded: list[EncodedColumn | LeftOut] = []
+    for name in list(rows.cells):
+        try:
+            column = encoder.encode(rows.cells.pop(name))
+        except NeedsParameterError as error:
+            reason = _reason(error.problem, choice, name)
+            if error.parameter == "gaps" and choice.gaps_of[name] == MOST_GAPS:
+                choice.decide("categorical", name, "numbers and many different texts")
+            elif error.parameter in LISTS or getattr(choice.params, error.parameter) != error.value:
+                choice.decide(error.parameter, error.value, reason)
+                choice.gaps_of[name] += error.parameter == "gaps"
+            continue
+        encoded.append(column)
+        if isinstance(column, EncodedColumn):
+            for suspicion in column.suspicions:
+                if suspicion.is_plain and suspicion.parameter and suspicion.value:
+                    choice.decide(
+                        suspicion.parameter,
+                        suspicion.value,
+                        _reason(suspicion.sentence, choice, name),
+                    )
+    return encoded
+
+
+def _reason(problem: str, choice: Choice, column: str = "") -> str:
+    """Return a problem without its place, which is plain from what is decided."""
+    for place in (f"{choice.params.data}: ", f"column '{column}' ", f"'{column}' "):
+        problem = problem.removeprefix(place)
+    return problem.partition(";")[0]

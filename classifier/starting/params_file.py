@@ -1,0 +1,107 @@
+"""params.yaml, changed with its comments kept."""
+
+import io
+import subprocess
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from classifier.io.atomic_write import atomic_write
+from classifier.io.params import PARAMS_FILE
+from classifier.io.user_error import LISTS, UserError
+from classifier.starting.choice import Choice
+
+NULL = "tag:yaml.org,2002:null"
+
+MOST_CHARACTERS = 70
+"""Of a comment."""
+
+
+def refuse_uncommitted_changes() -> None:
+    """Refuse to overwrite a params.yaml that git does not hold as it is.
+
+    Raises
+    ------
+    UserError
+        If it has changes, or there is no git to ask.
+
+    """
+    command = ["git", "status", "--porcelain", "--", str(PARAMS_FILE)]
+    status = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if status.returncode != 0:
+        raise UserError(f"git cannot tell whether {PARAMS_FILE} may be changed: {status.stderr}")
+    if status.stdout:
+        raise UserError(
+            f"{PARAMS_FILE} has changes that are not committed; commit them, undo them with "
+            f"git checkout {PARAMS_FILE}, or write over them with --force"
+        )
+
+
+def with_choice(choice: Choice, training: dict[str, object]) -> str:
+    """Return params.yaml with the sections `prepare` and `train` as chosen.
+
+    Raises
+    ------
+    UserError
+        If the file is not there, or no YAML.
+
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
+    )
+    try:
+        document = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
+        prepare, train = document["prepare"], document["train"]
+    except (OSError, YAMLError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{PARAMS_FILE} cannot be read; restore it with git checkout {PARAMS_FILE}: {error}"
+        ) from None
+    reasons = {
+        (decision.parameter, decision.value): decision.reason for decision in choice.decisions
+    }
+    for name, value in choice.params.model_dump().items():
+        if name in LISTS and value:
+            prepare[name] = _commented(value, [reasons.get((name, item), "") for item in value])
+        else:
+            _set(prepare, name, value)
+    for name, value in training.items():
+        _set(train, name, value)
+    text = io.StringIO()
+    yaml.dump(document, text)
+    return text.getvalue()
+
+
+def write_params(text: str) -> None:
+    with atomic_write(PARAMS_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _set(section: CommentedMap, name: str, value: object) -> None:
+    if section.get(name) == value and type(section.get(name)) is type(value):
+        return
+    if isinstance(value, list):
+        value = CommentedSeq(value)
+        value.fa.set_flow_style()
+    section[name] = value
+
+
+def _commented(items: list[str], comments: list[str]) -> CommentedSeq:
+    sequence = CommentedSeq(items)
+    for index, comment in enumerate(comments):
+        line = " ".join(comment.split())
+        if len(line) > MOST_CHARACTERS:
+            line = line[: MOST_CHARACTERS - 3] + "..."
+        if line:
+            sequence.yaml_add_eol_comment(line, index, column=26)
+    return sequence
+
+
+def path_in_params(table: Path) -> str:
+    """Return the path as params.yaml has it: from here, if it is in this folder."""
+    whole = table.resolve()
+    return str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole)

@@ -1,0 +1,125 @@
+"""Dates and times: what texts spell, as seconds, and the parts of them that a network sees."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from classifier.io.schema import DatePart
+from classifier.io.user_error import NeedsParameterError, UserError
+
+ISO = "ISO8601"
+"""pandas' name for 2024-05-31, with or without a time and a time zone behind it."""
+
+SECONDS_OF_A_DAY = 86_400
+
+
+def is_date(column: pd.Series) -> bool:
+    """Say whether the cells are dates, with or without a time, of a type of their own."""
+    kind = column.dtype
+    return isinstance(kind, pd.ArrowDtype) and (
+        pa.types.is_timestamp(kind.pyarrow_dtype) or pa.types.is_date(kind.pyarrow_dtype)
+    )
+
+
+def find_format(spelled: pd.Series) -> str | None:
+    """Return the format that fits all texts, none of them a gap; None if they are no dates."""
+    if not spelled.str.contains(r"\d").all():
+        return None
+    if not _parsed(spelled, ISO).isna().any():
+        return ISO
+    # It takes a second to import.
+    from skrub import ToDatetime  # noqa: PLC0415
+    from skrub.core import RejectColumn  # noqa: PLC0415
+
+    try:
+        found = ToDatetime().fit(spelled).format_
+    except RejectColumn:
+        return None
+    return None if found is None else str(found)
+
+
+def day_and_month_swapped(spelled: pd.Series, found: str) -> str | None:
+    """Return the format with day and month the other way round if that fits all texts as well."""
+    if "%d" not in found or "%m" not in found:
+        return None
+    swapped = {"%d": "%m", "%m": "%d"}
+    other = re.sub("%d|%m", lambda directive: swapped[directive[0]], found)
+    return None if _parsed(spelled, other).isna().any() else other
+
+
+def seconds(column: pd.Series, text_format: str, where: str) -> npt.NDArray[np.float64]:
+    """Return the seconds since 1970 (UTC, where there is a time zone), shape (n,), NaN for gaps.
+
+    Parameters
+    ----------
+    column
+        Dates of a type of their own, or texts; its index has the row numbers.
+    text_format
+        Of texts: that of `strftime`, or `ISO`.
+    where
+        What messages call the column.
+
+    Raises
+    ------
+    UserError
+        If a cell holds no date.
+
+    """
+    if is_date(column):
+        stamps = pa.array(column)
+        zone = getattr(stamps.type, "tz", None)
+        # A type with finer steps is cut off.
+        whole = stamps.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.int64())
+        microseconds: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False).astype(
+            np.float64
+        )
+        return microseconds / 1e6
+    if column.isna().all():
+        return np.full(len(column), np.nan)
+    if isinstance(column.dtype, pd.ArrowDtype) and not pd.api.types.is_string_dtype(column.dtype):
+        raise UserError(
+            f"{where} holds values of the type {column.dtype}, but must hold dates, as in the "
+            "training rows"
+        )
+    # Few of a million dates are different.
+    codes, distinct = pd.factorize(column)
+    parsed = _parsed(pd.Series(distinct).astype("str"), text_format)
+    if parsed.isna().any():
+        row = column.index[(codes == parsed.isna().to_numpy().argmax()).argmax()]
+        example = "2024-05-31" if text_format == ISO else text_format
+        raise NeedsParameterError(
+            f"{where}, row {row} is '{column[row]}', but must be a date like {example}, as in the "
+            "training rows",
+            "gaps",
+            str(column[row]),
+            "correct it, or leave it empty",
+        )
+    found = parsed.dt.as_unit("us").astype("int64").to_numpy(np.float64) / 1e6
+    return np.where(codes == -1, np.nan, found[codes])
+
+
+def _parsed(spelled: pd.Series, text_format: str) -> pd.Series:
+    return pd.to_datetime(spelled, format=text_format, errors="coerce", utc=True)
+
+
+def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.NDArray[np.float64]:
+    """Return a part of dates, shape (n,), as pandas has it; NaN for gaps.
+
+    Parameters
+    ----------
+    part
+        Monday is weekday 0.
+    raw
+        Seconds since 1970, shape (n,).
+    first
+        The earliest date of the training rows, in seconds since 1970.
+
+    """
+    if part == "days since the first":
+        return (raw - first) / SECONDS_OF_A_DAY
+    stamps = pd.Series(pd.to_datetime(np.floor(raw), unit="s"))
+    values: npt.NDArray[np.float64] = getattr(stamps.dt, part).to_numpy(np.float64)
+    return values

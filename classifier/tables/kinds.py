@@ -1,0 +1,144 @@
+"""What kind of column it is: numbers, dates, true and false, or texts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from classifier.io.user_error import NeedsParameterError
+from classifier.tables.dates import ISO, day_and_month_swapped, find_format, is_date
+from classifier.tables.values import (
+    GAPS_AMONG_NUMBERS,
+    Spelling,
+    common_unit,
+    holds_categories,
+    is_number,
+    is_text,
+    parse_numbers,
+    texts,
+)
+
+DayFirst = Literal["auto"] | bool
+
+MANY_NUMBERS = 10
+"""Where there are more different numbers, a few texts among them are rather gaps than codes."""
+
+FEW_TEXTS = 3
+
+
+@dataclass(frozen=True)
+class Numbers:
+    unit: str = ""
+    """What each text has before or behind its number."""
+    begin_with_zero: bool = False
+    """Whether texts of digits alone begin with 0: rather codes than numbers."""
+
+
+@dataclass(frozen=True)
+class Dates:
+    format: str
+    either_way: bool
+    """Whether day and month could be the other way round."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    kind: Literal["text", "boolean"]
+
+
+@dataclass(frozen=True)
+class KindFinder:
+    """Finds out from the training rows of a column what kind of column it is."""
+
+    source: str
+    """What messages call the table."""
+    spelling: Spelling
+    day_first: DayFirst
+
+    def find(
+        self, cells: pd.Series, train: npt.NDArray[np.int64], *, is_categorical: bool = False
+    ) -> Numbers | Dates | Texts | None:
+        """Return the kind of a column, given the positions of the training rows.
+
+        None, if these have gaps alone.
+
+        Raises
+        ------
+        UserError
+            If it is of no kind that a network can learn from, or of two.
+
+        """
+        if is_number(cells) and not is_categorical:
+            return Numbers()
+        known = cells.iloc[train]
+        if known.isna().all():
+            return None
+        if is_categorical and holds_categories(known):
+            return Texts("text")
+        if is_date(known):
+            return Dates(ISO, either_way=False)
+        if not holds_categories(known):
+            raise NeedsParameterError(
+                f"{self._where(known)} holds values of the type {known.dtype}",
+                "ignore",
+                str(known.name),
+                "turn them into numbers",
+            )
+        return self._kind_of_texts(known)
+
+    def _kind_of_texts(self, train: pd.Series) -> Numbers | Dates | Texts | None:
+        spelled = texts(train, self.spelling.gaps).dropna().drop_duplicates()
+        if spelled.empty:
+            return None
+        if set(spelled.str.lower()) <= {"true", "false"}:
+            return Texts("boolean")
+        found = self._numbers_or_dates(train, spelled[~spelled.isin(GAPS_AMONG_NUMBERS)])
+        return found or Texts("text")
+
+    def _numbers_or_dates(self, train: pd.Series, spelled: pd.Series) -> Numbers | Dates | None:
+        if spelled.empty:
+            return None
+        unit = common_unit(spelled)
+        is_numeric = ~np.isnan(parse_numbers(spelled, self.spelling, unit))
+        if is_numeric.all():
+            digits = spelled.str.isdecimal()
+            return Numbers(unit, bool(digits.all() and spelled.str.match(r"0\d").any()))
+        found = find_format(spelled)
+        if found is not None:
+            other = day_and_month_swapped(spelled, found)
+            if other is None:
+                return Dates(found, either_way=False)
+            # With points, they are German dates, or those of a neighbour.
+            guess = "." in found
+            day_first = guess if self.day_first == "auto" else self.day_first
+            is_day_first = found.index("%d") < found.index("%m")
+            return Dates(
+                found if is_day_first == day_first else other, either_way=self.day_first == "auto"
+            )
+        if is_text(train):
+            self._refuse_numbers_and_texts(train, spelled, is_numeric)
+        return None
+
+    def _refuse_numbers_and_texts(
+        self, train: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_]
+    ) -> None:
+        """Refuse a column most of whose texts are numbers."""
+        all_spelled = texts(train, self.spelling.gaps)
+        strays = spelled[~is_numeric]
+        share = 1 - all_spelled.isin(strays).sum() / all_spelled.notna().sum()
+        if share < 0.5 or len(strays) > len(spelled) / 2:
+            return
+        row = train.index[all_spelled.isin(strays).to_numpy().argmax()]
+        stray = str(all_spelled[row])
+        are_gaps = is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS
+        problem = f"{self._where(train)} holds numbers, but row {row} is '{stray}'"
+        gap = f"add '{stray}' to prepare.gaps if it stands for a missing value"
+        category = f"add '{train.name}' to prepare.categorical if its numbers are codes"
+        if are_gaps:
+            raise NeedsParameterError(f"{problem}; correct it", "gaps", stray, category)
+        raise NeedsParameterError(f"{problem}; correct it", "categorical", str(train.name), gap)
+
+    def _where(self, cells: pd.Series) -> str:
+        return f"{self.source}: column '{cells.name}'"

@@ -1,0 +1,162 @@
+"""What is suspicious about a column, as far as it can be told from the training rows."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+SAMPLE = 20_000
+"""Training rows that are looked at."""
+
+ROWS_OF_A_BIN = 20
+
+MOST_COPIES = 5
+"""Columns that are named."""
+
+MOST_BINS = 50
+
+TELLS_THE_CLASS = {"texts": 0.9, "numbers": 0.97}
+"""How much of the error of always answering the commonest class a column removes that all but
+tells the class. A measurement may honestly do so, as the petals of Iris do (0.92 to 0.95); what is
+known only afterwards, as whether somebody has a place in a lifeboat, is rather a text or a code."""
+
+IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|key|index|nr|no|number)$|[a-z]I[dD]$")
+"""Names of columns that say which row it is."""
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A warning, and the parameter of `prepare` that settles it, if one does."""
+
+    sentence: str
+    parameter: str | None = None
+    value: str | None = None
+    is_plain: bool = False
+    """Whether `start` sets it without being asked."""
+
+    def __str__(self) -> str:
+        if self.parameter is None:
+            return self.sentence
+        return f"{self.sentence}, add it to prepare.{self.parameter}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the training rows, in random order."""
+
+    rows: npt.NDArray[np.int64]
+    """Positions, shape (n,)."""
+    target: npt.NDArray[np.int64]
+    """Class indices, shape (n,)."""
+
+
+def draw_sample(train: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> Sample:
+    """Draw from the positions of different training rows; `target` are all rows' class indices."""
+    rows = np.random.default_rng(0).permutation(train)[:SAMPLE]
+    return Sample(rows, target[rows])
+
+
+def tells_the_class(
+    name: str, codes: npt.NDArray[np.int64], target: npt.NDArray[np.int64], *, are_numbers: bool
+) -> Iterator[Suspicion]:
+    """Warn if the codes of a column, from 0 on, all but tell the class; both have shape (n,).
+
+    The commonest class of each code in one half of the rows is the answer in the other.
+    """
+    half = len(codes) // 2
+    if half < ROWS_OF_A_BIN:
+        return
+    counts = np.zeros((codes.max() + 1, target.max() + 1), np.int64)
+    np.add.at(counts, (codes[:half], target[:half]), 1)
+    commonest = counts.sum(axis=0).argmax()
+    answers = np.where(counts.any(axis=1), counts.argmax(axis=1), commonest)
+    accuracy = (answers[codes[half:]] == target[half:]).mean()
+    baseline = (target[half:] == commonest).mean()
+    if baseline == 1:
+        return
+    if (accuracy - baseline) / (1 - baseline) >= TELLS_THE_CLASS[
+        "numbers" if are_numbers else "texts"
+    ]:
+        yield Suspicion(
+            f"'{name}' all but tells the class: by itself it is right in {100 * accuracy:.1f}% of "
+            f"the training rows, the commonest class in {100 * baseline:.1f}%; if it is known only "
+            "after the class is",
+            "ignore",
+            name,
+        )
+
+
+def bins(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return codes of numbers, shape (n,): bins of about as many, and one for gaps."""
+    present = raw[~np.isnan(raw)]
+    distinct = np.unique(present)
+    if len(distinct) > MOST_BINS:
+        n_bins = int(np.clip(len(present) // ROWS_OF_A_BIN, 2, MOST_BINS))
+        distinct = np.unique(np.quantile(present, np.linspace(0, 1, n_bins + 1)[1:-1]))
+    codes = np.searchsorted(distinct, raw) + 1
+    codes[np.isnan(raw)] = 0
+    return codes
+
+
+def suspicious_numbers(
+    name: str, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64]
+) -> Iterator[Suspicion]:
+    """Warn of numbers that number the rows, and of one that stands for a gap.
+
+    Parameters
+    ----------
+    name
+        Of the column.
+    raw
+        All rows' numbers, shape (n,), NaN for gaps.
+    train
+        Those of the training rows.
+
+    """
+    if len(raw) > 10 and are_whole(raw[:1000]) and are_whole(raw) and pd.Series(raw).is_unique:
+        count_up = raw.max() - raw.min() < 2 * len(raw) or bool((np.diff(raw) > 0).all())
+        yield Suspicion(
+            f"'{name}' is another whole number in every row; if it only says which row it is",
+            "ignore",
+            name,
+            is_plain=count_up or IDENTIFIER.search(name) is not None,
+        )
+        return
+    for extreme in (np.nanmin(train), np.nanmax(train)):
+        if set(f"{abs(extreme):.12g}") != {"9"} or abs(extreme) == 9:
+            continue
+        others = train[(train != extreme) & ~np.isnan(train)]
+        n = int((train == extreme).sum())
+        if n < 2 or len(np.unique(others)) < 3:
+            continue
+        low, high = others.min(), others.max()
+        if np.abs(others - extreme).min() > high - low:
+            yield Suspicion(
+                f"'{name}' is {extreme:g} in {n} training rows, far from all others, which reach "
+                f"from {low:g} to {high:g}; if it stands for a missing value, add '{extreme:g}' "
+                "to prepare.gaps"
+            )
+
+
+def are_whole(raw: npt.NDArray[np.float64]) -> bool:
+    return bool((np.trunc(raw) == raw).all())
+
+
+def columns_alike(features: dict[str, npt.NDArray[np.float32]]) -> Iterator[Suspicion]:
+    """Warn of columns whose features, each of shape (n_features, n), are the same in all rows."""
+    groups: dict[bytes, list[str]] = {}
+    for name, values in features.items():
+        groups.setdefault(values[:, :1000].tobytes(), []).append(name)
+    copies = {
+        name: first
+        for first, *others in groups.values()
+        for name in others
+        if np.array_equal(features[first], features[name])
+    }
+    for name, first in list(copies.items())[:MOST_COPIES]:
+        yield Suspicion(f"'{name}' says the same as '{first}' in every row")
+    if len(copies) > MOST_COPIES:
+        yield Suspicion(f"{len(copies) - MOST_COPIES} columns more say the same as another one")

@@ -1,0 +1,148 @@
+"""What `prepare` understood of a table: for a person to check, and reports/table.json."""
+
+import numpy as np
+from pydantic import BaseModel
+
+from classifier.io.schema import Schema
+from classifier.tables.encoding import EncodedColumn, LeftOut
+from classifier.tables.labels import A_GLANCE, spelled_alike
+from classifier.tables.rows import TableRows, in_quotes
+from classifier.tables.suspicions import columns_alike
+
+MOST_LINES = 60
+MOST_CHARACTERS = 60
+"""Of a cell."""
+
+
+class TableReport(BaseModel):
+    """What reports/table.json holds."""
+
+    file: str
+    """How it is read."""
+    rows: int
+    """In the three parts."""
+    rows_without_target: int
+    """Left out."""
+    rows_of_rare_classes: int
+    """Left out."""
+    copies: int
+    """Rows that are equal to one further up; they are in the same part."""
+    gaps: int
+    """Cells, of the columns that are features."""
+    columns: int
+    """That are features."""
+    features: int
+    """Inputs of the network."""
+    left_out: dict[str, str]
+    """Columns that say nothing, with the reason."""
+    warnings: list[str]
+    """What is suspicious."""
+
+
+def report_on(
+    rows: TableRows, columns: list[EncodedColumn], without: list[LeftOut], schema: Schema
+) -> TableReport:
+    """Count what there is, and collect what is suspicious."""
+    n = len(rows.numbers)
+    n_used = sum(map(len, rows.parts.values()))
+    warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
+    features = {column.schema.name: column.features for column in columns}
+    warnings += map(str, columns_alike(features))
+    warnings += [
+        f"classes {in_quotes(names)} differ in case or blanks alone; if they are the "
+        "same, spell them alike in the table"
+        for names in spelled_alike(schema.classes)
+    ]
+    for part in ("val", "test"):
+        counts = np.bincount(rows.labels.indices[rows.parts[part]], minlength=len(schema.classes))
+        absent = [name for name, count in zip(schema.classes, counts, strict=True) if not count]
+        if absent:
+            warnings.append(f"no {part} row is of class {in_quotes(absent)}")
+    if schema.label_kind == "integer" and len(schema.classes) > A_GLANCE:
+        warnings.append(
+            f"the target has {len(schema.classes)} whole numbers as classes; if they are a "
+            "quantity, group them in a column of its own, such as low, medium and high"
+        )
+    n_copies = int(rows.is_copy.sum())
+    if n_copies > n / 2:
+        warnings.append(f"{n_copies} of {n} rows are copies: only {n - n_copies} are different")
+    return TableReport(
+        file=rows.file.describe(),
+        rows=n_used,
+        rows_without_target=rows.n_without_target,
+        rows_of_rare_classes=n - n_used,
+        copies=n_copies,
+        gaps=sum(column.n_gaps for column in columns),
+        columns=len(columns),
+        features=schema.n_features,
+        left_out=rows.left_out | {column.name: column.reason for column in without},
+        warnings=warnings,
+    )
+
+
+def summary(
+    report: TableReport, rows: TableRows, columns: list[EncodedColumn], schema: Schema
+) -> str:
+    """Return a line for each column, what was left out, what is suspicious, and rows by class."""
+    lines = [["column", "kind", "gaps", "range or categories"]]
+    for column in columns[:MOST_LINES]:
+        schema_of_column = column.schema
+        lines.append(
+            [schema_of_column.name, schema_of_column.kind, str(column.n_gaps), column.content]
+        )
+    remarks = []
+    if len(columns) > MOST_LINES:
+        remarks.append(f"and {len(columns) - MOST_LINES} columns more")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in report.left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    remarks += [f"left out: {in_quotes(names)}: {reason}" for reason, names in by_reason.items()]
+    counted = {
+        "rows without a target, left out": report.rows_without_target,
+        "rows of rare classes, left out": report.rows_of_rare_classes,
+        "rows that are copies of others, kept on their side": report.copies,
+    }
+    remarks += [f"{what}: {count}" for what, count in counted.items() if count]
+    remarks += [f"warning: {warning}" for warning in report.warnings]
+    return "\n".join(
+        [
+            f"{rows.file.name}: {report.file}",
+            "",
+            *_aligned(lines, {2}),
+            *remarks,
+            "",
+            *_aligned(_class_counts(rows, schema), {1, 2, 3}),
+        ]
+    )
+
+
+def _class_counts(rows: TableRows, schema: Schema) -> list[list[str]]:
+    counts = [
+        np.bincount(rows.labels.indices[positions], minlength=len(schema.classes))
+        for positions in rows.parts.values()
+    ]
+    lines = [
+        [name, *(str(count[index]) for count in counts)]
+        for index, name in enumerate(schema.classes[:MOST_LINES])
+    ]
+    if len(schema.classes) > MOST_LINES:
+        lines.append([f"and {len(schema.classes) - MOST_LINES} classes more", "", "", ""])
+    return [[schema.target, *rows.parts], *lines, ["all", *(str(count.sum()) for count in counts)]]
+
+
+def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
+    """Return lines of cells as columns; those of the numbers in `right` end at their right."""
+    shown = [[_shortened(cell) for cell in cells] for cells in lines]
+    widths = [max(map(len, cells)) for cells in zip(*shown, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in shown
+    ]
+
+
+def _shortened(cell: str) -> str:
+    line = " ".join(cell.split())
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."

@@ -1,0 +1,124 @@
+"""Excel workbooks (.xlsx)."""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.tables.header import column_names, looks_like_data, without_name
+from classifier.tables.reading import Reading
+from classifier.tables.values import GAPS, Spelling, thousands_marks
+
+
+@dataclass(frozen=True)
+class Workbook:
+    """A sheet of a workbook, in memory: columns of numbers, dates or true and false, or texts."""
+
+    name: str
+    """What messages call it."""
+    sheet: str
+    table: pd.DataFrame
+    has_header: bool
+    unnamed: frozenset[str]
+    spelling: Spelling
+    """Of texts."""
+
+    delimiter = ","
+    """What CSV made of it is to have."""
+    codes = frozenset[str]()
+    """Numbers that begin with 0 are texts here."""
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.table)
+
+    def resolved(self) -> dict[str, str | bool]:
+        """Return the parameters of reading, as they were found out."""
+        return {"sheet": self.sheet, "header": self.has_header}
+
+    def describe(self) -> str:
+        header = "names in row 1" if self.has_header else "no header"
+        return f"workbook, sheet '{self.sheet}', {header}"
+
+    def read(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
+        return self.table
+
+    def chunks(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(self.table), n_rows):
+            yield self.table.iloc[start : start + n_rows]
+
+
+def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
+    """Read the sheet that is named, or the first.
+
+    Raises
+    ------
+    UserError
+        If there is no such sheet, or no table in it.
+
+    """
+    try:
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheets = [str(sheet) for sheet in book.sheet_names]
+            sheet = sheets[0] if reading.sheet is None else reading.sheet
+            if sheet in sheets:
+                cells = book.parse(sheet, header=None, dtype=object, na_filter=False)
+    # openpyxl has no error of its own for a broken file: it may be anything.
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{name} cannot be read as a workbook: {error}") from None
+    there = ", ".join(f"'{one}'" for one in sheets)
+    if sheet not in sheets:
+        raise UserError(
+            f"{name} has no sheet '{sheet}'; prepare.sheet must be null or one of: {there}"
+        )
+    if cells.empty:
+        raise UserError(f"{name}: the sheet '{sheet}' is empty; its sheets are: {there}")
+    spelling = Spelling(".", thousands_marks(reading.thousands, "."), tuple(reading.gaps))
+    first = [_spelled(cell) for cell in cells.iloc[0]]
+    below = cells.iloc[1:1000].map(_spelled).to_numpy().tolist()
+    has_header = reading.header is True or (
+        reading.header == "auto" and not looks_like_data(first, below, spelling)
+    )
+    if reading.header == "auto" and not has_header:
+        raise NeedsParameterError(
+            f"{name}: row 1 looks like data, not like the names of columns: {', '.join(first[:5])}",
+            "header",
+            value=False,
+            otherwise="true takes it for names, false calls the columns c1, c2, ...",
+        )
+    if has_header:
+        cells = cells.iloc[1:]
+        if cells.empty:
+            raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
+    columns = column_names(first if has_header else [""] * len(first))
+    table = pd.DataFrame(
+        {column: _typed(cells[index]) for index, column in enumerate(columns)}, copy=False
+    )
+    table.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(table))
+    unnamed = without_name(first, columns) if has_header else frozenset[str]()
+    return Workbook(name, sheet, table, has_header, unnamed, spelling)
+
+
+def _typed(cells: pd.Series) -> pd.Series:
+    """Return a column of the one type that all cells have which are no gaps, else of texts."""
+    is_gap = cells.map(lambda cell: isinstance(cell, str) and cell.strip() in GAPS)
+    kinds = {type(cell) for cell in cells[~is_gap]}
+    filled = cells.mask(is_gap, None)
+    if kinds and kinds <= {int, float}:
+        return filled.astype("float64")
+    if kinds == {bool}:
+        return filled.astype(pd.ArrowDtype(pa.bool_()))
+    if kinds and kinds <= {dt.datetime, pd.Timestamp}:
+        return pd.to_datetime(filled).astype(pd.ArrowDtype(pa.timestamp("us")))
+    return cells.map(_spelled).astype("str")
+
+
+def _spelled(cell: object) -> str:
+    """Return a cell as CSV would have it."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)

@@ -1,0 +1,49 @@
+"""How a table is read, as options of a command: those of the section `prepare`."""
+
+import argparse
+
+from pydantic import ValidationError
+
+from classifier.io.user_error import NeedsParameterError, UserError, in_yaml
+from classifier.tables.reading import AS_THE_FILE_SAYS, Reading
+
+HEADERS = {"auto": "auto", "true": True, "false": False}
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    options = parser.add_argument_group("how the table is read (default: as a look at it says)")
+    for name, field in Reading.model_fields.items():
+        help_text = str(field.description).replace("%", "%%")
+        if name == "gaps":
+            options.add_argument("--gaps", action="append", default=[], help="a further text")
+        elif name == "header":
+            options.add_argument("--header", choices=HEADERS, default="auto", help=help_text)
+        else:
+            options.add_argument(
+                f"--{name}", default=getattr(AS_THE_FILE_SAYS, name), help=help_text
+            )
+
+
+def reading_from(arguments: argparse.Namespace) -> Reading:
+    """Return the options of the command line, checked.
+
+    Raises
+    ------
+    UserError
+        Names the option and what is allowed.
+
+    """
+    values = {name: getattr(arguments, name) for name in Reading.model_fields}
+    values["header"] = HEADERS[arguments.header]
+    try:
+        return Reading.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        allowed = Reading.model_fields[name].description
+        raise UserError(f"--{name} is {first['input']!r}, but must be {allowed}") from None
+
+
+def as_option(error: NeedsParameterError) -> str:
+    """Return what settles it on the command line."""
+    return f"add --{error.parameter} {in_yaml(error.value)}"

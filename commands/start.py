@@ -1,0 +1,106 @@
+"""Look at a table, and write parameters for it into params.yaml."""
+
+import argparse
+from pathlib import Path
+
+from classifier.io.atomic_write import atomic_write
+from classifier.io.schema import Schema
+from classifier.io.user_error import UserError, in_yaml, user_errors_in_one_line
+from classifier.starting.choice import Choice, choose, first_params
+from classifier.starting.params_file import (
+    path_in_params,
+    refuse_uncommitted_changes,
+    with_choice,
+    write_params,
+)
+from classifier.starting.training import training_params
+from classifier.tables.rows import TableRows
+from classifier.tables.table_report import report_on, summary
+from commands.reading_options import add_reading_options, reading_from
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if not (arguments.dry_run or arguments.force):
+        refuse_uncommitted_changes()
+    params = first_params(
+        path_in_params(Path(arguments.table)),
+        arguments.target,
+        reading_from(arguments),
+        arguments.group,
+        arguments.order_by,
+    )
+    choice, rows, columns, without = choose(params)
+    if not columns:
+        raise UserError(f"{params.data} has no column that says anything about '{params.target}'")
+    schema = Schema(
+        target=params.target,
+        label_kind=rows.labels.kind,
+        classes=rows.labels.classes,
+        scaler=choice.params.scaler,
+        gaps=choice.params.gaps,
+        columns=[column.schema for column in columns],
+    )
+    report = report_on(rows, columns, without, schema)
+    text = with_choice(choice, training_params(len(rows.parts["train"])))
+
+    if arguments.report is not None:
+        write_table_report(arguments.report, rows)
+    if not arguments.dry_run:
+        write_params(text)
+    print(summary(report, rows, columns, schema))
+    print()
+    print("\n".join(next_steps(choice, arguments)))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m commands.start", description=__doc__)
+    parser.add_argument("table", help="CSV, Parquet or a workbook (.xlsx)")
+    parser.add_argument("target", help="the column to predict; without a header: c1, c2, ...")
+    parser.add_argument("--group", help="a column whose equal values stay in one part")
+    parser.add_argument("--order-by", help="a column by which later rows test what earlier taught")
+    parser.add_argument("--report", type=Path, help="write a page about the table, such as a.html")
+    parser.add_argument("--dry-run", action="store_true", help="write no parameters")
+    parser.add_argument(
+        "--force", action="store_true", help="write over changes that are not committed"
+    )
+    add_reading_options(parser)
+    return parser.parse_args()
+
+
+def write_table_report(path: Path, rows: TableRows) -> None:
+    """Write skrub's report on the first rows: one page, to be opened in a browser."""
+    # It takes seconds to import.
+    from skrub import TableReport  # noqa: PLC0415
+
+    table = next(rows.file.chunks())
+    page = TableReport(
+        table, title=f"{rows.file.name}: the first {len(table)} rows", verbose=0
+    ).html()
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def next_steps(choice: Choice, arguments: argparse.Namespace) -> list[str]:
+    """Return what was decided, and what to do now, a line for each."""
+    lines = [
+        f"decided: prepare.{decision.parameter}: {in_yaml(decision.value)} ({decision.reason})"
+        for decision in choice.decisions
+    ]
+    if arguments.report is not None:
+        lines.append(f"a page about the table: {arguments.report}")
+    if arguments.dry_run:
+        return [*lines, "nothing is written to params.yaml; without --dry-run, it would be"]
+    where = Path(choice.params.data)
+    if where.is_absolute():
+        lines.append(f"{where} is outside this folder: other people's clones will not find it")
+    return [
+        *lines,
+        "written: prepare and train in params.yaml; what they mean is beside them",
+        "next: dvc repro",
+    ]
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("start"):
+        main()
