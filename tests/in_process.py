@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import yaml
 
-from commands import predict
+from commands import predict, start
 from stages import evaluate, prepare, train
 from tests.conftest import REPOSITORY
 
@@ -40,3 +40,9 @@ def run_predict(*arguments: str) -> None:
     """Run `python -m commands.predict` with these arguments in the current folder."""
     with patch.object(sys, "argv", ["predict", *arguments]):
         predict.main()
+
+
+def run_start(*arguments: str) -> None:
+    """Run `python -m commands.start` with these arguments in the current folder."""
+    with patch.object(sys, "argv", ["start", *arguments]):
+        start.main()

@@ -295,7 +295,9 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
     test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
-    schema = Schema(target="y", label_kind="text", classes=classes, scaler="none", columns=[])
+    schema = Schema(
+        target="y", label_kind="text", classes=classes, scaler="none", gaps=[], columns=[]
+    )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:

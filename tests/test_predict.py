@@ -177,7 +177,9 @@ def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Proj
 def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_predict("t.csv", "-o", "whole.csv")
     monkeypatch.setattr(table_file, "CHUNK_ROWS", 7)
-    lengths = [len(chunk) for chunk in open_table(Path("t.csv"), "t.csv", AS_THE_FILE_SAYS).chunks()]
+    lengths = [
+        len(chunk) for chunk in open_table(Path("t.csv"), "t.csv", AS_THE_FILE_SAYS).chunks()
+    ]
     assert lengths == [7] * 28 + [4]
     run_predict("t.csv", "-o", "chunks.csv")
     whole, chunks = pd.read_csv("whole.csv"), pd.read_csv("chunks.csv")
@@ -199,7 +201,10 @@ def test_the_model_prepares_as_the_pipeline_does(mixed: Path) -> None:
     table = file.read(text_columns={"y"})
     split = read_split(Path("data/prepared/test.parquet"))
     raw = np.column_stack(
-        [raw_values(column, table[column.name], file.spelling, "t.csv") for column in schema.columns]
+        [
+            raw_values(column, table[column.name], file.spelling, "t.csv")
+            for column in schema.columns
+        ]
     )[split.rows - 2]
     seen: list[torch.Tensor] = []
 
@@ -225,12 +230,16 @@ HEADER = "number,count,color,flag\n"
         ("number,flag\n1,true\n", "new.csv lacks 'count', 'color'; the model needs the columns"),
         (HEADER + "1,2,red,true\nabc,2,red,true\n", "column 'number', row 3 is 'abc', but must"),
         (HEADER + "1,2,red,true\n\n1,x,red,true\n", "column 'count', row 4 is 'x', but must be"),
-        (HEADER + "1,inf,red,true\n", "new.csv: column 'count', row 2 is infinite"),
+        (HEADER + "1,2,red,true\n1,-,red,true\n1,3%,red,true\n", "column 'count', row 4 is '3%'"),
         (HEADER + "1e300,2,red,true\n", "row 2 holds a number far too large for the model"),
-        (HEADER + "1,2,red\n", "new.csv: row 2 has 3 fields, but the header has 4"),
+        (HEADER + "1,2,red\n", "new.csv: row 2 has 3 fields, but there are 4 columns"),
         ("predicted," + HEADER + "0,1,2,red,true\n", "new.csv already has 'predicted', where"),
-        (HEADER.encode() + b"1,2,r\xe9d,true\n", "column 'color', row 2 is not UTF-8 text"),
-        ("number,number,count,color,flag\n1,1,2,red,true\n", "columns 1 and 2 are both called"),
+        (
+            HEADER.encode() + b"1,2,r\xe9d,true\n",
+            "or name the encoding that it has; add --encoding cp1252",
+        ),
+        ("number,number,count,flag\n1,1,2,true\n", "new.csv lacks 'color'; the model needs"),
+        ("1.5,2,0,1\n1,2,0,1\n", "new.csv: row 1 looks like data, not like the names of columns"),
     ],
 )
 def test_bad_rows_are_refused_and_nothing_written(

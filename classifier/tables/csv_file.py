@@ -273,10 +273,11 @@ def _find_delimiter(lines: list[str]) -> str:
         n_comments = _count_comments(lines, delimiter)
         records = islice(_records(lines[n_comments:], delimiter), 100)
         widths[delimiter] = [len(record) for record in records if record]
+    # R has no name for the names of rows.
     even = [
         delimiter
-        for delimiter, found in widths.items()
-        if found[0] > 1 and len(set(found[1:]) | {found[0]}) == 1
+        for delimiter, (width, *others) in widths.items()
+        if width > 1 and set(others) in ({width}, {width + 1}, set())
     ]
     without_blanks = [delimiter for delimiter in even if delimiter != " "]
     if even:

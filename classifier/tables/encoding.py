@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,11 @@ SCALERS = {"minmax": MinMaxScaler, "standard": StandardScaler, "none": FunctionT
 
 LARGEST = 1e18
 """Of features: the squares of larger ones have no place in single precision."""
+
+FEW_ROWS = 10
+
+MOST_OF_ALL = 0.5
+"""Of the training rows: with more different texts than that, these say which row it is."""
 
 PARTS: tuple[DatePart, ...] = ("year", "month", "day", "weekday", "hour", "days since the first")
 
@@ -271,7 +276,9 @@ class Encoder:
         if len(found) == 1 and not missing_indicator:
             return LeftOut(name, f"it is '{found[0]}' in every training row")
         other = len(found) > self.max_categories
-        suspicions = list(self._too_many(cells, train, found)) if other else []
+        suspicions = list(self._names_of_rows(name, train, found))
+        if other and self.beyond_max_categories == "error":
+            self._refuse_too_many(cells, train, found)
         encoder = OneHotEncoder(
             categories=[found],
             max_categories=self.max_categories if other else None,
@@ -306,29 +313,26 @@ class Encoder:
             suspicions=suspicions,
         )
 
-    def _too_many(
-        self, cells: pd.Series, train: pd.Series, found: list[str]
-    ) -> Iterator[Suspicion]:
-        """Refuse a column with too many texts, or warn if nearly every row has its own."""
+    def _names_of_rows(self, name: str, train: pd.Series, found: list[str]) -> Iterator[Suspicion]:
+        n = train.notna().sum()
+        if n > FEW_ROWS and len(found) > MOST_OF_ALL * n:
+            yield Suspicion(
+                f"'{name}' has {len(found)} different texts in {n} training rows; if they only say "
+                "which row it is",
+                "ignore",
+                name,
+                is_plain=True,
+            )
+
+    def _refuse_too_many(self, cells: pd.Series, train: pd.Series, found: list[str]) -> NoReturn:
         name = str(cells.name)
-        are_names = len(found) > train.notna().sum() / 2
-        if self.beyond_max_categories == "other":
-            if are_names:
-                yield Suspicion(
-                    f"'{name}' has {len(found)} different texts in {train.notna().sum()} training "
-                    "rows; if they only say which row it is",
-                    "ignore",
-                    name,
-                    is_plain=True,
-                )
-            return
         problem = (
             f"{self._where(cells)} has {len(found)} different texts in the training rows, such as "
             f"'{found[0]}' and '{found[-1]}', more than prepare.max_categories "
             f"({self.max_categories})"
         )
-        together = "prepare.beyond_max_categories: other puts the rarest together"
-        if are_names:
+        if len(found) > MOST_OF_ALL * train.notna().sum():
+            together = "prepare.beyond_max_categories: other puts the rarest together"
             raise NeedsParameterError(problem, "ignore", name, f"raise that; {together}")
         raise NeedsParameterError(
             problem, "beyond_max_categories", "other", "raise that, or name it in prepare.ignore"

@@ -11,6 +11,7 @@ from classifier.io.user_error import NeedsParameterError
 from classifier.tables.dates import ISO, day_and_month_swapped, find_format, is_date
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
+    UNIT,
     Spelling,
     common_unit,
     holds_categories,
@@ -118,8 +119,23 @@ class KindFinder:
                 found if is_day_first == day_first else other, either_way=self.day_first == "auto"
             )
         if is_text(train):
+            self._refuse_several_forms(train, spelled)
             self._refuse_numbers_and_texts(train, spelled, is_numeric)
         return None
+
+    def _refuse_several_forms(self, train: pd.Series, spelled: pd.Series) -> None:
+        """Refuse a column of numbers some of which have another unit, or none."""
+        without = spelled.str.replace(UNIT, "", regex=True)
+        if not np.isnan(parse_numbers(without, self.spelling)).any():
+            units = spelled.str.findall(UNIT).str.join("")
+            one, other = spelled.groupby(units).first().iloc[:2]
+            raise NeedsParameterError(
+                f"{self._where(train)} holds numbers of several forms, such as '{one}' and "
+                f"'{other}'",
+                "ignore",
+                str(train.name),
+                "give all of them the same form",
+            )
 
     def _refuse_numbers_and_texts(
         self, train: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
+from classifier.tables.values import Spelling, holds_categories, is_text, parse_numbers, texts
 
 MOST_CLASSES = 1000
 
@@ -54,8 +54,9 @@ def has_target(cells: pd.Series, spelling: Spelling) -> npt.NDArray[np.bool_]:
     """Say which rows have a target, shape (n,)."""
     spelled = texts(cells, spelling.gaps)
     present: npt.NDArray[np.bool_] = spelled.notna().to_numpy()
-    if not present.all() and cells.isin(NO_GAPS_IN_TARGET).any():
-        present |= cells.isin(NO_GAPS_IN_TARGET).to_numpy(np.bool_, na_value=False)
+    if not present.all() and is_text(cells):
+        plain = cells.astype("str").str.strip()
+        present = present | plain.isin(NO_GAPS_IN_TARGET).to_numpy()
     return present
 
 

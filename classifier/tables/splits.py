@@ -104,8 +104,9 @@ class Splitter:
         return positions
 
     def _fold(self, target: Positions, groups: Positions, size: float) -> Positions:
-        n_folds = max(2, round(1 / size))
-        if len(np.unique(groups)) < n_folds:
+        # There can be no more of them than rows of the commonest class.
+        n_folds = min(max(2, round(1 / size)), np.bincount(target).max())
+        if len(np.unique(groups)) < n_folds or n_folds < 2:
             raise UserError(
                 f"prepare.group has too few groups for prepare.test_size {self.test_size} and "
                 f"prepare.val_size {self.val_size}; raise these, or set prepare.split: random"
@@ -167,6 +168,7 @@ class Splitter:
         """Return the classes with fewer than there are parts; refuse them if that is chosen."""
         rare: Positions = np.flatnonzero(counts < len(PARTS))
         if len(rare) and self.rare_classes == "error":
+            what = what if counts[rare[0]] > 1 else what.removesuffix("s")
             also = f"; so have {len(rare) - 1} other classes" if len(rare) > 1 else ""
             raise NeedsParameterError(
                 f"{labels.where}: class '{labels.classes[rare[0]]}' has {counts[rare[0]]} "
