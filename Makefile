@@ -1,14 +1,19 @@
-# The two commands of the README: `make repro` and `make test`.
+# The commands of the README: `make repro`, `make start` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test format benchmark
+.PHONY: repro start test format benchmark
 
 repro: $(VENV)/installed
 	dvc repro
+
+# Write parameters for a table: make start TABLE=my.csv TARGET=label
+# Further options, such as --dry-run, in ARGS.
+start: $(VENV)/installed
+	@python -m commands.start "$(TABLE)" "$(TARGET)" $(ARGS)
 
 test: $(VENV)/installed-dev
 	ruff check

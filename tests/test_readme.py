@@ -12,13 +12,11 @@ import yaml
 from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
-WINE = "dvc exp run -S prepare.data=data/wine.csv -S prepare.target=target"
 SOAK = "python -m tests.soak --kills 100"
 
 RUN_ELSEWHERE = {
     "README.md": {
         "make test": ".ci/run",
-        WINE: "docs/your-own-table.md",
     },
     "docs/change-the-code.md": {
         # With fewer kills.

@@ -29,10 +29,13 @@ def refuse_uncommitted_changes() -> None:
 
     """
     command = ["git", "status", "--porcelain", "--", str(PARAMS_FILE)]
-    status = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if status.returncode != 0:
-        raise UserError(f"git cannot tell whether {PARAMS_FILE} may be changed: {status.stderr}")
-    if status.stdout:
+    try:
+        changes = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        raise UserError(
+            f"git cannot tell whether {PARAMS_FILE} has changes; to write over it, add --force"
+        ) from None
+    if changes:
         raise UserError(
             f"{PARAMS_FILE} has changes that are not committed; commit them, undo them with "
             f"git checkout {PARAMS_FILE}, or write over them with --force"

@@ -33,10 +33,12 @@ class TableReport(BaseModel):
     """That are features."""
     features: int
     """Inputs of the network."""
+    columns_left_out: int
     left_out: dict[str, str]
-    """Columns that say nothing, with the reason."""
+    """Columns that say nothing, with the reason; not those that parameters leave out."""
+    suspicions: int
     warnings: list[str]
-    """What is suspicious."""
+    """What is suspicious; `dvc metrics show` shows no lists, but how many."""
 
 
 def report_on(
@@ -44,6 +46,7 @@ def report_on(
 ) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     n = len(rows.numbers)
+    left_out = rows.left_out | {column.name: column.reason for column in without}
     n_used = sum(map(len, rows.parts.values()))
     warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
     features = {column.schema.name: column.features for column in columns}
@@ -75,7 +78,9 @@ def report_on(
         gaps=sum(column.n_gaps for column in columns),
         columns=len(columns),
         features=schema.n_features,
-        left_out=rows.left_out | {column.name: column.reason for column in without},
+        columns_left_out=len(left_out),
+        left_out=left_out,
+        suspicions=len(warnings),
         warnings=warnings,
     )
 

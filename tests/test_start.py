@@ -1,0 +1,194 @@
+"""`start`: what it decides about a table, and what it writes into params.yaml."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from classifier.io.user_error import UserError
+from stages import prepare
+from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_start
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    people().to_csv("people.csv", index=False)
+    return tmp_path
+
+
+def people(n: int = 300) -> pd.DataFrame:
+    """Return a table with much that `start` has to decide."""
+    random = np.random.default_rng(0)
+    towns = [f"town {i}" for i in range(70)]
+    table = pd.DataFrame(
+        {
+            "PersonId": random.permutation(10**6)[:n],
+            "name": [f"name {i}" for i in range(n)],
+            "town": random.choice(towns, n),
+            "income": random.normal(3000, 500, n).round(2).astype(str),
+            "area": [f"{i % 7:03}" for i in range(n)],
+            "joined": [str(pd.Timestamp("2020-01-01") + pd.Timedelta(days=i)) for i in range(n)],
+            "works": random.choice(["yes", "no"], n),
+        }
+    )
+    table.loc[::30, "income"] = "refused"
+    table.loc[::50, "works"] = None
+    return table
+
+
+def params() -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = yaml.safe_load(Path("params.yaml").read_text())
+    return found
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    run_start("people.csv", "works", "--force")
+    out = capsys.readouterr().out
+    chosen = params()["prepare"]
+    assert chosen["data"] == "people.csv"
+    assert chosen["target"] == "works"
+    assert chosen["ignore"] == ["PersonId", "name"]
+    assert chosen["gaps"] == ["refused"]
+    assert chosen["categorical"] == ["area"]
+    assert chosen["beyond_max_categories"] == "other"
+    reading = {name: chosen[name] for name in ("delimiter", "encoding", "decimal", "header")}
+    assert reading == {
+        "delimiter": "comma",
+        "encoding": "utf-8",
+        "decimal": "point",
+        "header": True,
+    }
+    (joined,) = (line.split() for line in out.splitlines() if line.startswith("joined"))
+    assert joined == ["joined", "datetime", "0", "2020-01-02", "to", "2020-10-26"]
+    assert "decided: prepare.gaps: refused (holds numbers, but row 2 is 'refused')" in out
+    assert "rows without a target, left out: 6" in out
+    assert out.endswith("next: dvc repro\n")
+    # It is what `prepare` then prints.
+    prepare.main()
+    assert capsys.readouterr().out.strip() in out
+
+
+@pytest.mark.usefixtures("folder")
+def test_comments_are_kept_and_reasons_beside_what_is_left_out() -> None:
+    before = [line.split("#") for line in Path("params.yaml").read_text().splitlines()]
+    run_start("people.csv", "works", "--force")
+    after = Path("params.yaml").read_text()
+    for _, *comment in before:
+        assert "#".join(comment) in after
+    lines = [line.split("# ") for line in after.splitlines() if line.startswith("  - ")]
+    person, name = (line[1] for line in lines[:2])
+    assert person == "is another whole number in every row"
+    assert re.fullmatch(
+        r"has \d+ different texts in the training rows, such as 'name .*\.\.\.", name
+    )
+    # What concerns other stages, or is no matter of the table, stays.
+    kept = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    assert params()["evaluate"] == kept["evaluate"]
+    assert params()["train"]["seed"] == kept["train"]["seed"]
+    assert params()["train"]["optimizer"] == "adamw"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_second_time_it_decides_the_same() -> None:
+    run_start("people.csv", "works", "--force")
+    first = Path("params.yaml").read_text()
+    run_start("people.csv", "works", "--force")
+    assert Path("params.yaml").read_text() == first
+
+
+def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("params.yaml").read_bytes()
+    run_start("people.csv", "works", "--dry-run")
+    assert Path("params.yaml").read_bytes() == before
+    assert "decided: prepare.ignore: name" in capsys.readouterr().out
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "people.csv"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_page_about_the_table() -> None:
+    run_start("people.csv", "works", "--dry-run", "--report", "people.html")
+    page = Path("people.html").read_text()
+    assert "people.csv: the first 300 rows" in page
+    assert "<script src=" not in page
+    assert "<link rel=" not in page
+
+
+@pytest.mark.usefixtures("folder")
+def test_groups_and_times() -> None:
+    run_start("people.csv", "works", "--group", "town", "--force")
+    assert (params()["prepare"]["split"], params()["prepare"]["group"]) == ("group", "town")
+    prepare.main()
+    run_start("people.csv", "works", "--order-by", "joined", "--force")
+    assert (params()["prepare"]["split"], params()["prepare"]["order_by"]) == ("time", "joined")
+    prepare.main()
+    with pytest.raises(UserError, match="order_by is 'joined', so split must be time"):
+        run_start("people.csv", "works", "--group", "town", "--order-by", "joined", "--force")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["people.csv", "Work"],
+            "no column 'Work' (did you mean 'works'?); prepare.target must",
+        ),
+        (["people.csv", "income"], "'income' is a quantity: it has 300 different values"),
+        (["nobody.csv", "works"], "nobody.csv is missing"),
+        (["people.csv", "works", "--encoding", "klingon"], "--encoding is 'klingon', but must be"),
+        (["people.csv", "works", "--group", "city"], "prepare.group names 'city'"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_it_cannot_settle(arguments: list[str], expected: str) -> None:
+    table = people()
+    table["income"] = np.random.default_rng(1).normal(size=300)
+    table.to_csv("people.csv", index=False)
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(UserError) as error:
+        run_start(*arguments, "--force")
+    assert expected in str(error.value)
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_it_writes_over_no_uncommitted_changes(project: Project) -> None:
+    start = [sys.executable, "-m", "commands.start", "data/wine.csv", "target"]
+    file = project.path / "params.yaml"
+    file.write_text(file.read_text() + "# mine\n")
+    before = file.read_text()
+    refused = project.run(*start, status=1)
+    assert refused.stderr == (
+        "start: error: params.yaml has changes that are not committed; commit them, undo them "
+        "with git checkout params.yaml, or write over them with --force\n"
+    )
+    assert file.read_text() == before
+    project.run(*start, "--dry-run")
+    assert file.read_text() == before
+    project.run(*start, "--force")
+    project.commit("another table")
+    project.run(*start)
+    project.set_params(train__max_epochs=2)
+    assert project.repro() == ["prepare", "train", "evaluate", "plot"]
+    assert "suspicions" in project.dvc("metrics", "show", "reports/table.json", "--json")
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_git_it_needs_to_be_told() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "commands.start", "people.csv", "works"],
+        env={"PYTHONPATH": str(REPOSITORY), "GIT_CEILING_DIRECTORIES": "/", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "--force" in result.stderr
+    assert result.stderr.count("\n") == 1
