@@ -40,37 +40,74 @@ class Splitter:
             If a part would be empty, or a class has too few rows.
 
         """
-        self._sizes(len(together))
         _, first, unit_of_row, sizes = np.unique(
             together, return_index=True, return_inverse=True, return_counts=True
         )
+        n_classes = len(labels.classes)
         classes = labels.indices[first]
-        rare = self._rare(labels, np.bincount(classes, minlength=len(labels.classes)))
-        part_of_unit = np.full(len(first), 0 if self.rare_classes == "train_only" else -1)
-        random = np.random.default_rng(self.seed)
-        for index in np.setdiff1d(np.arange(len(labels.classes)), rare):
-            units = random.permutation(np.flatnonzero(classes == index))
-            part_of_unit[units] = self._shared_out(sizes[units])
+        rare = self._rare(labels, np.bincount(classes, minlength=n_classes))
+        is_common = ~np.isin(labels.indices, rare)
+        part = np.full(len(together), 0 if self.rare_classes == "train_only" else -1)
+        part[is_common] = self._stratified(labels.indices[is_common])
+        part_of_unit = part[first]
+        counts = np.zeros((n_classes, len(PARTS)), np.int64)
+        np.add.at(counts, (labels.indices[is_common], part[is_common]), 1)
+        amiss = np.union1d(classes[sizes > 1], np.flatnonzero((counts == 0).any(axis=1)))
+        for index in np.setdiff1d(amiss, rare):
+            units = np.flatnonzero(classes == index)
+            part_of_unit[units] = self._kept_together(
+                part_of_unit[units], sizes[units], counts[index]
+            )
         return _positions(part_of_unit[unit_of_row])
 
-    def _shared_out(self, sizes: Positions) -> Positions:
-        """Return the parts of what is kept together, given its numbers of rows; shapes (n,).
+    def _stratified(self, target: Positions) -> Positions:
+        """Return the parts of rows whose classes are given, shape (n,)."""
+        n_test, n_val = self._sizes(len(target))
+        rows = np.arange(len(target))
+        # It takes half a second to import.
+        from sklearn.model_selection import train_test_split  # noqa: PLC0415
 
-        The largest first, each goes to the part that lacks most, as in scikit-learn's
-        `StratifiedGroupKFold`: few rows have thousands of copies. Every part gets something.
+        part = np.zeros(len(target), np.int64)
+        for number, n in [(2, n_test), (1, n_val)]:
+            try:
+                rows, chosen = train_test_split(
+                    rows, test_size=n, stratify=target[rows], random_state=self.seed
+                )
+            except ValueError:
+                # There are more classes than rows to choose.
+                rows, chosen = train_test_split(rows, test_size=n, random_state=self.seed)
+            part[chosen] = number
+        return part
+
+    def _kept_together(self, part: Positions, sizes: Positions, wanted: Positions) -> Positions:
+        """Return the parts of what is kept together, all of one class, shape (n,).
+
+        What has several rows goes, the largest first, to the part that lacks most, as in
+        scikit-learn's `StratifiedGroupKFold`: some row may have thousands of copies. Single rows
+        make up for it. Each part gets something.
+
+        Parameters
+        ----------
+        part
+            Where each first row has come, shape (n,).
+        sizes
+            Numbers of rows, shape (n,).
+        wanted
+            Numbers of rows in each part, shape (3,).
+
         """
-        part = np.empty(len(sizes), np.int64)
-        wanted = np.array([1 - self.test_size - self.val_size, self.val_size, self.test_size])
-        lacking = wanted * sizes.sum()
+        part, lacking = part.copy(), wanted.copy()
         several = np.flatnonzero(sizes > 1)
         for unit in several[np.argsort(-sizes[several], kind="stable")]:
             part[unit] = lacking.argmax()
             lacking[part[unit]] -= sizes[unit]
-        single = np.flatnonzero(sizes == 1)
-        if len(single):
-            shares = np.maximum(lacking, 0)
-            ends = np.round(np.cumsum(shares) / shares.sum() * len(single)).astype(np.int64)
-            part[single] = np.searchsorted(ends, np.arange(len(single)), side="right")
+        single = np.random.default_rng(self.seed).permutation(np.flatnonzero(sizes == 1))
+        surplus = np.bincount(part[single], minlength=len(PARTS)) - np.maximum(lacking, 0)
+        for source, target in np.ndindex(len(PARTS), len(PARTS)):
+            n = min(surplus[source], -surplus[target])
+            if n > 0:
+                part[single[part[single] == source][:n]] = target
+                surplus[[source, target]] += [-n, n]
         while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
             part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
         return part
