@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import gzip
 import io
+import json
 import lzma
 import tempfile
 import zipfile
@@ -152,6 +153,8 @@ def test_a_sheet_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         table.to_excel(book, sheet_name="Data", index=False)
     run_prepare(tmp_path, "book.xlsx", "y", prepare__sheet="Data")
     from_book = contents(tmp_path, "data/prepared/*")
+    file = json.loads(Path("reports/table.json").read_text())["file"]
+    assert file == "workbook, sheet 'Data' of 'About', 'Data', names in row 1"
     table.to_csv("t.csv", index=False)
     run_prepare(tmp_path, "t.csv", "y")
     assert contents(tmp_path, "data/prepared/*") == from_book

@@ -145,6 +145,27 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
             x=lambda i: None if i % 17 == 0 else float(BASE["x"][i]),
         ),
     ),
+    "a gap that is a class as well": (
+        csv(
+            changed(
+                x=[x if i % 17 else "unknown" for i, x in enumerate(BASE["x"])],
+                label=[y if i % 10 else "unknown" for i, y in enumerate(BASE["label"])],
+            )
+        ),
+        Outcome(
+            error="add 'unknown' to prepare.gaps",
+            x=lambda i: float(BASE["x"][i]) if i % 17 else None,
+            classes=["no", "unknown", "yes"],
+        ),
+    ),
+    "decimal commas beside a few points": (
+        csv(changed(grade=[f"{i % 3}.0" for i in range(N)]), sep=";", decimal=","),
+        Outcome(columns=["x", "z", "colour", "grade"]),
+    ),
+    "years of two digits": (
+        csv(front("when", [f"{1 + i % 12}/{1 + i % 28}/{14 + i % 3}" for i in range(N)])),
+        Outcome(columns=["when", "x", "z", "colour"]),
+    ),
     "numbers as few texts": (
         csv(each("x", lambda i, x: "?" if i % 17 == 0 else str(int(float(str(x)) * 3)))),
         Outcome(x=lambda i: None if i % 17 == 0 else int(BASE["x"][i] * 3)),

@@ -69,7 +69,8 @@ def test_what_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
     }
     (joined,) = (line.split() for line in out.splitlines() if line.startswith("joined"))
     assert joined == ["joined", "datetime", "0", "2020-01-02", "to", "2020-10-26"]
-    assert "decided: prepare.gaps: refused (holds numbers, but row 2 is 'refused')" in out
+    gap = "decided: prepare.gaps: refused (column 'income' holds numbers, but row 32 is 'refused')"
+    assert gap in out
     assert "rows without a target, left out: 6" in out
     assert out.endswith("next: dvc repro\n")
     # It is what `prepare` then prints.

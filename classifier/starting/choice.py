@@ -121,7 +121,8 @@ def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
         try:
             column = encoder.encode(rows.cells.pop(name))
         except NeedsParameterError as error:
-            reason = _reason(error.problem, choice, name)
+            is_of_column = error.parameter in {"ignore", "categorical"}
+            reason = _reason(error.problem, choice, name if is_of_column else "")
             if error.parameter == "gaps" and choice.gaps_of[name] == MOST_GAPS:
                 choice.decide("categorical", name, "numbers and many different texts")
             elif error.parameter in LISTS or getattr(choice.params, error.parameter) != error.value:

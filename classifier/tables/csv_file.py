@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -112,10 +113,14 @@ class CsvFile:
 
     def _read(self, dtypes: dict[str, str]) -> pd.DataFrame:
         parts: dict[str, list[pd.Series]] = {name: [] for name in self.columns}
+        # Those of texts are told later: the target has fewer of them.
+        gaps = {
+            name: [*GAPS, *([] if name in dtypes else self.spelling.gaps)] for name in self.columns
+        }
         for chunk in self._parsed(
             chunksize=ROWS_AT_A_TIME,
             dtype=dtypes,
-            na_values=[*GAPS, *self.spelling.gaps],
+            na_values=gaps,
             keep_default_na=False,
             decimal=self.spelling.decimal,
             low_memory=False,
@@ -300,19 +305,19 @@ def _count_comments(lines: list[str], delimiter: str) -> int:
 def _find_decimal(records: list[list[str]], delimiter: str, reading: Reading) -> DecimalMark:
     if reading.decimal != "auto":
         return "," if reading.decimal == "comma" else "."
-    decimals, either = set(), set()
+    decimals, either = Counter[str](), Counter[str]()
     for record in records:
         for field in record:
             text = field.strip()
             if match := GROUPED_DECIMAL.fullmatch(text):
-                decimals.add(match[2])
+                decimals[match[2]] += 1
             elif match := GROUPED.fullmatch(text):
-                either.add(match[1])
+                either[match[1]] += 1
             elif match := DECIMAL.fullmatch(text):
-                decimals.add(match[1])
+                decimals[match[1]] += 1
     if not decimals and delimiter != ",":
         decimals = either
-    return "," if decimals == {","} else "."
+    return "," if decimals[","] > decimals["."] else "."
 
 
 def _codes(columns: list[str], records: list[list[str]]) -> frozenset[str]:

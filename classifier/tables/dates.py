@@ -13,6 +13,12 @@ from classifier.io.user_error import NeedsParameterError, UserError
 ISO = "ISO8601"
 """pandas' name for 2024-05-31, with or without a time and a time zone behind it."""
 
+OTHER_FORMATS = (
+    *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M", "%d.%m.%y %H:%M"),
+    *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+)
+"""Those that skrub does not look for."""
+
 SECONDS_OF_A_DAY = 86_400
 
 
@@ -37,7 +43,8 @@ def find_format(spelled: pd.Series) -> str | None:
     try:
         found = ToDatetime().fit(spelled).format_
     except RejectColumn:
-        return None
+        fits = (one for one in OTHER_FORMATS if not _parsed(spelled, one).isna().any())
+        return next(fits, None)
     return None if found is None else str(found)
 
 

@@ -50,10 +50,12 @@ class Labels:
         )
 
 
-def has_target(cells: pd.Series, spelling: Spelling) -> npt.NDArray[np.bool_]:
-    """Say which rows have a target, shape (n,)."""
-    spelled = texts(cells, spelling.gaps)
-    present: npt.NDArray[np.bool_] = spelled.notna().to_numpy()
+def has_target(cells: pd.Series) -> npt.NDArray[np.bool_]:
+    """Say which rows have a target, shape (n,).
+
+    What else stands for a missing value in a column of features may be a class here.
+    """
+    present: npt.NDArray[np.bool_] = texts(cells).notna().to_numpy()
     if not present.all() and is_text(cells):
         plain = cells.astype("str").str.strip()
         present = present | plain.isin(NO_GAPS_IN_TARGET).to_numpy()

@@ -61,7 +61,7 @@ def read_rows(params: PrepareParams) -> TableRows:
     left_out.pop(params.target, None)
     names = choose_features(file.columns, params, left_out)
 
-    with_target = has_target(table[params.target], file.spelling)
+    with_target = has_target(table[params.target])
     if not with_target.any():
         raise UserError(f"{file.name}: the target column '{params.target}' is empty in every row")
     used = dict.fromkeys([*names, params.target, params.group, params.order_by])

@@ -21,6 +21,8 @@ class Workbook:
     name: str
     """What messages call it."""
     sheet: str
+    sheets: list[str]
+    """All there are."""
     table: pd.DataFrame
     has_header: bool
     unnamed: frozenset[str]
@@ -42,7 +44,8 @@ class Workbook:
 
     def describe(self) -> str:
         header = "names in row 1" if self.has_header else "no header"
-        return f"workbook, sheet '{self.sheet}', {header}"
+        of = f" of {', '.join(map(repr, self.sheets))}" if len(self.sheets) > 1 else ""
+        return f"workbook, sheet '{self.sheet}'{of}, {header}"
 
     def read(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
         return self.table
@@ -100,7 +103,7 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
     )
     table.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(table))
     unnamed = without_name(first, columns) if has_header else frozenset[str]()
-    return Workbook(name, sheet, table, has_header, unnamed, spelling)
+    return Workbook(name, sheet, sheets, table, has_header, unnamed, spelling)
 
 
 def _typed(cells: pd.Series) -> pd.Series:
