@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError
 from tests.in_process import run_all, run_predict, run_prepare
 
 TRAINING: dict[str, Any] = {
@@ -145,6 +146,21 @@ def test_every_format_gives_the_same_bytes_and_predictions(
             )
 
 
+def test_an_encoding_that_the_file_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn(0).to_csv("t.csv", index=False)
+    for encoding, expected in {
+        "utf-16": "t.csv is not utf-16 text: UTF-16 stream does not start with BOM; set",
+        "ascii": "is not ASCII text: 'gr\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}",
+        "utf-32": "t.csv is not utf-32 text",
+    }.items():
+        with pytest.raises(UserError) as error:
+            run_prepare(tmp_path, "t.csv", "klasse", prepare__encoding=encoding)
+        assert expected in str(error.value)
+
+
 def test_a_sheet_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"x": range(30), "z": ["a", "b", "c"] * 10, "y": ["no", "yes"] * 15})
@@ -162,5 +178,5 @@ def test_a_sheet_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "Dates": "book.xlsx has no sheet 'Dates'; prepare.sheet must be null or one of: 'About'",
         None: "book.xlsx has no column 'y'; prepare.target must be one of: 'notes'",
     }.items():
-        with pytest.raises(Exception, match=expected):
+        with pytest.raises(UserError, match=expected):
             run_prepare(tmp_path, "book.xlsx", "y", prepare__sheet=sheet)

@@ -14,7 +14,7 @@ import pandas as pd
 from pandas.errors import ParserError
 
 from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.header import column_names, looks_like_data, without_name
+from classifier.tables.header import column_names, has_names, without_name
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS, Reading
 from classifier.tables.values import GAPS, DecimalMark, Spelling, thousands_marks
@@ -203,8 +203,13 @@ def sniff_csv(file: TextFile, reading: Reading) -> CsvFile:
         If it is empty or no CSV file.
 
     """
-    with file.open(errors="replace") as text:
-        start = text.read(SNIFFED_CHARACTERS)
+    try:
+        with file.open(errors="replace") as text:
+            start = text.read(SNIFFED_CHARACTERS)
+    except UnicodeError as error:
+        raise NeedsParameterError(
+            f"{file.name} is not {file.encoding} text: {error}", "encoding", "auto"
+        ) from None
     if not start.strip():
         raise UserError(f"{file.name} is empty; it must be a table")
     if "\0" in start:
@@ -224,17 +229,7 @@ def sniff_csv(file: TextFile, reading: Reading) -> CsvFile:
         raise UserError(f"{file.name}: row {n_comments + 1} is blank; it must name the columns")
     decimal = _find_decimal(below, delimiter, reading)
     spelling = Spelling(decimal, thousands_marks(reading.thousands, decimal), tuple(reading.gaps))
-    has_header = reading.header is True or (
-        reading.header == "auto" and not looks_like_data(first, below, spelling)
-    )
-    if reading.header == "auto" and not has_header:
-        raise NeedsParameterError(
-            f"{file.name}: row {n_comments + 1} looks like data, not like the names of columns: "
-            f"{', '.join(first[:5])}",
-            "header",
-            value=False,
-            otherwise="true takes it for names, false calls the columns c1, c2, ...",
-        )
+    has_header = has_names(f"{file.name}: row {n_comments + 1}", first, below, reading, spelling)
     if has_header and not below and len(start) < SNIFFED_CHARACTERS:
         raise UserError(f"{file.name} has no rows below its header")
     if has_header and below and all(len(record) == len(first) + 1 for record in below):

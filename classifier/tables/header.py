@@ -6,10 +6,50 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
+from classifier.io.user_error import NeedsParameterError
+from classifier.tables.reading import Reading
 from classifier.tables.values import GAPS, Spelling, parse_numbers
 
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 """How pandas calls a column without a name, and an index without one."""
+
+
+def has_names(
+    where: str,
+    first: list[str],
+    below: list[list[str]],
+    reading: Reading,
+    spelling: Spelling,
+) -> bool:
+    """Say whether the first row has the names of the columns.
+
+    Parameters
+    ----------
+    where
+        What messages call the first row.
+    first, below
+        The cells of that row, and of those below it.
+    reading
+        Says so, or leaves it to a look at the cells.
+    spelling
+        Of numbers.
+
+    Raises
+    ------
+    NeedsParameterError
+        If it is not said, and the first row looks like data.
+
+    """
+    if reading.header != "auto":
+        return reading.header
+    if looks_like_data(first, below, spelling):
+        raise NeedsParameterError(
+            f"{where} looks like data, not like the names of columns: {', '.join(first[:5])}",
+            "header",
+            value=False,
+            otherwise="true takes it for names, false calls the columns c1, c2, ...",
+        )
+    return True
 
 
 def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling) -> bool:

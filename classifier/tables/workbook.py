@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.header import column_names, looks_like_data, without_name
+from classifier.io.user_error import UserError
+from classifier.tables.header import column_names, has_names, without_name
 from classifier.tables.reading import Reading
 from classifier.tables.values import GAPS, Spelling, thousands_marks
 
@@ -83,16 +83,7 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
     spelling = Spelling(".", thousands_marks(reading.thousands, "."), tuple(reading.gaps))
     first = [_spelled(cell) for cell in cells.iloc[0]]
     below = cells.iloc[1:1000].map(_spelled).to_numpy().tolist()
-    has_header = reading.header is True or (
-        reading.header == "auto" and not looks_like_data(first, below, spelling)
-    )
-    if reading.header == "auto" and not has_header:
-        raise NeedsParameterError(
-            f"{name}: row 1 looks like data, not like the names of columns: {', '.join(first[:5])}",
-            "header",
-            value=False,
-            otherwise="true takes it for names, false calls the columns c1, c2, ...",
-        )
+    has_header = has_names(f"{name}: row 1", first, below, reading, spelling)
     if has_header:
         cells = cells.iloc[1:]
         if cells.empty:
