@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from classifier.io.atomic_write import atomic_write
 from classifier.io.schema import (
+    DATE_PARTS,
     CategoricalColumn,
     ColumnOfTable,
     DatePart,
@@ -91,14 +92,7 @@ def _scaled(numbers: Tensor, offset: Tensor, scale: Tensor, scaler: Scaler) -> T
             return numbers
 
 
-PARTS: dict[DatePart, int] = {
-    "year": 1,
-    "month": 2,
-    "day": 3,
-    "weekday": 4,
-    "hour": 5,
-    "days since the first": 6,
-}
+PARTS = {part: number for number, part in enumerate(DATE_PARTS, start=1)}
 """The numbers of `PreparingClassifier.part`; 0 is the value itself."""
 
 

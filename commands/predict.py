@@ -19,7 +19,12 @@ from torch import nn
 from classifier.exported_model import load_exported_model
 from classifier.io.schema import CategoricalColumn, Schema
 from classifier.io.table_writer import table_writer
-from classifier.io.user_error import NeedsParameterError, UserError, user_errors_in_one_line
+from classifier.io.user_error import (
+    NeedsParameterError,
+    UserError,
+    quoted,
+    user_errors_in_one_line,
+)
 from classifier.tables.reading import Reading
 from classifier.tables.table_file import TableFile, open_table
 from classifier.tables.values import raw_values
@@ -108,10 +113,6 @@ def check_columns(file: TableFile, schema: Schema) -> None:
             f"{file.name} already has {quoted(taken)}, where the predictions would go; "
             "rename or remove them"
         )
-
-
-def quoted(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def prediction_names(schema: Schema) -> list[str]:

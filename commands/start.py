@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from classifier.io.atomic_write import atomic_write
-from classifier.io.schema import Schema
-from classifier.io.user_error import UserError, in_yaml, user_errors_in_one_line
+from classifier.io.user_error import in_yaml, user_errors_in_one_line
 from classifier.starting.choice import Choice, choose, first_params
 from classifier.starting.params_file import (
     path_in_params,
@@ -14,7 +13,7 @@ from classifier.starting.params_file import (
     write_params,
 )
 from classifier.starting.training import training_params
-from classifier.tables.rows import TableRows
+from classifier.tables.table_file import TableFile
 from classifier.tables.table_report import report_on, summary
 from commands.reading_options import add_reading_options, reading_from
 
@@ -30,25 +29,15 @@ def main() -> None:
         arguments.group,
         arguments.order_by,
     )
-    choice, rows, columns, without = choose(params)
-    if not columns:
-        raise UserError(f"{params.data} has no column that says anything about '{params.target}'")
-    schema = Schema(
-        target=params.target,
-        label_kind=rows.labels.kind,
-        classes=rows.labels.classes,
-        scaler=choice.params.scaler,
-        gaps=choice.params.gaps,
-        columns=[column.schema for column in columns],
-    )
-    report = report_on(rows, columns, without, schema)
-    text = with_choice(choice, training_params(len(rows.parts["train"])))
+    choice, table = choose(params)
+    report = report_on(table)
+    text = with_choice(choice, training_params(len(table.rows.parts["train"])))
 
     if arguments.report is not None:
-        write_table_report(arguments.report, rows)
+        write_table_report(arguments.report, table.rows.file)
     if not arguments.dry_run:
         write_params(text)
-    print(summary(report, rows, columns, schema))
+    print(summary(report, table))
     print()
     print("\n".join(next_steps(choice, arguments)))
 
@@ -68,15 +57,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_table_report(path: Path, rows: TableRows) -> None:
+def write_table_report(path: Path, file: TableFile) -> None:
     """Write skrub's report on the first rows: one page, to be opened in a browser."""
     # It takes seconds to import.
     from skrub import TableReport  # noqa: PLC0415
 
-    table = next(rows.file.chunks())
-    page = TableReport(
-        table, title=f"{rows.file.name}: the first {len(table)} rows", verbose=0
-    ).html()
+    table = next(file.chunks())
+    page = TableReport(table, title=f"{file.name}: the first {len(table)} rows", verbose=0).html()
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

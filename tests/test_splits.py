@@ -97,6 +97,30 @@ def test_what_belongs_together_is_on_one_side(
             assert len(inside) == len(table)
 
 
+def test_a_class_that_whole_groups_keep_from_training_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    groups = [0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4, 5, 5]
+    classes = ["abc"[index] for index in [2, 2, 0, 0, 0, 1, 2, 1, 0, 0, 1, 0, 1, 1, 1]]
+    # The three groups with class c all come into the validation and the test rows.
+    pd.DataFrame({"x": range(15), "who": groups, "y": classes}).to_csv("t.csv", index=False)
+    run_prepare(
+        tmp_path,
+        "t.csv",
+        "y",
+        prepare__split="group",
+        prepare__group="who",
+        prepare__rare_classes="drop",
+        prepare__test_size=0.4,
+        prepare__val_size=0.3,
+        prepare__seed=88,
+    )
+    targets = [read_split(Path(f"data/prepared/{part}.parquet")).target for part in PARTS]
+    assert {int(index) for target in targets for index in target} == {0, 1}
+    assert json.loads(Path("reports/table.json").read_text())["rows_of_rare_classes"] == 3
+
+
 def test_sizes_are_those_asked_for_whatever_the_copies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

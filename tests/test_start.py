@@ -98,6 +98,15 @@ def test_comments_are_kept_and_reasons_beside_what_is_left_out() -> None:
     assert params()["train"]["optimizer"] == "adamw"
 
 
+def test_a_row_number_that_begins_with_0_is_left_out_and_no_category(folder: Path) -> None:
+    table = people()
+    table["PersonId"] = [f"{i:05}" for i in range(len(table))]
+    table.to_csv(folder / "people.csv", index=False)
+    run_start("people.csv", "works", "--force")
+    assert params()["prepare"]["ignore"] == ["PersonId", "name"]
+    assert params()["prepare"]["categorical"] == ["area"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_second_time_it_decides_the_same() -> None:
     run_start("people.csv", "works", "--force")

@@ -1,13 +1,14 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "none"]
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
+DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
 
 
 class _Frozen(BaseModel):

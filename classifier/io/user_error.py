@@ -57,6 +57,11 @@ def in_yaml(value: str | bool) -> str:  # noqa: FBT001 (a value)
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def quoted(names: list[str]) -> str:
+    """Return names for a message."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
 @contextmanager
 def user_errors_in_one_line(stage: str) -> Iterator[None]:
     """Print a `UserError` as one line on standard error and exit with status 1.

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, LeftOut
 from classifier.tables.prepare_params import PrepareParams
+from classifier.tables.prepared_table import PreparedTable, put_together
 from classifier.tables.reading import Reading
 from classifier.tables.rows import TableRows, make_encoder, read_rows
 
@@ -77,9 +78,7 @@ def first_params(
         raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-def choose(
-    params: PrepareParams,
-) -> tuple[Choice, TableRows, list[EncodedColumn], list[LeftOut]]:
+def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 
     Raises
@@ -89,18 +88,17 @@ def choose(
 
     """
     choice = Choice(params)
-    while True:
-        rows = _read(choice)
+    n_decisions = -1
+    while len(choice.decisions) != n_decisions:
         n_decisions = len(choice.decisions)
+        rows = _read(choice)
         encoded = _encode(choice, rows)
-        if len(choice.decisions) == n_decisions:
-            break
-    columns = [column for column in encoded if isinstance(column, EncodedColumn)]
-    without = [column for column in encoded if isinstance(column, LeftOut)]
-    choice.params = choice.params.model_copy(update=dict(rows.file.resolved()))
-    if not any(column.n_gaps for column in columns):
-        choice.params = choice.params.model_copy(update={"missing_indicator": False})
-    return choice, rows, columns, without
+    table = put_together(rows, encoded, choice.params)
+    resolved: dict[str, object] = dict(rows.file.resolved())
+    if not any(column.n_gaps for column in table.columns):
+        resolved["missing_indicator"] = False
+    choice.params = choice.params.model_copy(update=resolved)
+    return choice, table
 
 
 def _read(choice: Choice) -> TableRows:
@@ -131,14 +129,17 @@ def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
             continue
         encoded.append(column)
         if isinstance(column, EncodedColumn):
-            for suspicion in column.suspicions:
-                if suspicion.is_plain and suspicion.parameter and suspicion.value:
-                    choice.decide(
-                        suspicion.parameter,
-                        suspicion.value,
-                        _reason(suspicion.sentence, choice, name),
-                    )
+            _settle(choice, column)
     return encoded
+
+
+def _settle(choice: Choice, column: EncodedColumn) -> None:
+    """Decide what is plain about a column: one thing, after which it is looked at again."""
+    for suspicion in column.suspicions:
+        if suspicion.is_plain and suspicion.parameter and suspicion.value:
+            reason = _reason(suspicion.sentence, choice, column.schema.name)
+            choice.decide(suspicion.parameter, suspicion.value, reason)
+            return
 
 
 def _reason(problem: str, choice: Choice, column: str = "") -> str:

@@ -51,7 +51,8 @@ def with_choice(choice: Choice, training: dict[str, object]) -> str:
         If the file is not there, or no YAML.
 
     """
-    yaml = YAML()
+    # It keeps comments, and makes no objects but lists, maps and plain values.
+    yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.representer.add_representer(

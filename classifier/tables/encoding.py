@@ -14,16 +14,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
 
 from classifier.io.schema import (
+    DATE_PARTS,
     CategoricalColumn,
     ColumnOfTable,
-    DatePart,
     DatetimeColumn,
     NumericColumn,
     PartOfDate,
     Scaler,
     Scaling,
 )
-from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.dates import ISO, part_of, seconds
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.suspicions import (
@@ -46,8 +46,6 @@ FEW_ROWS = 10
 
 MOST_OF_ALL = 0.5
 """Of the training rows: with more different texts than that, these say which row it is."""
-
-PARTS: tuple[DatePart, ...] = ("year", "month", "day", "weekday", "hour", "days since the first")
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,8 @@ class Encoder:
         refusals = {name: one for name, one in results.items() if isinstance(one, UserError)}
         if refusals:
             first, *others = refusals
-            also = ", ".join(f"'{name}'" for name in others)
-            raise UserError(f"{refusals[first]}" + (f"; refused as well: {also}" if others else ""))
+            also = f"; refused as well: {quoted(others)}" if others else ""
+            raise UserError(f"{refusals[first]}{also}")
         return [one for one in results.values() if not isinstance(one, UserError)]
 
     def encode(self, cells: pd.Series) -> EncodedColumn | LeftOut:
@@ -145,7 +143,7 @@ class Encoder:
 
     def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | LeftOut:
         name = str(cells.name)
-        raw = numbers(cells, self.kinds.spelling, self._where(cells), kind.unit)
+        raw = numbers(cells, self.kinds.spelling, self.kinds.where(cells), kind.unit)
         train = raw[self.train]
         if np.isnan(train).all():
             return LeftOut(name, "it is empty in every training row")
@@ -184,12 +182,12 @@ class Encoder:
 
     def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | LeftOut:
         name = str(cells.name)
-        raw = seconds(date_cells(cells, self.kinds.spelling), kind.format, self._where(cells))
+        raw = seconds(date_cells(cells, self.kinds.spelling), kind.format, self.kinds.where(cells))
         train = raw[self.train]
         indicator = self._indicator(raw)
         first = float(np.nanmin(train))
         parts, features = [], []
-        for part in PARTS:
+        for part in DATE_PARTS:
             values = part_of(part, raw, first)
             if np.nanmin(values[self.train]) == np.nanmax(values[self.train]):
                 continue
@@ -239,7 +237,7 @@ class Encoder:
             scaling = Scaling(median=imputer.fill_value, offset=offset, scale=scale)
             if not np.isfinite([high - low, *scaling.model_dump().values()]).all():
                 raise NeedsParameterError(
-                    f"{self._where(cells)} reaches from {low:g} to {high:g}, too far to scale",
+                    f"{self.kinds.where(cells)} reaches from {low:g} to {high:g}, too far to scale",
                     "ignore",
                     str(cells.name),
                     "correct it",
@@ -249,7 +247,7 @@ class Encoder:
         if largest.max() > LARGEST:
             row = cells.index[largest.argmax()]
             raise NeedsParameterError(
-                f"{self._where(cells)}, row {row} is far too large next to the training rows",
+                f"{self.kinds.where(cells)}, row {row} is far too large next to the training rows",
                 "ignore",
                 str(cells.name),
                 "correct it, or leave it empty",
@@ -327,8 +325,8 @@ class Encoder:
     def _refuse_too_many(self, cells: pd.Series, train: pd.Series, found: list[str]) -> NoReturn:
         name = str(cells.name)
         problem = (
-            f"{self._where(cells)} has {len(found)} different texts in the training rows, such as "
-            f"'{found[0]}' and '{found[-1]}', more than prepare.max_categories "
+            f"{self.kinds.where(cells)} has {len(found)} different texts in the training rows, "
+            f"such as '{found[0]}' and '{found[-1]}', more than prepare.max_categories "
             f"({self.max_categories})"
         )
         if len(found) > MOST_OF_ALL * train.notna().sum():
@@ -337,9 +335,6 @@ class Encoder:
         raise NeedsParameterError(
             problem, "beyond_max_categories", "other", "raise that, or name it in prepare.ignore"
         )
-
-    def _where(self, cells: pd.Series) -> str:
-        return f"{self.kinds.source}: column '{cells.name}'"
 
 
 def share_heap() -> None:

@@ -80,6 +80,17 @@ def _count_up(cells: list[str]) -> bool:
     return bool((np.diff([int(cell) for cell in cells]) == 1).all())
 
 
+def names_of(first: list[str], *, has_header: bool) -> tuple[list[str], frozenset[str]]:
+    """Return the names of the columns, and those of them that the first row has no name for.
+
+    Without a header, all are called c1, c2, ..., and none is without a name.
+    """
+    if not has_header:
+        return column_names([""] * len(first)), frozenset()
+    names = column_names(first)
+    return names, without_name(first, names)
+
+
 def column_names(header: list[str]) -> list[str]:
     """Return a name for each column: without blanks around it, c2 for the second if it has none.
 

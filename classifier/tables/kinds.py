@@ -16,7 +16,6 @@ from classifier.tables.values import (
     common_unit,
     holds_categories,
     is_number,
-    is_text,
     parse_numbers,
     texts,
 )
@@ -82,23 +81,24 @@ class KindFinder:
             return Dates(ISO, either_way=False)
         if not holds_categories(known):
             raise NeedsParameterError(
-                f"{self._where(known)} holds values of the type {known.dtype}",
+                f"{self.where(known)} holds values of the type {known.dtype}",
                 "ignore",
                 str(known.name),
                 "turn them into numbers",
             )
-        return self._kind_of_texts(known)
+        return self._kind_of_texts(texts(known, self.spelling.gaps).dropna())
 
-    def _kind_of_texts(self, train: pd.Series) -> Numbers | Dates | Texts | None:
-        spelled = texts(train, self.spelling.gaps).dropna().drop_duplicates()
+    def _kind_of_texts(self, cells: pd.Series) -> Numbers | Dates | Texts | None:
+        spelled = cells.drop_duplicates()
         if spelled.empty:
             return None
         if set(spelled.str.lower()) <= {"true", "false"}:
             return Texts("boolean")
-        found = self._numbers_or_dates(train, spelled[~spelled.isin(GAPS_AMONG_NUMBERS)])
+        found = self._numbers_or_dates(cells, spelled[~spelled.isin(GAPS_AMONG_NUMBERS)])
         return found or Texts("text")
 
-    def _numbers_or_dates(self, train: pd.Series, spelled: pd.Series) -> Numbers | Dates | None:
+    def _numbers_or_dates(self, cells: pd.Series, spelled: pd.Series) -> Numbers | Dates | None:
+        """Return the kind of a column of texts, given those that are different as well."""
         if spelled.empty:
             return None
         unit = common_unit(spelled)
@@ -118,43 +118,42 @@ class KindFinder:
             return Dates(
                 found if is_day_first == day_first else other, either_way=self.day_first == "auto"
             )
-        if is_text(train):
-            self._refuse_several_forms(train, spelled)
-            self._refuse_numbers_and_texts(train, spelled, is_numeric)
+        self._refuse_several_forms(cells, spelled)
+        self._refuse_numbers_and_texts(cells, spelled, is_numeric)
         return None
 
-    def _refuse_several_forms(self, train: pd.Series, spelled: pd.Series) -> None:
+    def _refuse_several_forms(self, cells: pd.Series, spelled: pd.Series) -> None:
         """Refuse a column of numbers some of which have another unit, or none."""
         without = spelled.str.replace(UNIT, "", regex=True)
         if not np.isnan(parse_numbers(without, self.spelling)).any():
             units = spelled.str.findall(UNIT).str.join("")
             one, other = spelled.groupby(units).first().iloc[:2]
             raise NeedsParameterError(
-                f"{self._where(train)} holds numbers of several forms, such as '{one}' and "
+                f"{self.where(cells)} holds numbers of several forms, such as '{one}' and "
                 f"'{other}'",
                 "ignore",
-                str(train.name),
+                str(cells.name),
                 "give all of them the same form",
             )
 
     def _refuse_numbers_and_texts(
-        self, train: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_]
+        self, cells: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_]
     ) -> None:
         """Refuse a column most of whose texts are numbers."""
-        all_spelled = texts(train, self.spelling.gaps)
         strays = spelled[~is_numeric]
-        share = 1 - all_spelled.isin(strays).sum() / all_spelled.notna().sum()
-        if share < 0.5 or len(strays) > len(spelled) / 2:
+        is_stray = cells.isin(strays)
+        if is_stray.mean() > 0.5 or len(strays) > len(spelled) / 2:
             return
-        row = train.index[all_spelled.isin(strays).to_numpy().argmax()]
-        stray = str(all_spelled[row])
+        row = is_stray.idxmax()
+        stray = str(cells[row])
         are_gaps = is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS
-        problem = f"{self._where(train)} holds numbers, but row {row} is '{stray}'"
+        problem = f"{self.where(cells)} holds numbers, but row {row} is '{stray}'"
         gap = f"add '{stray}' to prepare.gaps if it stands for a missing value"
-        category = f"add '{train.name}' to prepare.categorical if its numbers are codes"
+        category = f"add '{cells.name}' to prepare.categorical if its numbers are codes"
         if are_gaps:
             raise NeedsParameterError(f"{problem}; correct it", "gaps", stray, category)
-        raise NeedsParameterError(f"{problem}; correct it", "categorical", str(train.name), gap)
+        raise NeedsParameterError(f"{problem}; correct it", "categorical", str(cells.name), gap)
 
-    def _where(self, cells: pd.Series) -> str:
+    def where(self, cells: pd.Series) -> str:
+        """Return what messages call a column."""
         return f"{self.source}: column '{cells.name}'"

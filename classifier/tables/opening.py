@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Literal, TextIO, cast
 
-from classifier.io.user_error import UserError
+from classifier.io.user_error import UserError, quoted
 
 Compression = Literal["none", "gz", "bz2", "xz", "zip"]
 
@@ -38,8 +38,11 @@ class TextFile:
     compression: Compression
     encoding: str
 
-    def open(self, errors: str = "strict") -> TextIO:
-        return TextIOWrapper(self.open_binary(), encoding=self.encoding, errors=errors, newline="")
+    def open_text(self) -> TextIO:
+        """Open it with a mark in place of what is not in its encoding."""
+        return TextIOWrapper(
+            self.open_binary(), encoding=self.encoding, errors="replace", newline=""
+        )
 
     def open_binary(self) -> IO[bytes]:
         return open_binary(self.path, self.name, self.compression)
@@ -97,7 +100,7 @@ def _open_only_member(path: Path, name: str) -> IO[bytes]:
         if not member.is_dir() and not member.filename.startswith("__MACOSX/")
     ]
     if len(members) != 1:
-        names = ", ".join(f"'{member.filename}'" for member in members[:5])
+        names = quoted([member.filename for member in members[:5]])
         raise UserError(f"{name} holds {len(members)} files ({names}); it must hold one: the table")
     if members[0].flag_bits & 1:
         raise UserError(f"{name} is encrypted; unpack it")

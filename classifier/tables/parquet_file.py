@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifier.io.user_error import UserError
-from classifier.tables.header import column_names, without_name
+from classifier.tables.header import names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import Spelling, thousands_marks
+from classifier.tables.values import Spelling, spelling_of
 
 FIRST_ROW = 2
 """Where a spreadsheet would show the first row: below the names."""
@@ -76,9 +76,8 @@ def open_parquet(path: Path, name: str, reading: Reading) -> ParquetFile:
     if metadata.num_rows == 0:
         raise UserError(f"{name} has no rows")
     header = [str(column) for column in metadata.schema.to_arrow_schema().names]
-    columns = column_names(header)
-    spelling = Spelling(".", thousands_marks(reading.thousands, "."), tuple(reading.gaps))
-    return ParquetFile(path, name, columns, without_name(header, columns), spelling)
+    columns, unnamed = names_of(header, has_header=True)
+    return ParquetFile(path, name, columns, unnamed, spelling_of(reading))
 
 
 def _as_frame(table: pa.Table, first_row: int) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """The rows of a table: which there are, of which class, and in which part."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +13,12 @@ from classifier.tables.dates import seconds
 from classifier.tables.encoding import Encoder
 from classifier.tables.kinds import Dates, KindFinder, Numbers
 from classifier.tables.labels import Labels, has_target, parse_labels
+from classifier.tables.names import check_names, choose_features
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import Positions, Splitter
 from classifier.tables.suspicions import draw_sample
 from classifier.tables.table_file import TableFile, open_table
 from classifier.tables.values import date_cells, numbers, texts
-
-MOST_NAMES = 20
-"""In a message."""
 
 
 @dataclass(frozen=True)
@@ -171,68 +168,3 @@ def make_encoder(rows: TableRows, params: PrepareParams) -> Encoder:
         max_categories=params.max_categories,
         beyond_max_categories=params.beyond_max_categories,
     )
-
-
-def check_names(columns: list[str], params: PrepareParams) -> None:
-    """Refuse parameters that name a column that there is not, or the target.
-
-    Raises
-    ------
-    UserError
-        Names the parameter and the columns.
-
-    """
-    there = in_quotes(columns)
-    if params.target not in columns:
-        raise UserError(
-            f"{params.data} has no column '{params.target}'{nearest(params.target, columns)}; "
-            f"prepare.target must be one of: {there}"
-        )
-    for key in ("ignore", "features", "categorical", "group", "order_by"):
-        value = getattr(params, key) or []
-        for name in [value] if isinstance(value, str) else value:
-            if name not in columns:
-                raise UserError(
-                    f"params.yaml: prepare.{key} names '{name}'{nearest(name, columns)}, but the "
-                    f"columns of {params.data} are: {there}"
-                )
-            if name == params.target:
-                raise UserError(f"params.yaml: prepare.{key} names '{name}', which is the target")
-
-
-def choose_features(
-    columns: list[str], params: PrepareParams, left_out: dict[str, str]
-) -> list[str]:
-    """Return the names of the feature columns, in the table's order.
-
-    Raises
-    ------
-    UserError
-        If none is left.
-
-    """
-    chosen = columns if params.features is None else params.features
-    others = {params.target, params.group, *params.ignore, *left_out}
-    features = [name for name in columns if name in chosen and name not in others]
-    if not features:
-        there = in_quotes(columns)
-        raise UserError(
-            f"{params.data} has no features left: prepare.target is '{params.target}', and "
-            f"prepare.ignore and prepare.features leave out the rest of: {there}"
-        )
-    return features
-
-
-def in_quotes(names: list[str]) -> str:
-    """Return the names for a message, the first of many alone."""
-    shown = ", ".join(f"'{name}'" for name in names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
-    return f"{shown} and {more} more, up to '{names[-1]}'" if more > 0 else shown
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """Return what may have been meant, for a message."""
-    by_lower = {one.lower(): one for one in reversed(names)}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
-    meant = " or ".join(f"'{by_lower[one]}'" for one in close)
-    return f" (did you mean {meant}?)" if meant else ""

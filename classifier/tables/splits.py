@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.labels import Labels
@@ -47,7 +48,7 @@ class Splitter:
         classes = labels.indices[first]
         rare = self._rare(labels, np.bincount(classes, minlength=n_classes))
         is_common = ~np.isin(labels.indices, rare)
-        part = np.full(len(together), 0 if self.rare_classes == "train_only" else -1)
+        part = np.full(len(together), self._part_of_rare)
         part[is_common] = self._stratified(labels.indices[is_common])
         part_of_unit = part[first]
         counts = np.zeros((n_classes, len(PARTS)), np.int64)
@@ -64,9 +65,6 @@ class Splitter:
         """Return the parts of rows whose classes are given, shape (n,)."""
         n_test, n_val = self._sizes(len(target))
         rows = np.arange(len(target))
-        # It takes half a second to import.
-        from sklearn.model_selection import train_test_split  # noqa: PLC0415
-
         part = np.zeros(len(target), np.int64)
         for number, n in [(2, n_test), (1, n_val)]:
             try:
@@ -126,19 +124,19 @@ class Splitter:
         n_groups = len(np.unique(together))
         pairs = np.unique(np.stack([together, labels.indices]), axis=1)
         rare = self._rare(labels, np.bincount(pairs[1], minlength=len(labels.classes)), "groups")
-        with_rare = np.unique(pairs[0][np.isin(pairs[1], rare)])
-        is_free = ~np.isin(together, with_rare)
         if self.rare_classes == "drop":
             is_free = ~np.isin(labels.indices, rare)
+        else:
+            with_rare = np.unique(pairs[0][np.isin(pairs[1], rare)])
+            is_free = ~np.isin(together, with_rare)
         self._sizes(n_groups)
-        part = np.where(is_free, 0, -1 if self.rare_classes == "drop" else 0)
+        part = np.full(len(together), self._part_of_rare)
+        part[is_free] = 0
         for number, size, of in [(2, self.test_size, 1.0), (1, self.val_size, 1 - self.test_size)]:
             rows = np.flatnonzero(is_free & (part == 0))
             chosen = self._fold(labels.indices[rows], together[rows], size / of)
             part[rows[chosen]] = number
-        positions = _positions(part)
-        self._need_in_training(labels, positions, "set another prepare.seed")
-        return positions
+        return self._of_known_classes(labels, _positions(part), "set another prepare.seed")
 
     def _fold(self, target: Positions, groups: Positions, size: float) -> Positions:
         # There can be no more of them than rows of the commonest class.
@@ -148,9 +146,6 @@ class Splitter:
                 f"prepare.group has too few groups for prepare.test_size {self.test_size} and "
                 f"prepare.val_size {self.val_size}; raise these, or set prepare.split: random"
             )
-        # It takes half a second to import.
-        from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415
-
         folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():
             # That some class has fewer rows than there are folds.
@@ -182,12 +177,12 @@ class Splitter:
                 "random"
             )
         part = np.searchsorted([ordered[start_val], ordered[start_test]], order, side="right")
-        positions = _positions(part)
-        if self.rare_classes == "drop":
-            known = np.isin(labels.indices, labels.indices[positions["train"]])
-            return {name: rows[known[rows]] for name, rows in positions.items()}
-        self._need_in_training(labels, positions)
-        return positions
+        return self._of_known_classes(labels, _positions(part))
+
+    @property
+    def _part_of_rare(self) -> int:
+        """The part of the rows of rare classes; -1 is none."""
+        return 0 if self.rare_classes == "train_only" else -1
 
     def _sizes(self, n: int) -> tuple[int, int]:
         """Return how many are for the test and for validation."""
@@ -220,18 +215,22 @@ class Splitter:
             )
         return rare
 
-    def _need_in_training(
+    def _of_known_classes(
         self, labels: Labels, positions: dict[str, Positions], otherwise: str | None = None
-    ) -> None:
-        there = np.unique(labels.indices[positions["train"]])
-        absent = sorted(set(range(len(labels.classes))) - set(there) - {-1})
-        if absent and self.rare_classes != "drop":
+    ) -> dict[str, Positions]:
+        """Drop the rows whose class is in no training row, or refuse them if that is chosen."""
+        is_known = np.isin(labels.indices, labels.indices[positions["train"]])
+        if self.rare_classes == "drop":
+            return {name: rows[is_known[rows]] for name, rows in positions.items()}
+        if not is_known.all():
+            absent = labels.classes[labels.indices[~is_known].min()]
             raise NeedsParameterError(
-                f"{labels.where}: class '{labels.classes[absent[0]]}' is in no training row",
+                f"{labels.where}: class '{absent}' is in no training row",
                 "rare_classes",
                 "drop",
                 otherwise,
             )
+        return positions
 
 
 def _positions(part: Positions) -> dict[str, Positions]:

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from classifier.io.user_error import UserError
-from classifier.tables.csv_file import CsvFile, sniff_csv
+from classifier.tables.csv_file import CsvFile
+from classifier.tables.csv_sniffing import sniff_csv
 from classifier.tables.opening import open_text_file
 from classifier.tables.parquet_file import ParquetFile, open_parquet
 from classifier.tables.reading import Reading

@@ -4,9 +4,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from classifier.io.schema import Schema
-from classifier.tables.encoding import EncodedColumn, LeftOut
 from classifier.tables.labels import A_GLANCE, spelled_alike
-from classifier.tables.rows import TableRows, in_quotes
+from classifier.tables.names import in_quotes
+from classifier.tables.prepared_table import PreparedTable
+from classifier.tables.rows import TableRows
 from classifier.tables.suspicions import columns_alike
 
 MOST_LINES = 60
@@ -41,12 +42,10 @@ class TableReport(BaseModel):
     """What is suspicious; `dvc metrics show` shows no lists, but how many."""
 
 
-def report_on(
-    rows: TableRows, columns: list[EncodedColumn], without: list[LeftOut], schema: Schema
-) -> TableReport:
+def report_on(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
+    rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
-    left_out = rows.left_out | {column.name: column.reason for column in without}
     n_used = sum(map(len, rows.parts.values()))
     warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
     features = {column.schema.name: column.features for column in columns}
@@ -78,26 +77,22 @@ def report_on(
         gaps=sum(column.n_gaps for column in columns),
         columns=len(columns),
         features=schema.n_features,
-        columns_left_out=len(left_out),
-        left_out=left_out,
+        columns_left_out=len(table.left_out),
+        left_out=table.left_out,
         suspicions=len(warnings),
         warnings=warnings,
     )
 
 
-def summary(
-    report: TableReport, rows: TableRows, columns: list[EncodedColumn], schema: Schema
-) -> str:
+def summary(report: TableReport, table: PreparedTable) -> str:
     """Return a line for each column, what was left out, what is suspicious, and rows by class."""
-    lines = [["column", "kind", "gaps", "range or categories"]]
-    for column in columns[:MOST_LINES]:
-        schema_of_column = column.schema
-        lines.append(
-            [schema_of_column.name, schema_of_column.kind, str(column.n_gaps), column.content]
-        )
+    lines = [
+        [column.schema.name, column.schema.kind, str(column.n_gaps), column.content]
+        for column in table.columns[:MOST_LINES]
+    ]
     remarks = []
-    if len(columns) > MOST_LINES:
-        remarks.append(f"and {len(columns) - MOST_LINES} columns more")
+    if len(table.columns) > MOST_LINES:
+        remarks.append(f"and {len(table.columns) - MOST_LINES} columns more")
     by_reason: dict[str, list[str]] = {}
     for name, reason in report.left_out.items():
         by_reason.setdefault(reason, []).append(name)
@@ -111,12 +106,12 @@ def summary(
     remarks += [f"warning: {warning}" for warning in report.warnings]
     return "\n".join(
         [
-            f"{rows.file.name}: {report.file}",
+            f"{table.rows.file.name}: {report.file}",
             "",
-            *_aligned(lines, {2}),
+            *_aligned([["column", "kind", "gaps", "range or categories"], *lines], {2}),
             *remarks,
             "",
-            *_aligned(_class_counts(rows, schema), {1, 2, 3}),
+            *_aligned(_class_counts(table.rows, table.schema), {1, 2, 3}),
         ]
     )
 

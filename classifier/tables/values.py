@@ -13,7 +13,7 @@ from pandas.api import types
 from classifier.io.schema import CategoricalColumn, ColumnOfTable, DatetimeColumn, NumericColumn
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.dates import seconds
-from classifier.tables.reading import MARKS, Thousands
+from classifier.tables.reading import MARKS, Reading, Thousands
 
 GAPS = (
     *("", "?", "...", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "<NA>"),
@@ -52,6 +52,12 @@ class Spelling:
         marks = f"[{re.escape(self.thousands)}]"
         decimal = re.escape(self.decimal)
         return rf"[+-]?\d{{1,3}}(?P<mark>{marks})\d{{3}}(?:(?P=mark)\d{{3}})*(?:{decimal}\d+)?"
+
+
+def spelling_of(reading: Reading, decimal: DecimalMark = ".") -> Spelling:
+    """Return how the texts of a file are spelled that has this decimal mark."""
+    marks = thousands_marks(reading.thousands, decimal)
+    return Spelling(decimal, marks, tuple(reading.gaps))
 
 
 def thousands_marks(thousands: Thousands, decimal: DecimalMark) -> str:

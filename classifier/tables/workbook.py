@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from classifier.io.user_error import UserError
-from classifier.tables.header import column_names, has_names, without_name
+from classifier.io.user_error import UserError, quoted
+from classifier.tables.header import has_names, names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import GAPS, Spelling, thousands_marks
+from classifier.tables.values import GAPS, Spelling, spelling_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Workbook:
 
     def describe(self) -> str:
         header = "names in row 1" if self.has_header else "no header"
-        of = f" of {', '.join(map(repr, self.sheets))}" if len(self.sheets) > 1 else ""
+        of = f" of {quoted(self.sheets)}" if len(self.sheets) > 1 else ""
         return f"workbook, sheet '{self.sheet}'{of}, {header}"
 
     def read(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
@@ -73,14 +73,14 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
     # openpyxl has no error of its own for a broken file: it may be anything.
     except Exception as error:  # noqa: BLE001
         raise UserError(f"{name} cannot be read as a workbook: {error}") from None
-    there = ", ".join(f"'{one}'" for one in sheets)
+    there = quoted(sheets)
     if sheet not in sheets:
         raise UserError(
             f"{name} has no sheet '{sheet}'; prepare.sheet must be null or one of: {there}"
         )
     if cells.empty:
         raise UserError(f"{name}: the sheet '{sheet}' is empty; its sheets are: {there}")
-    spelling = Spelling(".", thousands_marks(reading.thousands, "."), tuple(reading.gaps))
+    spelling = spelling_of(reading)
     first = [_spelled(cell) for cell in cells.iloc[0]]
     below = cells.iloc[1:1000].map(_spelled).to_numpy().tolist()
     has_header = has_names(f"{name}: row 1", first, below, reading, spelling)
@@ -88,12 +88,11 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
         cells = cells.iloc[1:]
         if cells.empty:
             raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
-    columns = column_names(first if has_header else [""] * len(first))
+    columns, unnamed = names_of(first, has_header=has_header)
     table = pd.DataFrame(
         {column: _typed(cells[index]) for index, column in enumerate(columns)}, copy=False
     )
     table.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(table))
-    unnamed = without_name(first, columns) if has_header else frozenset[str]()
     return Workbook(name, sheet, sheets, table, has_header, unnamed, spelling)
 
 

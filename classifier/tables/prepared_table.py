@@ -1,0 +1,50 @@
+"""A table as the network sees it: what `prepare` writes, and `start` looks at."""
+
+from dataclasses import dataclass
+
+from classifier.io.schema import Schema
+from classifier.io.user_error import UserError
+from classifier.tables.encoding import EncodedColumn, LeftOut
+from classifier.tables.prepare_params import PrepareParams
+from classifier.tables.rows import TableRows
+
+
+@dataclass(frozen=True)
+class PreparedTable:
+    """The rows, and the columns that have something to say."""
+
+    rows: TableRows
+    columns: list[EncodedColumn]
+    left_out: dict[str, str]
+    """Columns that say nothing, with the reason; not those that parameters leave out."""
+    schema: Schema
+
+
+def put_together(
+    rows: TableRows, encoded: list[EncodedColumn | LeftOut], params: PrepareParams
+) -> PreparedTable:
+    """Part the columns from those that are left out, and describe them.
+
+    Raises
+    ------
+    UserError
+        If all are left out.
+
+    """
+    columns = [column for column in encoded if isinstance(column, EncodedColumn)]
+    without = [column for column in encoded if isinstance(column, LeftOut)]
+    if not columns:
+        raise UserError(
+            f"{params.data} has no column that says anything: '{without[0].name}' is left out, "
+            f"since {without[0].reason}; so are all others"
+        )
+    schema = Schema(
+        target=params.target,
+        label_kind=rows.labels.kind,
+        classes=rows.labels.classes,
+        scaler=params.scaler,
+        gaps=params.gaps,
+        columns=[column.schema for column in columns],
+    )
+    left_out = rows.left_out | {column.name: column.reason for column in without}
+    return PreparedTable(rows, columns, left_out, schema)
