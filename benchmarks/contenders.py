@@ -26,13 +26,16 @@ def threads_of(load: Load) -> int:
 
 def params_of(load: Load) -> dict[str, Any]:
     return {
+        "embedding": "none",
         "hidden": load.hidden,
         "activation": "relu",
         "dropout": 0.0,
+        "members": 1,
         "optimizer": load.optimizer,
         "lr": load.lr,
         "momentum": 0.0,
         "weight_decay": 0.0,
+        "max_grad_norm": None,
         "class_weights": "none",
         "batch_size": load.batch_size,
         "max_epochs": load.epochs,
@@ -52,6 +55,7 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
     """Train as `stages.train` does; nothing is saved."""
     import torch
 
+    from classifier.model import Task
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train
     from classifier.training.rows import Rows
@@ -62,7 +66,9 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
         Rows(torch.from_numpy(features), torch.from_numpy(target))
         for features, target in (train_table, val_table)
     )
-    run = start_run(params, rows.features.shape[1], classes_of(train_table), torch.device("cpu"))
+    run = start_run(
+        params, Task(rows.features.shape[1], classes_of(train_table)), torch.device("cpu")
+    )
 
     def fit() -> None:
         for _ in train(run, rows, val_rows, params):
@@ -79,6 +85,7 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     """Train as `stages.train` does, its states saved at the same moments."""
     import torch
 
+    from classifier.model import Task
     from classifier.resuming.interruption import Agreement, Interruption
     from classifier.resuming.resume import save
     from classifier.resuming.saved_state import SavedStates
@@ -92,7 +99,9 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
         Rows(torch.from_numpy(features), torch.from_numpy(target))
         for features, target in (train_table, val_table)
     )
-    run = start_run(params, rows.features.shape[1], classes_of(train_table), torch.device("cpu"))
+    run = start_run(
+        params, Task(rows.features.shape[1], classes_of(train_table)), torch.device("cpu")
+    )
     states = SavedStates("benchmark", Path(sys.argv[3]))
 
     def fit() -> None:

@@ -14,6 +14,7 @@ from statistics import median
 from benchmarks.contenders import params_of
 from benchmarks.loads import LOADS, write_data
 from benchmarks.memory import memory
+from classifier.model import Task
 from classifier.training import ranks
 from classifier.training.device import compute_deterministically
 from classifier.training.loop import TrainParams, start_run, train
@@ -103,7 +104,7 @@ def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
         rows, val_rows = (
             read_rows(folder / f"{name}.parquet", device) for name in ("train", "val")
         )
-        run = start_run(params, rows.features.shape[1], N_CLASSES, device)
+        run = start_run(params, Task(rows.features.shape[1], N_CLASSES), device)
         start = time.perf_counter()
         for _ in train(run, rows, val_rows, params):
             pass

@@ -209,11 +209,14 @@ def section_of_pipeline(folder: Path) -> str:
 
 
 def show(text: str, table: Table, repetitions: int) -> str:
-    head, *rows = [f"| {' | '.join(row)} |" for row in table]
-    lines = [head, f"|{'---|' * len(table[0])}", *rows]
-    text = f"{text}\n\nMedians of {repetitions}.\n\n" + "\n".join(lines) + "\n"
+    text = f"{text}\n\nMedians of {repetitions}.\n\n{as_markdown(table)}\n"
     print(text, flush=True)
     return text
+
+
+def as_markdown(table: Table) -> str:
+    head, *rows = [f"| {' | '.join(row)} |" for row in table]
+    return "\n".join([head, f"|{'---|' * len(table[0])}", *rows])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from classifier.io.atomic_write import atomic_write
 from classifier.io.schema import (
     DATE_PARTS,
+    SQUASHED_TO,
     CategoricalColumn,
     ColumnOfTable,
     DatePart,
@@ -88,6 +89,9 @@ def _scaled(numbers: Tensor, offset: Tensor, scale: Tensor, scaler: Scaler) -> T
             return numbers * scale + offset
         case "standard":
             return (numbers - offset) / scale
+        case "squash":
+            z = (numbers - offset) / scale
+            return z / torch.sqrt(1 + (z / SQUASHED_TO) ** 2)
         case "none":
             return numbers
 

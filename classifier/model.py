@@ -1,30 +1,51 @@
 """The network."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbedding
+from classifier.ensemble import SeparateLinear, SharedLinear
 from classifier.io.params import Number, Params
 
+Embedding = Literal["none", "periodic", "piecewise_linear"]
 Activation = Literal["relu", "tanh", "gelu"]
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+ROWS_AT_A_TIME = 65_536
+"""Of one member in a forward pass without gradients: bounds its memory."""
 
 
 class Architecture(Params):
     """The parameters of `train` that shape the network."""
 
+    embedding: Embedding = Field(description="one of none, periodic, piecewise_linear")
     hidden: list[Annotated[int, Field(ge=1)]] = Field(
         description="a list of whole numbers of at least 1, such as [10] or [64, 32]"
     )
     activation: Activation = Field(description="one of relu, tanh, gelu")
     dropout: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    members: int = Field(ge=1, description="a whole number of at least 1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is for."""
+
+    n_features: int
+    n_classes: int
+    numbers: tuple[int, ...] = ()
+    """Which features come of numbers, in ascending order; the others are 0 or 1."""
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron.
+    """A multilayer perceptron, or several that train as one.
 
     Parameters
     ----------
@@ -36,8 +57,17 @@ class MLP(nn.Module):
         After each hidden layer.
     dropout
         Probability of zeroing a hidden unit while training.
+    embedding
+        What becomes of `numbers` before the first layer.
+    numbers
+        Which features come of numbers, in ascending order.
+    members
+        How many perceptrons there are; the prediction is the mean of their probabilities.
 
     """
+
+    numbers: Tensor
+    others: Tensor
 
     def __init__(
         self,
@@ -46,19 +76,82 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (10,),
         activation: Activation = "relu",
         dropout: float = 0.0,
+        *,
+        embedding: Embedding = "none",
+        numbers: Sequence[int] = (),
+        members: int = 1,
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
-        layers: list[nn.Module] = []
+        self.members = members
+        self.embedding: PeriodicEmbedding | PiecewiseLinearEmbedding | None = None
         width = n_features
+        if embedding != "none" and numbers:
+            kind = PeriodicEmbedding if embedding == "periodic" else PiecewiseLinearEmbedding
+            self.embedding = kind(len(numbers))
+            width += len(numbers) * (WIDTH - 1)
+            others = sorted(set(range(n_features)) - set(numbers))
+            # Not in the state_dict: the table says them, as it says n_features.
+            self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
+            self.register_buffer("others", torch.tensor(others, dtype=torch.long), persistent=False)
+        layers: list[nn.Module] = []
         for hidden_width in hidden:
-            layers += [nn.Linear(width, hidden_width), ACTIVATIONS[activation]()]
+            layers += [self._linear(width, hidden_width, is_first=not layers)]
+            layers.append(ACTIVATIONS[activation]())
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
             width = hidden_width
-        self.layers = nn.Sequential(*layers, nn.Linear(width, n_classes))
+        last = (
+            nn.Linear(width, n_classes)
+            if members == 1
+            else SeparateLinear(members, width, n_classes)
+        )
+        self.layers = nn.Sequential(*layers, last)
+
+    def _linear(self, n_in: int, n_out: int, *, is_first: bool) -> nn.Module:
+        if self.members == 1:
+            return nn.Linear(n_in, n_out)
+        return SharedLinear(self.members, n_in, n_out, is_first=is_first)
+
+    def parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return rows in parts that are small enough for a forward pass without gradients."""
+        return torch.split(rows, max(1, ROWS_AT_A_TIME // self.members))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the logits, shape (n, n_classes), of features, shape (n, n_features)."""
-        logits: Tensor = self.layers(features)
-        return logits
+        """Return the logits of features, shape (n, n_features).
+
+        Their shape is (n, n_classes). Of several members it is that of the mean of their
+        probabilities, and while training each member's own, shape (n, members, n_classes).
+        """
+        inputs = features
+        if self.embedding is not None:
+            embedded = self.embedding(features.index_select(1, self.numbers)).flatten(1)
+            inputs = torch.cat([embedded, features.index_select(1, self.others)], dim=1)
+        if self.members == 1:
+            logits: Tensor = self.layers(inputs)
+            return logits
+        logits = self.layers(inputs.unsqueeze(1).expand(-1, self.members, -1))
+        if self.training:
+            return logits
+        return torch.log_softmax(logits, dim=2).logsumexp(dim=1) - math.log(self.members)
+
+
+def make_network(architecture: Architecture, task: Task) -> MLP:
+    return MLP(
+        task.n_features,
+        task.n_classes,
+        architecture.hidden,
+        architecture.activation,
+        architecture.dropout,
+        embedding=architecture.embedding,
+        numbers=task.numbers,
+        members=architecture.members,
+    )
+
+
+def widths(architecture: Architecture, task: Task) -> list[int]:
+    """Return the widths of one member's layers: of the inputs, the hidden ones and the output."""
+    n_inputs = task.n_features
+    if architecture.embedding != "none":
+        n_inputs += len(task.numbers) * (WIDTH - 1)
+    return [n_inputs, *architecture.hidden, task.n_classes]

@@ -16,7 +16,7 @@ from classifier.io.prepared import Split, read_split, read_target
 from classifier.io.schema import Schema, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.model import MLP, Architecture
+from classifier.model import MLP, Architecture, Task, make_network
 
 
 class EvaluateParams(Params):
@@ -31,13 +31,8 @@ def main() -> None:
     schema = read_schema(Path("data/prepared/schema.json"))
     test = read_split(Path("data/prepared/test.parquet"))
     train_target = read_target(Path("data/prepared/train.parquet"))
-    model = MLP(
-        schema.n_features,
-        len(schema.classes),
-        architecture.hidden,
-        architecture.activation,
-        architecture.dropout,
-    )
+    task = Task(schema.n_features, len(schema.classes), tuple(schema.numeric_features))
+    model = make_network(architecture, task)
     model.load_state_dict(torch.load("models/weights.pt", weights_only=True))
 
     probabilities = predict_probabilities(model, test.features)
@@ -61,7 +56,7 @@ def predict_probabilities(model: MLP, features: npt.NDArray[np.float32]) -> npt.
     # The number of threads decides how sums are rounded.
     torch.set_num_threads(1)
     model.eval()
-    logits = model(torch.from_numpy(features)).double()
+    logits = torch.cat([model(part) for part in model.parts(torch.from_numpy(features))]).double()
     probabilities: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
     return probabilities
 

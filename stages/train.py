@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
+from classifier.embeddings import N_BINS
 from classifier.exported_model import write_exported_model
 from classifier.io.atomic_write import atomic_write, write_json
 from classifier.io.params import read_params
-from classifier.io.prepared import count_rows, read_split
+from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
+from classifier.model import Task, widths
 from classifier.resuming.checkpoint import run_to_bytes, save_bytes
 from classifier.resuming.fingerprint import fingerprint
 from classifier.resuming.interruption import Agreement, signals_held_back
@@ -37,23 +39,23 @@ def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
     schema = read_schema(PREPARED / "schema.json")
-    n_classes = len(schema.classes)
+    task = Task(schema.n_features, len(schema.classes), tuple(schema.numeric_features))
     train_rows, val_rows = read_rows(TRAIN_FILE, device), read_rows(VAL_FILE, device)
 
-    n_rows, n_features = train_rows.n_on_all_ranks, train_rows.features.shape[1]
-    threads = choose_threads(
-        params.threads,
-        rows=min(params.batch_size or n_rows, n_rows) // ranks.SIZE,
-        widths=[n_features, *params.hidden, n_classes],
-    )
+    n_rows = train_rows.n_on_all_ranks
+    rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
+    threads = choose_threads(params.threads, rows_per_step * params.members, widths(params, task))
     compute_deterministically(threads)
     if params.compile and not finds_compiler(device.type) and ranks.RANK == 0:
         print("train.compile is true, but torch.compile finds no compiler: training without it")
     course = fingerprint(
-        params, TRAIN_FILE, VAL_FILE, n_classes, device_type=device.type, threads=threads
+        params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )
     ranks.must_have_the_same(f"{course} {params.max_epochs} {params.patience}")
-    run, states = start_or_go_on(params, course, n_features, n_classes, device)
+    edges = None
+    if params.embedding == "piecewise_linear":
+        edges = torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
+    run, states = start_or_go_on(params, course, task, device, edges)
 
     with (
         signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,

@@ -36,6 +36,15 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.batch_size": 16,
         "train.max_epochs": 100,
     },
+    "mini-batch, AdamW, embedding, members": {
+        "train.optimizer": "adamw",
+        "train.embedding": "piecewise_linear",
+        "train.members": 3,
+        "train.dropout": 0.2,
+        "train.max_grad_norm": 1.0,
+        "train.batch_size": 16,
+        "train.max_epochs": 60,
+    },
     "full batch, AdamW, dropout": {
         "train.optimizer": "adamw",
         "train.dropout": 0.2,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
+from classifier.model import Task
 from classifier.training.loop import start_run, train
 from classifier.training.rows import Rows
 from classifier.verdict.advice import what_happened, what_to_do
@@ -179,7 +180,7 @@ def report_of_a_run(train_rows: Rows, val_rows: Rows, **params: object) -> Train
     quick: dict[str, Any] = {"optimizer": "adam", "lr": 0.01, "eval_every": 10, "patience": 1000}
     checked = make_params(**(quick | params))
     torch.set_num_threads(1)
-    run = start_run(checked, 2, 3, torch.device("cpu"))
+    run = start_run(checked, Task(2, 3), torch.device("cpu"))
     list(train(run, train_rows, val_rows, checked))
     return report_on(run, checked, train_rows, val_rows, threads=1)
 

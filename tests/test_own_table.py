@@ -196,7 +196,7 @@ def write_csv(path: Path, table: dict[str, list[Any]], delimiter: str = ",") -> 
 
 PREPARATIONS = st.fixed_dictionaries(
     {
-        "prepare__scaler": st.sampled_from(["minmax", "standard", "none"]),
+        "prepare__scaler": st.sampled_from(["minmax", "standard", "squash", "none"]),
         "prepare__missing_indicator": st.booleans(),
         "prepare__max_categories": st.integers(2, 8),
         "prepare__beyond_max_categories": st.sampled_from(["error", "other"]),

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
-from skrub import Cleaner
+from skrub import Cleaner, SquashingScaler
 
 from classifier.io.prepared import read_split, read_target, write_split
 from classifier.io.schema import CategoricalColumn, NumericColumn, read_schema
@@ -339,7 +340,7 @@ def test_ignored_columns_change_nothing(folder: Path) -> None:
     assert prepared_bytes(folder) == before
 
 
-@pytest.mark.parametrize("scaler", ["minmax", "standard", "none"])
+@pytest.mark.parametrize("scaler", ["minmax", "standard", "squash", "none"])
 def test_features_are_those_of_a_scikit_learn_pipeline(folder: Path, scaler: str) -> None:
     table = mixed_table()
     table.to_csv("t.csv", index=False)
@@ -347,7 +348,12 @@ def test_features_are_those_of_a_scikit_learn_pipeline(folder: Path, scaler: str
     splits = {
         name: read_split(folder / f"data/prepared/{name}.parquet") for name in ("train", "test")
     }
-    scalers = {"minmax": [MinMaxScaler()], "standard": [StandardScaler()], "none": []}
+    scalers: dict[str, list[Any]] = {
+        "minmax": [MinMaxScaler()],
+        "standard": [StandardScaler()],
+        "squash": [SquashingScaler()],
+        "none": [],
+    }
     transformer = make_column_transformer(
         (make_pipeline(SimpleImputer(strategy="median"), *scalers[scaler]), ["number", "count"]),
         (OneHotEncoder(handle_unknown="ignore"), ["color", "flag"]),

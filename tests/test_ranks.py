@@ -168,7 +168,7 @@ def test_the_launcher_is_a_parameter(project: Project) -> None:
 
 
 def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> None:
-    name, chance = "mini-batch, Adam, dropout", random.Random(0)
+    name, chance = "mini-batch, AdamW, embedding, members", random.Random(0)
     # Three, because a sum of two has no order.
     configuration = soak.CONFIGURATIONS[name] | {"train.launcher": soak.launcher(3)}
     reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)

@@ -24,6 +24,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.embeddings import N_BINS
+from classifier.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.fingerprint import COMPUTING_MODULES
 from classifier.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
@@ -37,10 +39,13 @@ DEFAULTS: dict[str, Any] = {
     "hidden": [5],
     "activation": "relu",
     "dropout": 0.0,
+    "embedding": "none",
+    "members": 1,
     "optimizer": "sgd",
     "lr": 0.5,
     "momentum": 0.0,
     "weight_decay": 0.0,
+    "max_grad_norm": None,
     "class_weights": "none",
     "batch_size": None,
     "max_epochs": 12,
@@ -57,6 +62,8 @@ DEFAULTS: dict[str, Any] = {
 
 CHOICES = st.fixed_dictionaries(
     {
+        "embedding": st.sampled_from(["none", "periodic", "piecewise_linear"]),
+        "members": st.sampled_from([1, 3]),
         "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
         "momentum": st.sampled_from([0.0, 0.9]),
         "dropout": st.sampled_from([0.0, 0.4]),
@@ -83,10 +90,12 @@ def some_rows(n: int, seed: int) -> Rows:
 
 
 TRAIN_ROWS, VAL_ROWS = some_rows(30, 1), some_rows(12, 2)
+TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
+EDGES = torch.linspace(-2, 2, N_BINS + 1).repeat(3, 1)
 
 
 def new_run(params: TrainParams) -> Run:
-    return start_run(params, 4, 3, torch.device("cpu"))
+    return start_run(params, TASK, torch.device("cpu"), EDGES)
 
 
 @given(values=CHOICES, cuts=st.lists(st.integers(0, 25), max_size=3))
@@ -258,7 +267,9 @@ def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
 # Real processes
 
 
-@pytest.mark.parametrize("name", ["full batch, SGD with momentum", "mini-batch, Adam, dropout"])
+@pytest.mark.parametrize(
+    "name", ["full batch, SGD with momentum", "mini-batch, AdamW, embedding, members"]
+)
 def test_killed_again_and_again(project: Project, tmp_path: Path, name: str) -> None:
     configuration, chance = soak.CONFIGURATIONS[name], random.Random(name)
     reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)

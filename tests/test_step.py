@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
+from classifier.embeddings import PiecewiseLinearEmbedding
 from classifier.io.prepared import ROWS_PER_GROUP, Split, read_split, write_split
 from classifier.model import MLP
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
@@ -23,10 +24,20 @@ from classifier.training.loss import class_weights
 from classifier.training.replay import Replayed
 from classifier.training.rows import Rows, batches
 from tests.conftest import Project
-from tests.test_resume import TRAIN_ROWS, VAL_ROWS, make_params, new_run, wait_for_evaluations
+from tests.test_resume import (
+    EDGES,
+    TASK,
+    TRAIN_ROWS,
+    VAL_ROWS,
+    make_params,
+    new_run,
+    wait_for_evaluations,
+)
 
 CHOICES = st.fixed_dictionaries(
     {
+        "embedding": st.sampled_from(["none", "periodic", "piecewise_linear"]),
+        "members": st.sampled_from([1, 3]),
         "hidden": st.sampled_from([[], [5], [9, 6]]),
         "activation": st.sampled_from(["relu", "tanh", "gelu"]),
         "dropout": st.sampled_from([0.0, 0.4]),
@@ -34,6 +45,7 @@ CHOICES = st.fixed_dictionaries(
         "lr": st.sampled_from([0.01, 0.3]),
         "momentum": st.sampled_from([0.0, 0.9]),
         "weight_decay": st.sampled_from([0.0, 0.1]),
+        "max_grad_norm": st.sampled_from([None, 0.3]),
         "class_weights": st.sampled_from(["none", "balanced"]),
         "batch_size": st.sampled_from([None, 7, 15, 29]),
     }
@@ -43,7 +55,18 @@ CHOICES = st.fixed_dictionaries(
 def plain_loop(params: TrainParams, *, fused: bool) -> tuple[MLP, torch.optim.Optimizer]:
     """Train as a PyTorch tutorial does."""
     torch.manual_seed(params.seed)
-    model = MLP(4, 3, params.hidden, params.activation, params.dropout)
+    model = MLP(
+        4,
+        3,
+        params.hidden,
+        params.activation,
+        params.dropout,
+        embedding=params.embedding,
+        numbers=TASK.numbers,
+        members=params.members,
+    )
+    if isinstance(model.embedding, PiecewiseLinearEmbedding):
+        model.embedding.set_edges(EDGES)
     common: dict[str, Any] = {
         "lr": params.lr,
         "weight_decay": params.weight_decay,
@@ -65,7 +88,10 @@ def plain_loop(params: TrainParams, *, fused: bool) -> tuple[MLP, torch.optim.Op
     for epoch in range(params.max_epochs):
         for batch in batches(TRAIN_ROWS, params.batch_size, seed=params.seed, epoch=epoch, first=0):
             optimizer.zero_grad()
-            loss_function(model(batch.features), batch.target).backward()
+            logits = model(batch.features).reshape(-1, 3)
+            loss_function(logits, batch.target.repeat_interleave(params.members)).backward()
+            if params.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), params.max_grad_norm)
             optimizer.step()
     return model, optimizer
 
@@ -316,7 +342,7 @@ def test_elsewhere_training_is_the_plain_loop_to_rounding_and_resumes_exactly(
     )
 
     def start() -> Run:
-        return start_run(params, 4, 3, torch.device(device))
+        return start_run(params, TASK, torch.device(device), EDGES)
 
     whole = start()
     list(train(whole, rows, val_rows, params))

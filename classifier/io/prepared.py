@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,11 +97,25 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
 def read_target(path: Path) -> npt.NDArray[np.int64]:
     """Read the class indices of all rows, shape (n,), and nothing else."""
     with pq.ParquetFile(path) as file:
-        name = file.schema_arrow.names[-1]
-        # With what else is selected: pyarrow takes a name before a dot for one with parts.
-        target = file.read(columns=[name]).column(name)
-    classes: npt.NDArray[np.int64] = target.to_numpy()
-    return classes
+        return _read_column(file, -1)
+
+
+def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDArray[np.float32]:
+    """Return what divides the rows' values into `n_bins` of equal size, from the least on.
+
+    Shape (number of features, n_bins + 1). One feature is read at a time.
+    """
+    levels = np.linspace(0, 1, n_bins + 1)
+    with pq.ParquetFile(path) as file:
+        quantiles = [np.quantile(_read_column(file, 1 + index), levels) for index in features]
+    return np.array(quantiles, np.float32).reshape(len(features), n_bins + 1)
+
+
+def _read_column(file: pq.ParquetFile, index: int) -> npt.NDArray[Any]:
+    name = file.schema_arrow.names[index]
+    # With what else is selected: pyarrow takes a name before a dot for one with parts.
+    column: npt.NDArray[Any] = file.read(columns=[name]).column(name).to_numpy()
+    return column
 
 
 def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 LabelKind = Literal["text", "integer", "boolean"]
-Scaler = Literal["minmax", "standard", "none"]
+Scaler = Literal["minmax", "standard", "squash", "none"]
+SQUASHED_TO = 3.0
+"""What the absolute values of squashed features stay below."""
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
 DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
 
@@ -21,7 +23,10 @@ class Scaling(_Frozen):
     median: float
     offset: float
     scale: float
-    """`minmax`: `value * scale + offset`; `standard`: `(value - offset) / scale`."""
+    """`minmax`: `value * scale + offset`; `standard`: `z = (value - offset) / scale`.
+
+    `squash`: `z / sqrt(1 + (z / SQUASHED_TO)**2)`.
+    """
 
 
 class NumericColumn(Scaling):
@@ -113,6 +118,19 @@ class Schema(_Frozen):
     def feature_names(self) -> list[str]:
         """In the order of the network's inputs."""
         return [name for column in self.columns for name in column.feature_names()]
+
+    @property
+    def numeric_features(self) -> list[int]:
+        """Positions of the network's inputs that come of numbers; the others are 0 or 1."""
+        positions, start = [], 0
+        for column in self.columns:
+            match column:
+                case NumericColumn():
+                    positions.append(start)
+                case DatetimeColumn():
+                    positions.extend(range(start, start + len(column.parts)))
+            start += len(column.feature_names())
+        return positions
 
     @property
     def n_features(self) -> int:

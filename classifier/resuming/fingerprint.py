@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from classifier.model import Task
 from classifier.training import ranks
 from classifier.training.loop import TrainParams
 from classifier.training.step import finds_compiler
@@ -15,6 +17,8 @@ CLASSIFIER = Path(__file__).parent.parent
 COMPUTING_MODULES = (
     *sorted((CLASSIFIER / "training").glob("[a-z]*.py")),
     CLASSIFIER / "io/prepared.py",
+    CLASSIFIER / "embeddings.py",
+    CLASSIFIER / "ensemble.py",
     CLASSIFIER / "model.py",
     CLASSIFIER / "resuming/checkpoint.py",
 )
@@ -36,7 +40,7 @@ def fingerprint(
     params: TrainParams,
     train_file: Path,
     val_file: Path,
-    n_classes: int,
+    task: Task,
     *,
     device_type: str,
     threads: int,
@@ -46,7 +50,7 @@ def fingerprint(
         "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
         "train": _hash_file(train_file),
         "val": _hash_file(val_file),
-        "n_classes": n_classes,
+        "task": asdict(task),
         "source": [_hash_file(module) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,

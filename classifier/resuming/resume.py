@@ -9,9 +9,11 @@ from typing import NoReturn
 import torch
 import yaml
 from pydantic import ValidationError
+from torch import Tensor
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
+from classifier.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.saved_state import Horizon, SavedState, SavedStates
 from classifier.training import ranks
@@ -21,7 +23,11 @@ LOCK_FILE = Path("dvc.lock")
 
 
 def start_or_go_on(
-    params: TrainParams, course: str, n_features: int, n_classes: int, device: torch.device
+    params: TrainParams,
+    course: str,
+    task: Task,
+    device: torch.device,
+    edges: Tensor | None = None,
 ) -> tuple[Run, SavedStates]:
     """Return the run that was saved, or a new one where there is none, and where to save it.
 
@@ -29,13 +35,15 @@ def start_or_go_on(
     ----------
     course
         What `fingerprint` returned.
+    task, device, edges
+        As `start_run` takes them.
 
     """
-    run = start_run(params, n_features, n_classes, device)
+    run = start_run(params, task, device, edges)
     states, checkpoint = SavedStates(course), b""
     if ranks.RANK == 0:
         states, checkpoint = find_state(run, params, course)
-        run = start_run(params, n_features, n_classes, device)
+        run = start_run(params, task, device, edges)
     checkpoint = ranks.from_first(checkpoint)
     if checkpoint:
         restore_run(run, checkpoint)

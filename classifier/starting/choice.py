@@ -66,7 +66,7 @@ def first_params(
         "test_size": 0.2,
         "val_size": 0.2,
         "rare_classes": "error",
-        "scaler": "standard",
+        "scaler": "squash",
         "missing_indicator": True,
         "max_categories": 50,
         "beyond_max_categories": "error",

@@ -128,5 +128,6 @@ def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.N
     if part == "days since the first":
         return (raw - first) / SECONDS_OF_A_DAY
     stamps = pd.Series(pd.to_datetime(np.floor(raw), unit="s"))
-    values: npt.NDArray[np.float64] = getattr(stamps.dt, part).to_numpy(np.float64)
+    name = "day_of_week" if part == "weekday" else part
+    values: npt.NDArray[np.float64] = getattr(stamps.dt, name).to_numpy(np.float64)
     return values

@@ -1,6 +1,7 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncod
 
 from classifier.io.schema import (
     DATE_PARTS,
+    SQUASHED_TO,
     CategoricalColumn,
     ColumnOfTable,
     DatetimeColumn,
@@ -36,8 +38,6 @@ from classifier.tables.suspicions import (
 from classifier.tables.values import date_cells, numbers, texts
 
 BeyondMaxCategories = Literal["error", "other"]
-
-SCALERS = {"minmax": MinMaxScaler, "standard": StandardScaler, "none": FunctionTransformer}
 
 LARGEST = 1e18
 """Of features: the squares of larger ones have no place in single precision."""
@@ -231,7 +231,7 @@ class Encoder:
         with np.errstate(all="ignore"):
             # The imputer's own median sorts all values, which takes most of the time of a column.
             imputer = SimpleImputer(strategy="constant", fill_value=np.nanmedian(train))
-            pipeline = make_pipeline(imputer, SCALERS[self.scaler]())
+            pipeline = make_pipeline(imputer, make_scaler(self.scaler))
             pipeline.fit(train.reshape(-1, 1))
             offset, scale = offset_and_scale(self.scaler, pipeline[1])
             scaling = Scaling(median=imputer.fill_value, offset=offset, scale=scale)
@@ -242,7 +242,12 @@ class Encoder:
                     str(cells.name),
                     "correct it",
                 )
-            feature = pipeline.transform(raw.reshape(-1, 1))[:, 0].astype(np.float32)
+            if self.scaler == "squash":
+                # skrub multiplies where the two outer quarters of the rows are equal.
+                z = (np.where(np.isnan(raw), scaling.median, raw) - offset) / scale
+                feature = (z / np.sqrt(1 + (z / SQUASHED_TO) ** 2)).astype(np.float32)
+            else:
+                feature = pipeline.transform(raw.reshape(-1, 1))[:, 0].astype(np.float32)
         largest = np.abs(feature)
         if largest.max() > LARGEST:
             row = cells.index[largest.argmax()]
@@ -347,12 +352,35 @@ def share_heap() -> None:
         mallopt(-8, 1)
 
 
+def make_scaler(kind: Scaler) -> Any:  # noqa: ANN401
+    """Return a scaler with scikit-learn's interface."""
+    match kind:
+        case "minmax":
+            return MinMaxScaler()
+        case "standard":
+            return StandardScaler()
+        case "squash":
+            # Only for those who use it: the import takes a second.
+            from skrub import SquashingScaler  # noqa: PLC0415
+
+            return SquashingScaler(max_absolute_value=SQUASHED_TO)
+        case "none":
+            return FunctionTransformer()
+
+
 def offset_and_scale(kind: Scaler, scaler: Any) -> tuple[float, float]:  # noqa: ANN401
-    """Return what scikit-learn's scaler has learnt of its one column, as `Scaling` has it."""
+    """Return what the scaler has learnt of its one column, as `Scaling` has it."""
     match kind:
         case "minmax":
             return scaler.min_[0], scaler.scale_[0]
         case "standard":
             return scaler.mean_[0], scaler.scale_[0]
+        case "squash":
+            if scaler.robust_scaler_ is not None:
+                return scaler.robust_scaler_.center_[0], scaler.robust_scaler_.scale_[0]
+            if scaler.minmax_scaler_ is not None:
+                return scaler.minmax_scaler_.median_[0], 1 / scaler.minmax_scaler_.scale_[0]
+            # Of a column that does not vary the scaler makes 0, whatever comes later.
+            return 0.0, sys.float_info.max
         case "none":
             return 0.0, 1.0

@@ -32,7 +32,7 @@ class PrepareParams(Reading):
     test_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
     val_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
     rare_classes: RareClasses = Field(description="one of error, train_only, drop")
-    scaler: Scaler = Field(description="one of minmax, standard, none")
+    scaler: Scaler = Field(description="one of minmax, standard, squash, none")
     missing_indicator: bool = Field(description="true or false")
     max_categories: int = Field(ge=2, description="a whole number of at least 2")
     beyond_max_categories: BeyondMaxCategories = Field(description="one of error, other")

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from classifier.embeddings import PiecewiseLinearEmbedding
 from classifier.io.params import Number
 from classifier.io.user_error import UserError
-from classifier.model import MLP, Architecture
+from classifier.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
 from classifier.training.early_stopping import EarlyStopping
@@ -30,6 +31,7 @@ class TrainParams(Architecture):
     lr: Number = Field(gt=0, description="a number above 0")
     momentum: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     weight_decay: Number = Field(ge=0, description="a number of at least 0")
+    max_grad_norm: Number | None = Field(gt=0, description="a number above 0, or null for no limit")
     class_weights: ClassWeights = Field(description="one of none, balanced")
     batch_size: int | None = Field(
         ge=1, description="a whole number of at least 1, or null for all rows"
@@ -105,10 +107,18 @@ class Run:
         return False
 
 
-def start_run(params: TrainParams, n_features: int, n_classes: int, device: torch.device) -> Run:
-    """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks."""
+def start_run(
+    params: TrainParams, task: Task, device: torch.device, edges: Tensor | None = None
+) -> Run:
+    """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks.
+
+    `edges`, shape (number of numbers, N_BINS + 1), are those of a piecewise-linear embedding.
+    """
     torch.manual_seed(params.seed)
-    model = MLP(n_features, n_classes, params.hidden, params.activation, params.dropout).to(device)
+    model = make_network(params, task)
+    if isinstance(model.embedding, PiecewiseLinearEmbedding) and edges is not None:
+        model.embedding.set_edges(edges)
+    model = model.to(device)
     optimizer = make_optimizer(
         params.optimizer,
         model.parameters(),
@@ -133,7 +143,14 @@ def train(
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
     weight = loss_weight(run, train_rows, params)
-    step = make_step(run.model, run.optimizer, weight, train_rows, compiles=params.compile)
+    step = make_step(
+        run.model,
+        run.optimizer,
+        weight,
+        train_rows,
+        max_grad_norm=params.max_grad_norm,
+        compiles=params.compile,
+    )
     run.model.train()
     while not run.is_over(params):
         for batch in batches(

@@ -5,13 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from classifier.model import MLP
 from classifier.training import ranks
 from classifier.training.rows import Rows
 
 ClassWeights = Literal["none", "balanced"]
-
-EVALUATION_ROWS = 65_536
-"""Rows per forward pass of an evaluation: bounds its memory."""
 
 
 def class_counts(target: Tensor, n_classes: int) -> list[float]:
@@ -33,10 +31,23 @@ def class_weights(kind: ClassWeights, target: Tensor, n_classes: int) -> Tensor 
     return (n / (n_classes * counts.clamp(min=1))).float().to(target.device)
 
 
+def cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None, reduction: Literal["mean", "sum"]
+) -> Tensor:
+    """Return the cross-entropy (nats) of logits, shape (n, n_classes), as `nn.CrossEntropyLoss`.
+
+    With logits of several members, shape (n, members, n_classes), it is the mean of theirs.
+    """
+    if logits.dim() == 2:
+        return nn.functional.cross_entropy(logits, target, weight, reduction=reduction)
+    members = logits.shape[1]
+    of_all = target.unsqueeze(1).expand(-1, members).flatten()
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), of_all, weight, reduction=reduction)
+    return loss if reduction == "mean" else loss / members
+
+
 @torch.no_grad()
-def loss_and_accuracy(
-    model: nn.Module, rows: Rows, weight: Tensor | None = None
-) -> tuple[float, float]:
+def loss_and_accuracy(model: MLP, rows: Rows, weight: Tensor | None = None) -> tuple[float, float]:
     """Return the mean cross-entropy (nats) and the accuracy (0 to 1) on all ranks, in eval mode.
 
     With `weight`, shape (n_classes,), the mean is the weighted one of `nn.CrossEntropyLoss`. The
@@ -45,13 +56,9 @@ def loss_and_accuracy(
     was_training = model.training
     model.eval()
     loss, correct, total = 0.0, 0.0, 0.0
-    for features, target in zip(
-        torch.split(rows.features, EVALUATION_ROWS),
-        torch.split(rows.target, EVALUATION_ROWS),
-        strict=True,
-    ):
+    for features, target in zip(model.parts(rows.features), model.parts(rows.target), strict=True):
         logits = model(features)
-        loss += nn.functional.cross_entropy(logits, target, weight, reduction="sum").item()
+        loss += cross_entropy(logits, target, weight, "sum").item()
         correct += int((logits.argmax(dim=1) == target).sum())
         total += len(target) if weight is None else weight[target].sum().item()
     model.train(was_training)

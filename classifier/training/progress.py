@@ -24,6 +24,7 @@ class Progress:
     def __init__(self, max_epochs: int, epoch: int) -> None:
         self._max_epochs = max_epochs
         self._epoch = epoch
+        self._started = epoch, time.monotonic()
         self._printed_at = time.monotonic()
         self._bar = tqdm(
             total=max_epochs,
@@ -50,8 +51,16 @@ class Progress:
         )
         if self._bar.disable and is_due:
             self._printed_at = time.monotonic()
-            print(f"epoch {evaluation.epoch}/{self._max_epochs} {losses}", flush=True)
+            left = tqdm.format_interval(self._seconds_left(evaluation.epoch))
+            line = f"epoch {evaluation.epoch}/{self._max_epochs} {losses}"
+            print(f"{line} at most {left} left", flush=True)
         self._epoch = evaluation.epoch
+
+    def _seconds_left(self, epoch: int) -> float:
+        """Return how long it takes to the last epoch, unless training stops early."""
+        first_epoch, start = self._started
+        each = (time.monotonic() - start) / (epoch - first_epoch)
+        return each * (self._max_epochs - epoch)
 
 
 @contextmanager

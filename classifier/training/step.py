@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from classifier.training import ranks
+from classifier.training.loss import cross_entropy
 from classifier.training.replay import Replayed
 from classifier.training.rows import Rows
 
@@ -20,19 +21,26 @@ def make_step(
     weight: Tensor | None,
     train_rows: Rows,
     *,
+    max_grad_norm: float | None,
     compiles: bool,
 ) -> Step:
     """Return the function that trains on one batch.
 
-    It descends the mean loss of the batch's rows, weighted by `weight`, shape (n_classes,).
+    It descends the mean loss of the batch's rows (and of the network's members), weighted by
+    `weight`, shape (n_classes,). A gradient longer than `max_grad_norm` is shortened to that.
     """
+
+    def update() -> None:
+        if max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+
     if ranks.SIZE > 1:
-        return _step_of_all_ranks(model, optimizer, weight, train_rows)
-    loss_function = nn.CrossEntropyLoss(weight)
+        return _step_of_all_ranks(model, optimizer, weight, train_rows, update)
 
     def loss_of(features: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = loss_function(model(features), target)
-        return loss
+        return cross_entropy(model(features), target, weight, "mean")
 
     device_type = train_rows.features.device.type
     compiles = compiles and finds_compiler(device_type)
@@ -40,8 +48,7 @@ def make_step(
 
     def step(features: Tensor, target: Tensor) -> None:
         batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
+        update()
 
     # On other devices the time between operations passes while the device computes.
     replays = device_type == "cpu" and not compiles
@@ -50,20 +57,22 @@ def make_step(
 
 
 def _step_of_all_ranks(
-    model: nn.Module, optimizer: torch.optim.Optimizer, weight: Tensor | None, train_rows: Rows
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    weight: Tensor | None,
+    train_rows: Rows,
+    update: Callable[[], None],
 ) -> Step:
     """Return the function that trains on this rank's rows of a batch, of which it may have none."""
     parallel = DistributedDataParallel(model)
     _settle_order_of_gradients(parallel, optimizer, train_rows)
 
     def step(rows: Rows) -> None:
-        logits = parallel(rows.features)
-        loss = nn.functional.cross_entropy(logits, rows.target, weight, reduction="sum")
+        loss = cross_entropy(parallel(rows.features), rows.target, weight, "sum")
         # DistributedDataParallel takes the mean over ranks, where their sum is wanted.
         loss = loss * (ranks.SIZE / size(rows))
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
+        update()
 
     def size(rows: Rows) -> float:
         if weight is None:

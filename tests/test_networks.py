@@ -1,0 +1,244 @@
+"""Embeddings of numbers and ensembles of networks, compared with their authors' packages."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rtdl_num_embeddings
+import tabm
+import torch
+from torch import Tensor, nn
+
+from classifier.embeddings import (
+    FREQUENCY_SCALE,
+    N_BINS,
+    N_FREQUENCIES,
+    WIDTH,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
+from classifier.ensemble import SeparateLinear, SharedLinear
+from classifier.io.prepared import read_quantiles, read_split, write_split
+from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError
+from classifier.model import MLP, Embedding
+from tests.in_process import run_all, run_predict, run_prepare
+
+FEATURES = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+EDGES = torch.quantile(FEATURES, torch.linspace(0, 1, N_BINS + 1), dim=0).T
+
+
+def assert_same(ours: Tensor, theirs: Tensor) -> None:
+    # Single precision, whose sums the packages take in another order.
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_members_that_share_a_weight_are_those_of_tabm() -> None:
+    torch.manual_seed(1)
+    ours = SharedLinear(3, 5, 4, is_first=True)
+    theirs = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init=("normal", "ones"))
+    theirs.load_state_dict(
+        {
+            "weight": ours.weight,
+            "r": ours.scale_in,
+            "s": ours.scale_out,
+            "bias": ours.bias,
+        }
+    )
+    inputs = torch.randn(7, 3, 5)
+    assert_same(ours(inputs), theirs(inputs))
+    assert {name: weight.shape for name, weight in ours.named_parameters()}.keys() == {
+        "weight",
+        "scale_in",
+        "scale_out",
+        "bias",
+    }
+
+
+def test_members_with_weights_of_their_own_are_those_of_tabm() -> None:
+    torch.manual_seed(1)
+    ours, theirs = SeparateLinear(3, 5, 4), tabm.LinearEnsemble(5, 4, k=3)
+    theirs.load_state_dict(ours.state_dict())
+    inputs = torch.randn(7, 3, 5)
+    assert_same(ours(inputs), theirs(inputs))
+
+
+def test_periodic_embeddings_are_those_of_rtdl() -> None:
+    torch.manual_seed(1)
+    ours = PeriodicEmbedding(5)
+    theirs = rtdl_num_embeddings.PeriodicEmbeddings(
+        5,
+        WIDTH,
+        n_frequencies=N_FREQUENCIES,
+        frequency_init_scale=FREQUENCY_SCALE,
+        lite=True,
+    )
+    theirs.load_state_dict(
+        {
+            "periodic.weight": ours.frequencies,
+            "linear.weight": ours.layer.weight,
+            "linear.bias": ours.layer.bias,
+        }
+    )
+    assert_same(ours(FEATURES), theirs(FEATURES))
+
+
+def piecewise() -> PiecewiseLinearEmbedding:
+    """Return an embedding whose piecewise part is no longer 0, as after training."""
+    torch.manual_seed(1)
+    embedding = PiecewiseLinearEmbedding(5)
+    embedding.set_edges(EDGES)
+    nn.init.normal_(embedding.piecewise)
+    return embedding
+
+
+def test_piecewise_linear_embeddings_are_those_of_rtdl() -> None:
+    ours = piecewise()
+    theirs = rtdl_num_embeddings.PiecewiseLinearEmbeddings(
+        list(EDGES), WIDTH, activation=False, version="B"
+    )
+    theirs.load_state_dict(
+        theirs.state_dict()
+        | {
+            "linear0.weight": ours.linear,
+            "linear0.bias": ours.bias,
+            "linear.weight": ours.piecewise,
+        }
+    )
+    assert_same(ours(FEATURES), theirs(FEATURES))
+
+
+def test_beyond_the_training_rows_only_the_linear_part_goes_on() -> None:
+    # rtdl's goes on with the slope of the outermost bin, which may be of any steepness.
+    embedding = piecewise()
+    for outermost, direction in ((EDGES[:, -1], 1), (EDGES[:, 0], -1)):
+        beyond = outermost + 1e6 * direction
+        difference = embedding(beyond[None]) - embedding(outermost[None])
+        # Single precision has seven digits.
+        torch.testing.assert_close(
+            difference[0], 1e6 * direction * embedding.linear, rtol=1e-5, atol=1
+        )
+
+
+def test_equal_quantiles_are_no_bin() -> None:
+    edges = torch.tensor([[0.0] * 10 + [1.0] * (N_BINS - 9)])
+    embedding = PiecewiseLinearEmbedding(1)
+    embedding.set_edges(edges)
+    nn.init.ones_(embedding.piecewise)
+    values = torch.tensor([[-1.0], [0.0], [0.5], [1.0], [2.0]])
+    piecewise_part = embedding(values) - values.unsqueeze(2) * embedding.linear - embedding.bias
+    # Of all bins the one between 0 and 1 has a width.
+    torch.testing.assert_close(piecewise_part[:, 0, 0], torch.tensor([0.0, 0, 0.5, 1, 1]))
+
+
+@pytest.mark.parametrize("hidden", [[], [6], [6, 5]])
+@pytest.mark.parametrize("embedding", ["none", "periodic", "piecewise_linear"])
+def test_a_prediction_is_the_mean_of_the_members_probabilities(
+    hidden: list[int], embedding: Embedding
+) -> None:
+    torch.manual_seed(1)
+    network = MLP(5, 3, hidden, embedding=embedding, numbers=(0, 2, 3), members=4)
+    logits = network(FEATURES)
+    assert logits.shape == (200, 4, 3)
+    expected = torch.softmax(logits, dim=2).mean(dim=1)
+    assert_same(torch.softmax(network.eval()(FEATURES), dim=1), expected)
+    if hidden or embedding == "none":
+        assert not torch.equal(logits[:, 0], logits[:, 1])
+
+
+def test_quantiles_are_of_the_rows_of_all_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classifier.io.prepared.ROWS_PER_GROUP", 4)
+    features = np.random.default_rng(0).standard_normal((3, 30)).astype(np.float32)
+    path = tmp_path / "train.parquet"
+    write_split(path, np.arange(30), list(features), np.zeros(30, np.int64), ["a", "b.c", "a", "y"])
+    quantiles = read_quantiles(path, [2, 1], 4)
+    expected = np.quantile(features[[2, 1]], [0, 0.25, 0.5, 0.75, 1], axis=1).T
+    np.testing.assert_array_equal(quantiles, expected.astype(np.float32))
+    assert read_quantiles(path, [], 4).shape == (0, 5)
+
+
+def table_of_all_kinds() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "constant but for gaps": np.where(rng.random(120) < 0.2, np.nan, 7.0),
+            "nearly constant": np.where(rng.random(120) < 0.9, 1.0, 1000.0),
+            "number": rng.lognormal(3, 2, 120),
+            "color": rng.choice(["red", "green", "blue"], 120),
+            "date": pd.date_range("2024-01-31", periods=120, freq="53h").astype(str),
+        }
+    )
+    table["y"] = np.where(np.log(table["number"]) + (table["color"] == "red") > 3, "yes", "no")
+    return table
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    table_of_all_kinds().to_csv("t.csv", index=False)
+    return tmp_path
+
+
+NETWORKS = list(product(["none", "periodic", "piecewise_linear"], [1, 3]))
+
+
+@pytest.mark.parametrize(("embedding", "members"), NETWORKS)
+def test_the_exported_model_predicts_what_was_evaluated(
+    folder: Path, embedding: str, members: int
+) -> None:
+    run_all(
+        folder,
+        "t.csv",
+        "y",
+        prepare__scaler="squash",
+        prepare__missing_indicator=True,
+        train__embedding=embedding,
+        train__members=members,
+        train__hidden=[8],
+        train__max_epochs=20,
+        train__eval_every=5,
+        train__lr=0.1,
+    )
+    evaluated = pd.read_csv("reports/predictions.csv")
+    run_predict("t.csv", "-o", "out.csv")
+    predicted = pd.read_csv("out.csv").iloc[evaluated["row"] - 2]
+    for name in ("probability_no", "probability_yes"):
+        # Single precision: how many rows are computed at a time changes the last bits.
+        np.testing.assert_allclose(predicted[name], evaluated[name], rtol=0, atol=1e-6)
+    assert list(predicted["predicted"]) == list(evaluated["predicted"])
+
+
+def test_which_features_come_of_numbers_is_in_the_schema(folder: Path) -> None:
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__scaler="none")
+    schema = read_schema(folder / "data/prepared/schema.json")
+    names = [schema.feature_names[index] for index in schema.numeric_features]
+    flags = [name for name in schema.feature_names if name not in names]
+    assert flags == ["constant but for gaps: missing", "color=blue", "color=green", "color=red"]
+    features = read_split(folder / "data/prepared/train.parquet").features
+    for index, name in enumerate(schema.feature_names):
+        assert (set(features[:, index]) <= {0, 1}) == (name in flags), name
+
+
+def test_squashed_features_stay_below_3_whatever_comes(folder: Path) -> None:
+    run_prepare(folder, "t.csv", "y", prepare__scaler="squash")
+    for part in ("train", "val", "test"):
+        features = read_split(folder / f"data/prepared/{part}.parquet").features
+        assert np.abs(features).max() < 3
+        assert np.abs(features).max() > 2
+
+
+def test_an_embedding_of_a_table_without_numbers_is_none(folder: Path) -> None:
+    params = {"train__max_epochs": 4, "train__eval_every": 1, "prepare__features": ["color"]}
+    run_all(folder, "t.csv", "y", **params)
+    losses = pd.read_csv("reports/losses.csv")
+    run_all(folder, "t.csv", "y", **params, train__embedding="piecewise_linear")
+    pd.testing.assert_frame_equal(pd.read_csv("reports/losses.csv"), losses)
+
+
+def test_a_limit_of_the_gradient_that_is_no_limit_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"train.max_grad_norm is 0, but must be a number above 0"):
+        run_all(folder, "t.csv", "y", train__max_grad_norm=0)
