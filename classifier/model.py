@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbedding
-from classifier.ensemble import SeparateLinear, SharedLinear
+from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
 from classifier.io.params import Number, Params
 
 Embedding = Literal["none", "periodic", "piecewise_linear"]
@@ -99,7 +99,7 @@ class MLP(nn.Module):
             layers += [self._linear(width, hidden_width, is_first=not layers)]
             layers.append(ACTIVATIONS[activation]())
             if dropout > 0:
-                layers.append(nn.Dropout(dropout))
+                layers.append(nn.Dropout(dropout) if members == 1 else SharedDropout(dropout))
             width = hidden_width
         last = (
             nn.Linear(width, n_classes)

@@ -38,6 +38,9 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.optimizer": "adam",
         "train.class_weights": "balanced",
         "train.batch_size": 7,
+        "train.embedding": "piecewise_linear",
+        "train.members": 3,
+        "train.max_grad_norm": 0.5,
     },
 }
 

@@ -322,6 +322,9 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 @pytest.mark.parametrize(
+    "network", [{}, {"embedding": "piecewise_linear", "members": 3, "max_grad_norm": 0.5}]
+)
+@pytest.mark.parametrize(
     ("device", "compiles"),
     [
         ("cpu", True),
@@ -332,10 +335,17 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def test_elsewhere_training_is_the_plain_loop_to_rounding_and_resumes_exactly(
     device: str,
     compiles: bool,  # noqa: FBT001
+    network: dict[str, object],
 ) -> None:
     compute_deterministically(threads=1)
     params = make_params(
-        compile=compiles, optimizer="adam", lr=0.01, batch_size=20, max_epochs=8, patience=99
+        compile=compiles,
+        optimizer="adam",
+        lr=0.01,
+        batch_size=20,
+        max_epochs=8,
+        patience=99,
+        **network,
     )
     rows, val_rows = (
         Rows(some.features.to(device), some.target.to(device)) for some in (TRAIN_ROWS, VAL_ROWS)
