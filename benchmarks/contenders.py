@@ -46,7 +46,14 @@ def params_of(load: Load) -> dict[str, Any]:
         "device": "cpu",
         "threads": threads_of(load),
         "compile": False,
-        "launcher": "python",
+        "torchrun": {
+            "nproc_per_node": 1,
+            "nnodes": 1,
+            "node_rank": 0,
+            "rdzv_backend": "static",
+            "rdzv_endpoint": None,
+            "max_restarts": 0,
+        },
         "seed": 42,
     }
 

@@ -24,6 +24,8 @@ class PiecewiseLinearEmbedding(nn.Module):
     like none of the training rows' changes nothing but the linear part.
     """
 
+    widest = N_BINS
+    """Numbers that a feature is at once, at most."""
     left: Tensor
     width: Tensor
 
@@ -58,6 +60,9 @@ class PeriodicEmbedding(nn.Module):
 
     The layer is the same for all features ("lite" in the authors' package).
     """
+
+    widest = 2 * N_FREQUENCIES
+    """Numbers that a feature is at once, at most."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from classifier.io.atomic_write import atomic_write
 from classifier.io.schema import (
     DATE_PARTS,
+    LARGEST_Z,
     SQUASHED_TO,
     CategoricalColumn,
     ColumnOfTable,
@@ -83,14 +84,14 @@ class PreparingClassifier(nn.Module):
 
 
 def _scaled(numbers: Tensor, offset: Tensor, scale: Tensor, scaler: Scaler) -> Tensor:
-    """Compute in the order in which scikit-learn does, so that the last bit is the same."""
+    """Compute in the order in which `prepare` does, so that the last bit is the same."""
     match scaler:
         case "minmax":
             return numbers * scale + offset
         case "standard":
             return (numbers - offset) / scale
         case "squash":
-            z = (numbers - offset) / scale
+            z = ((numbers - offset) / scale).clamp(-LARGEST_Z, LARGEST_Z)
             return z / torch.sqrt(1 + (z / SQUASHED_TO) ** 2)
         case "none":
             return numbers

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbedding
 from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
 from classifier.io.params import Number, Params
+from classifier.io.schema import Schema
 
 Embedding = Literal["none", "periodic", "piecewise_linear"]
 Activation = Literal["relu", "tanh", "gelu"]
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
-ROWS_AT_A_TIME = 65_536
-"""Of one member in a forward pass without gradients: bounds its memory."""
+NUMBERS_AT_A_TIME = 2**24
+"""In the widest layer of a forward pass without gradients, 64 MiB: bounds its memory."""
 
 
 class Architecture(Params):
@@ -42,6 +43,10 @@ class Task:
     n_classes: int
     numbers: tuple[int, ...] = ()
     """Which features come of numbers, in ascending order; the others are 0 or 1."""
+
+    @classmethod
+    def of(cls, schema: Schema) -> "Task":
+        return cls(schema.n_features, len(schema.classes), schema.numeric_features)
 
 
 class MLP(nn.Module):
@@ -86,10 +91,13 @@ class MLP(nn.Module):
         self.members = members
         self.embedding: PeriodicEmbedding | PiecewiseLinearEmbedding | None = None
         width = n_features
+        self.widest = members * max(n_features, n_classes, *hidden)
+        """How many numbers a row is at most at once."""
         if embedding != "none" and numbers:
             kind = PeriodicEmbedding if embedding == "periodic" else PiecewiseLinearEmbedding
             self.embedding = kind(len(numbers))
             width += len(numbers) * (WIDTH - 1)
+            self.widest = max(self.widest, members * width, len(numbers) * self.embedding.widest)
             others = sorted(set(range(n_features)) - set(numbers))
             # Not in the state_dict: the table says them, as it says n_features.
             self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
@@ -115,7 +123,7 @@ class MLP(nn.Module):
 
     def parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Return rows in parts that are small enough for a forward pass without gradients."""
-        return torch.split(rows, max(1, ROWS_AT_A_TIME // self.members))
+        return torch.split(rows, max(1, NUMBERS_AT_A_TIME // self.widest))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of features, shape (n, n_features).
@@ -137,6 +145,7 @@ class MLP(nn.Module):
 
 
 def make_network(architecture: Architecture, task: Task) -> MLP:
+    """Return a network with weights from torch's random generator."""
     return MLP(
         task.n_features,
         task.n_classes,

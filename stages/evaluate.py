@@ -31,7 +31,7 @@ def main() -> None:
     schema = read_schema(Path("data/prepared/schema.json"))
     test = read_split(Path("data/prepared/test.parquet"))
     train_target = read_target(Path("data/prepared/train.parquet"))
-    task = Task(schema.n_features, len(schema.classes), tuple(schema.numeric_features))
+    task = Task.of(schema)
     model = make_network(architecture, task)
     model.load_state_dict(torch.load("models/weights.pt", weights_only=True))
 

@@ -21,6 +21,7 @@ from classifier.resuming.resume import save, start_or_go_on, stop_before_the_end
 from classifier.resuming.saved_state import only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
+from classifier.training.launch import become_torchrun
 from classifier.training.loop import Evaluation, Run, TrainParams, evaluate, loss_weight, train
 from classifier.training.loss import class_counts
 from classifier.training.progress import Progress, losses_file
@@ -39,12 +40,12 @@ def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
     schema = read_schema(PREPARED / "schema.json")
-    task = Task(schema.n_features, len(schema.classes), tuple(schema.numeric_features))
+    task = Task.of(schema)
     train_rows, val_rows = read_rows(TRAIN_FILE, device), read_rows(VAL_FILE, device)
 
     n_rows = train_rows.n_on_all_ranks
     rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
-    threads = choose_threads(params.threads, rows_per_step * params.members, widths(params, task))
+    threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
     compute_deterministically(threads)
     if params.compile and not finds_compiler(device.type) and ranks.RANK == 0:
         print("train.compile is true, but torch.compile finds no compiler: training without it")
@@ -145,6 +146,10 @@ def report_on(
 
 
 if __name__ == "__main__":
+    with user_errors_in_one_line("train"):
+        torchrun = read_params("train", TrainParams).torchrun
+        if torchrun.is_wanted and not ranks.LAUNCHED:
+            become_torchrun(torchrun, "stages.train")
     lock = only_one_training_process() if ranks.RANK == 0 else nullcontext()
     with user_errors_in_one_line("train"), lock, ranks.joined():
         main()

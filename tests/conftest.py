@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -70,8 +72,8 @@ class Project:
         file = self.path / "params.yaml"
         params = yaml.safe_load(file.read_text())
         for name, value in values.items():
-            section, key = name.replace("__", ".").split(".")
-            params[section][key] = value
+            *sections, key = name.replace("__", ".").split(".")
+            reduce(getitem, sections, params)[key] = value
         file.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def contents(self, *patterns: str) -> dict[str, bytes]:

@@ -60,8 +60,8 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
 }
 
 
-def launcher(n_ranks: int) -> str:
-    return f"torchrun --standalone --nproc-per-node={n_ranks} --max-restarts=99"
+def launch(n_ranks: int) -> dict[str, object]:
+    return {"train.torchrun.nproc_per_node": n_ranks, "train.torchrun.max_restarts": 99}
 
 
 def undisturbed(
@@ -187,8 +187,7 @@ def main() -> None:
     run_to_the_end = kill_until_done
     if arguments.ranks > 1:
         configurations = {
-            name: values | {"train.launcher": launcher(arguments.ranks)}
-            for name, values in CONFIGURATIONS.items()
+            name: values | launch(arguments.ranks) for name, values in CONFIGURATIONS.items()
         }
         run_to_the_end = kill_ranks_until_done
     killed, runs, different = 0, 0, 0

@@ -36,7 +36,7 @@ RUN_ELSEWHERE = {
         ),
     },
     "docs/one-big-run.md": {
-        "dvc exp run": "tests/test_ranks.py::test_the_launcher_is_a_parameter",
+        "dvc exp run": "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter",
         # At an address of this machine.
         "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
     },

@@ -56,7 +56,14 @@ DEFAULTS: dict[str, Any] = {
     "device": "cpu",
     "threads": 1,
     "compile": False,
-    "launcher": "python",
+    "torchrun": {
+        "nproc_per_node": 1,
+        "nnodes": 1,
+        "node_rank": 0,
+        "rdzv_backend": "static",
+        "rdzv_endpoint": None,
+        "max_restarts": 0,
+    },
     "seed": 3,
 }
 

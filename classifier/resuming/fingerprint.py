@@ -31,7 +31,7 @@ WITHOUT_INFLUENCE = {
     "device",
     "threads",
     "compile",
-    "launcher",
+    "torchrun",
 }
 """Parameters that change no epoch, or of which the fingerprint has what came of them instead."""
 

@@ -10,10 +10,10 @@ LARGE = 100_000
 
 def training_params(n_train: int) -> dict[str, object]:
     """Return parameters for a table with so many training rows, instead of those of the lesson."""
-    # Evaluating takes a third of the time of an epoch.
     if n_train < SMALL:
         length = {"max_epochs": 300, "eval_every": 1, "patience": 20}
     elif n_train < LARGE:
+        # An evaluation takes a third of the time of an epoch.
         length = {"max_epochs": 200, "eval_every": 2, "patience": 10}
     else:
         length = {"max_epochs": 50, "eval_every": 1, "patience": 5}
@@ -35,7 +35,7 @@ def training_params(n_train: int) -> dict[str, object]:
 
 def batch_size(n_train: int) -> int:
     """Return a power of two with which an epoch of a small table still has several steps."""
-    for rows, size in ((500, 32), (2_000, 64), (8_000, 128), (100_000, 256)):
+    for rows, size in ((500, 32), (2_000, 64), (8_000, 128), (LARGE, 256)):
         if n_train < rows:
             return size
     return 1024

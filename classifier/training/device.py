@@ -15,6 +15,9 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 MULTIPLY_ADDS_PER_THREAD = 4_000_000
 """Below this a thread takes longer to be woken up than to do its part of a training step."""
 
+MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD = 16_000_000
+"""The same for several networks in one, much of whose step is something else."""
+
 
 def select_device(name: DeviceName) -> torch.device:
     """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
@@ -44,24 +47,29 @@ def select_device(name: DeviceName) -> torch.device:
     if torch.cuda.device_count() <= ranks.LOCAL_RANK:
         raise UserError(
             f"this machine has {torch.cuda.device_count()} CUDA devices, too few for the ranks on "
-            "it; in params.yaml lower --nproc-per-node in train.launcher"
+            "it; in params.yaml lower train.torchrun.nproc_per_node"
         )
     device = torch.device("cuda", ranks.LOCAL_RANK)
     torch.cuda.set_device(device)
     return device
 
 
-def choose_threads(threads: int | Literal["auto"], rows: int, widths: Sequence[int]) -> int:
+def choose_threads(
+    threads: int | Literal["auto"], rows: int, widths: Sequence[int], members: int = 1
+) -> int:
     """Return the number of CPU threads to train with.
 
     `auto` is one thread for every 4 million multiply-adds of the forward pass of a batch: `rows`
-    times the products of neighbouring `widths` (features, hidden layers, classes). It is at least
-    one, and at most what PyTorch takes by itself: one for each core, or OMP_NUM_THREADS.
+    times the products of neighbouring `widths` (features, hidden layers, classes), times the
+    `members` of a network, of which several take 16 million. It is at least one, and at most what
+    PyTorch takes by itself: one for each core, or OMP_NUM_THREADS.
     """
     if threads != "auto":
         return threads
-    multiply_adds = rows * sum(inputs * outputs for inputs, outputs in pairwise(widths))
-    return max(1, min(multiply_adds // MULTIPLY_ADDS_PER_THREAD, torch.get_num_threads()))
+    multiply_adds = rows * members * sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    several = MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD
+    per_thread = MULTIPLY_ADDS_PER_THREAD if members == 1 else several
+    return max(1, min(multiply_adds // per_thread, torch.get_num_threads()))
 
 
 def compute_deterministically(threads: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from classifier.embeddings import PiecewiseLinearEmbedding
@@ -16,6 +16,7 @@ from classifier.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
 from classifier.training.early_stopping import EarlyStopping
+from classifier.training.launch import Torchrun
 from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
 from classifier.training.optimizer import OptimizerName, make_optimizer
 from classifier.training.rows import Rows, batches
@@ -46,11 +47,18 @@ class TrainParams(Architecture):
         description="auto or a whole number of at least 1"
     )
     compile: bool = Field(description="true or false")
-    launcher: str = Field(
-        pattern=r"^(python|torchrun( --[a-z][a-z0-9_-]*(=[A-Za-z0-9_.,:/@%+-]+)?)*)$",
-        description="python, or torchrun and options such as --standalone --nproc-per-node=2",
-    )
+    torchrun: Torchrun = Field(description="a section: see docs/one-big-run.md")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_launcher(cls, values: object) -> object:
+        if isinstance(values, dict) and "launcher" in values:
+            raise ValueError(
+                "train.launcher is no parameter any more: for torchrun, set train.torchrun, for "
+                "example its nproc_per_node; otherwise remove the line"
+            )
+        return values
 
 
 @dataclass(frozen=True)
@@ -112,11 +120,14 @@ def start_run(
 ) -> Run:
     """Return a run at epoch 0, its weights drawn from `params.seed`: the same on all ranks.
 
-    `edges`, shape (number of numbers, N_BINS + 1), are those of a piecewise-linear embedding.
+    `edges`, shape (number of numbers, N_BINS + 1), are those of a piecewise-linear embedding, which
+    needs them.
     """
     torch.manual_seed(params.seed)
     model = make_network(params, task)
-    if isinstance(model.embedding, PiecewiseLinearEmbedding) and edges is not None:
+    if isinstance(model.embedding, PiecewiseLinearEmbedding):
+        if edges is None:
+            raise ValueError("a piecewise-linear embedding needs edges")
         model.embedding.set_edges(edges)
     model = model.to(device)
     optimizer = make_optimizer(

@@ -51,16 +51,17 @@ class Progress:
         )
         if self._bar.disable and is_due:
             self._printed_at = time.monotonic()
-            left = tqdm.format_interval(self._seconds_left(evaluation.epoch))
-            line = f"epoch {evaluation.epoch}/{self._max_epochs} {losses}"
-            print(f"{line} at most {left} left", flush=True)
+            left = self._time_left(evaluation.epoch)
+            print(f"epoch {evaluation.epoch}/{self._max_epochs} {losses}{left}", flush=True)
         self._epoch = evaluation.epoch
 
-    def _seconds_left(self, epoch: int) -> float:
-        """Return how long it takes to the last epoch, unless training stops early."""
+    def _time_left(self, epoch: int) -> str:
+        """Say how long it takes to the last epoch, unless training stops early."""
         first_epoch, start = self._started
+        if epoch == first_epoch:
+            return ""
         each = (time.monotonic() - start) / (epoch - first_epoch)
-        return each * (self._max_epochs - epoch)
+        return f", about {tqdm.format_interval(each * (self._max_epochs - epoch))} to the last"
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def _step_of_all_ranks(
     update: Callable[[], None],
 ) -> Step:
     """Return the function that trains on this rank's rows of a batch, of which it may have none."""
-    parallel = DistributedDataParallel(model)
+    # The buffers, an embedding's, are the same everywhere and stay so.
+    parallel = DistributedDataParallel(model, broadcast_buffers=False)
     _settle_order_of_gradients(parallel, optimizer, train_rows)
 
     def step(rows: Rows) -> None:

@@ -79,7 +79,7 @@ def what_to_do(report: TrainingReport) -> str:
         case "unstable":
             advice = (
                 f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
-                "Lower train.lr or train.momentum."
+                "Lower train.lr, train.momentum or train.max_grad_norm."
             )
         case "still_improving" if report.n_evaluations == 1:
             advice = "Lower train.eval_every or raise train.max_epochs to see where it is going."
@@ -88,5 +88,8 @@ def what_to_do(report: TrainingReport) -> str:
         case "still_improving":
             advice = "Raise train.max_epochs; training goes on from here."
         case "converged":
-            advice = "For a lower one change the network (train.hidden) or get more rows."
+            advice = (
+                "For a lower one change the network (train.hidden, train.members, "
+                "train.embedding) or get more rows."
+            )
     return advice
