@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.neural_network import MLPClassifier
 
 from classifier.io.prepared import read_split
+from classifier.training.early_stopping import EarlyStopping
+from classifier.training.loop import Evaluation
+from classifier.training.progress import Progress
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 
 STAGES = ["prepare", "train", "evaluate", "plot"]
@@ -183,6 +187,26 @@ def test_reports_say_what_happened(project: Project) -> None:
     assert report["train_loss_at_best_epoch"] == best["train_loss"]
     assert report["epochs_run"] == 60
     assert report["stop_reason"] == "max_epochs"
+
+
+def test_a_log_says_how_long_it_takes_at_most(project: Project) -> None:
+    output = project.stage("train").stdout
+    losses = r"train_loss=0\.\d+ val_loss=0\.\d+ best=0\.\d+"
+    for epoch in range(10, 61, 10):
+        assert re.search(
+            rf"^epoch {epoch}/60 {losses}, about \d\d:\d\d to the last$", output, re.MULTILINE
+        )
+
+
+def test_a_log_of_one_evaluation_where_the_run_began(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # So it is when a finished run is taken up again, and its last epoch is none of eval_every.
+    monkeypatch.setattr("classifier.training.progress.SECONDS_BETWEEN_LINES", 0)
+    progress = Progress(max_epochs=60, epoch=60)
+    progress.show(Evaluation(60, 0.5, 0.25, 0.9, 0.8), EarlyStopping(60, 0.25))
+    progress.close()
+    assert capsys.readouterr().out == "epoch 60/60 train_loss=0.5000 val_loss=0.2500 best=0.2500\n"
 
 
 def test_early_stopping_counts_evaluations(project: Project) -> None:

