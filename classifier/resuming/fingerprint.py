@@ -17,6 +17,7 @@ CLASSIFIER = Path(__file__).parent.parent
 COMPUTING_MODULES = (
     *sorted((CLASSIFIER / "training").glob("[a-z]*.py")),
     CLASSIFIER / "io/prepared.py",
+    CLASSIFIER / "io/schema.py",
     CLASSIFIER / "embeddings.py",
     CLASSIFIER / "ensemble.py",
     CLASSIFIER / "model.py",
