@@ -14,7 +14,7 @@ def training_params(n_train: int) -> dict[str, object]:
         length = {"max_epochs": 300, "eval_every": 1, "patience": 20}
     elif n_train < LARGE:
         # An evaluation takes a third of the time of an epoch.
-        length = {"max_epochs": 200, "eval_every": 2, "patience": 10}
+        length = {"max_epochs": 150, "eval_every": 2, "patience": 10}
     else:
         length = {"max_epochs": 50, "eval_every": 1, "patience": 5}
     return {
