@@ -25,6 +25,9 @@ def threads_of(load: Load) -> int:
 
 
 def params_of(load: Load) -> dict[str, Any]:
+    import yaml
+
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     return {
         "embedding": "none",
         "hidden": load.hidden,
@@ -46,14 +49,7 @@ def params_of(load: Load) -> dict[str, Any]:
         "device": "cpu",
         "threads": threads_of(load),
         "compile": False,
-        "torchrun": {
-            "nproc_per_node": 1,
-            "nnodes": 1,
-            "node_rank": 0,
-            "rdzv_backend": "static",
-            "rdzv_endpoint": None,
-            "max_restarts": 0,
-        },
+        "torchrun": params["train"]["torchrun"],
         "seed": 42,
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ from classifier.training.rows import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.test_pipeline import imported_files
+
+TORCHRUN = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["train"]["torchrun"]
 
 DEFAULTS: dict[str, Any] = {
     "hidden": [5],
@@ -56,14 +59,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "cpu",
     "threads": 1,
     "compile": False,
-    "torchrun": {
-        "nproc_per_node": 1,
-        "nnodes": 1,
-        "node_rank": 0,
-        "rdzv_backend": "static",
-        "rdzv_endpoint": None,
-        "max_restarts": 0,
-    },
+    "torchrun": TORCHRUN,
     "seed": 3,
 }
 

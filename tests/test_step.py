@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from classifier.embeddings import PiecewiseLinearEmbedding
 from classifier.io.prepared import ROWS_PER_GROUP, Split, read_split, write_split
-from classifier.model import MLP
+from classifier.model import MLP, make_network
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import Run, TrainParams, start_run, train
@@ -55,16 +55,7 @@ CHOICES = st.fixed_dictionaries(
 def plain_loop(params: TrainParams, *, fused: bool) -> tuple[MLP, torch.optim.Optimizer]:
     """Train as a PyTorch tutorial does."""
     torch.manual_seed(params.seed)
-    model = MLP(
-        4,
-        3,
-        params.hidden,
-        params.activation,
-        params.dropout,
-        embedding=params.embedding,
-        numbers=TASK.numbers,
-        members=params.members,
-    )
+    model = make_network(params, TASK)
     if isinstance(model.embedding, PiecewiseLinearEmbedding):
         model.embedding.set_edges(EDGES)
     common: dict[str, Any] = {

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 N_THREADS = 2
-"""For each contender, as for ours."""
+"""For each contender; ours takes as many as `threads: auto` says."""
 
 Model = Any
 """With scikit-learn's `fit` and `predict_proba`."""
