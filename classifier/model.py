@@ -1,8 +1,10 @@
 """The network."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -13,6 +15,7 @@ from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbed
 from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
 from classifier.io.params import Number, Params
 from classifier.io.schema import Schema
+from classifier.io.user_error import UserError
 
 Embedding = Literal["none", "periodic", "piecewise_linear"]
 Activation = Literal["relu", "tanh", "gelu"]
@@ -156,6 +159,24 @@ def make_network(architecture: Architecture, task: Task) -> MLP:
         numbers=task.numbers,
         members=architecture.members,
     )
+
+
+def load_weights(network: MLP, path: Path) -> None:
+    """Put the weights in a file into a network.
+
+    Raises
+    ------
+    UserError
+        If the file holds no weights, or those of another network.
+
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            network.load_state_dict(torch.load(path, weights_only=True))
+    except Exception:  # noqa: BLE001 (what a file may hold has no end)
+        raise UserError(
+            f"{path} does not hold the weights of this network; to make it anew: dvc repro"
+        ) from None
 
 
 def widths(architecture: Architecture, task: Task) -> list[int]:

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import nn
 
-from classifier.exported_model import load_exported_model
+from classifier.exported_model.load import ExportedModel
 from classifier.io.schema import CategoricalColumn, Schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import (
@@ -33,9 +32,8 @@ from commands.reading_options import add_reading_options, as_option, reading_fro
 
 def main() -> None:
     arguments = parse_arguments()
-    # As in evaluation: the number of threads decides how sums are rounded.
-    torch.set_num_threads(1)
-    model, schema = load_exported_model(arguments.model)
+    model = ExportedModel(arguments.model)
+    schema = model.schema
     with (
         opened(arguments.table, reading_of(arguments, schema)) as file,
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
@@ -67,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         help="a file that ends with .csv, .csv.gz or .parquet (default: CSV on standard output)",
     )
-    parser.add_argument("--model", type=Path, default=Path("models/model.pt2"))
+    parser.add_argument("--model", type=Path, default=Path("models/model.onnx"))
     add_reading_options(parser)
     return parser.parse_args()
 
@@ -119,19 +117,19 @@ def prediction_names(schema: Schema) -> list[str]:
     return ["predicted", *(f"probability_{name}" for name in schema.classes)]
 
 
-def count_unseen(raw: dict[str, npt.NDArray[np.float64]], schema: Schema) -> Counter[str]:
-    """Count, for each column of categories, the values that are none of them."""
+def count_unseen(raw: dict[str, npt.NDArray[Any]], schema: Schema) -> Counter[str]:
+    """Count, for each column of categories, the values that are none of them, nor gaps."""
     return Counter(
         {
-            column.name: int((raw[column.name] == -1).sum())
+            column.name: int((~pd.Series(raw[column.name]).isin(["", *column.categories])).sum())
             for column in schema.columns
-            if isinstance(column, CategoricalColumn)
+            if isinstance(column, CategoricalColumn) and not column.other
         }
     )
 
 
 def predict_probabilities(
-    model: nn.Module, raw: dict[str, npt.NDArray[np.float64]], rows: pd.Index, source: str
+    model: ExportedModel, raw: dict[str, npt.NDArray[Any]], rows: pd.Index, source: str
 ) -> npt.NDArray[np.float64]:
     """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,).
 
@@ -141,9 +139,7 @@ def predict_probabilities(
         If a value is so large that there are no probabilities.
 
     """
-    probabilities: npt.NDArray[np.float64] = model(
-        torch.from_numpy(np.column_stack(list(raw.values())))
-    ).numpy()
+    probabilities = model.probabilities(raw)
     without = np.isnan(probabilities).any(axis=1)
     if without.any():
         raise UserError(

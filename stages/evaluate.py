@@ -16,7 +16,7 @@ from classifier.io.prepared import Split, read_split, read_target
 from classifier.io.schema import Schema, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.model import MLP, Architecture, Task, make_network
+from classifier.model import MLP, Architecture, Task, load_weights, make_network
 
 
 class EvaluateParams(Params):
@@ -33,7 +33,7 @@ def main() -> None:
     train_target = read_target(Path("data/prepared/train.parquet"))
     task = Task.of(schema)
     model = make_network(architecture, task)
-    model.load_state_dict(torch.load("models/weights.pt", weights_only=True))
+    load_weights(model, Path("models/weights.pt"))
 
     probabilities = predict_probabilities(model, test.features)
     majority_class = int(np.bincount(train_target).argmax())

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from classifier.embeddings import N_BINS
-from classifier.exported_model import write_exported_model
+from classifier.exported_model.write import write_exported_model
 from classifier.io.atomic_write import atomic_write, write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
@@ -87,7 +87,7 @@ def main() -> None:
         temporary.write_bytes(save_bytes(run.best_weights))
     with atomic_write(MODELS / "checkpoint.pt") as temporary:
         temporary.write_bytes(checkpoint)
-    write_exported_model(MODELS / "model.pt2", schema, run.model, run.best_weights)
+    write_exported_model(MODELS / "model.onnx", schema, run.model, run.best_weights)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))

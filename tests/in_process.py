@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
+from classifier.io.schema import CategoricalColumn, Schema
 from commands import predict, start
 from stages import evaluate, prepare, train
 from tests.conftest import REPOSITORY
@@ -46,3 +49,15 @@ def run_start(*arguments: str) -> None:
     """Run `python -m commands.start` with these arguments in the current folder."""
     with patch.object(sys, "argv", ["start", *arguments]):
         start.main()
+
+
+def values_of(schema: Schema, raw: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+    """Return what `PreparingClassifier` takes for raw values, shape (n, n_columns)."""
+    columns = []
+    for column in schema.columns:
+        values = raw[column.name]
+        if isinstance(column, CategoricalColumn):
+            codes = {"": np.nan, **{text: index for index, text in enumerate(column.categories)}}
+            values = np.array([codes.get(text, column.unknown) for text in values], np.float64)
+        columns.append(values)
+    return np.column_stack(columns)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skrub import DatetimeEncoder
 
-from classifier.exported_model import PARTS, _parts_of_dates
+from classifier.exported_model.preparing_classifier import PARTS, _parts_of_dates
 from classifier.io.prepared import read_split
 from classifier.io.schema import DatetimeColumn, read_schema
 from classifier.tables.dates import part_of

@@ -26,6 +26,7 @@ from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.model import MLP, Embedding
 from tests.in_process import run_all, run_predict, run_prepare
+from tests.test_predict import assert_the_same
 
 FEATURES = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
 EDGES = torch.quantile(FEATURES, torch.linspace(0, 1, N_BINS + 1), dim=0).T
@@ -212,11 +213,7 @@ def test_the_exported_model_predicts_what_was_evaluated(
     )
     evaluated = pd.read_csv("reports/predictions.csv")
     run_predict("t.csv", "-o", "out.csv")
-    predicted = pd.read_csv("out.csv").iloc[evaluated["row"] - 2]
-    for name in ("probability_no", "probability_yes"):
-        # Single precision: how many rows are computed at a time changes the last bits.
-        np.testing.assert_allclose(predicted[name], evaluated[name], rtol=0, atol=1e-6)
-    assert list(predicted["predicted"]) == list(evaluated["predicted"])
+    assert_the_same(pd.read_csv("out.csv").iloc[evaluated["row"] - 2], evaluated)
 
 
 def test_which_features_come_of_numbers_is_in_the_schema(folder: Path) -> None:

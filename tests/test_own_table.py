@@ -26,7 +26,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
-from classifier.exported_model import PreparingClassifier
+from classifier.exported_model.preparing_classifier import PreparingClassifier
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
@@ -34,7 +34,7 @@ from classifier.model import MLP
 from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values
-from tests.in_process import run_all, run_predict, run_prepare
+from tests.in_process import run_all, run_predict, run_prepare, values_of
 
 # Accuracy
 
@@ -206,10 +206,17 @@ PREPARATIONS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    table=tables(), values=PREPARATIONS, delimiter=st.sampled_from(",;\t"), is_parquet=st.booleans()
+    table=tables(),
+    preparation=PREPARATIONS,
+    delimiter=st.sampled_from(",;\t"),
+    is_parquet=st.booleans(),
 )
 def test_every_table_is_prepared_or_refused(
-    table: dict[str, list[Any]], values: dict[str, object], delimiter: str, *, is_parquet: bool
+    table: dict[str, list[Any]],
+    preparation: dict[str, object],
+    delimiter: str,
+    *,
+    is_parquet: bool,
 ) -> None:
     with in_temporary_folder() as folder:
         name = "table.csv"
@@ -222,16 +229,17 @@ def test_every_table_is_prepared_or_refused(
             name = "table.parquet"
             pq.write_table(arrow, folder / name)
         try:
-            run_prepare(folder, name, "target", **values)
+            run_prepare(folder, name, "target", **preparation)
         except UserError:
             assert [path.name for path in folder.iterdir() if path.is_dir()] == []
             return
         schema = read_schema(folder / "data/prepared/schema.json")
         file = open_table(folder / name, name, AS_THE_FILE_SAYS)
         read = file.read(text_columns={"target"})
-        raw = np.column_stack(
-            [raw_values(one, read[one.name], file.spelling, name) for one in schema.columns]
-        )
+        raw = {
+            one.name: raw_values(one, read[one.name], file.spelling, name) for one in schema.columns
+        }
+        values = values_of(schema, raw)
         network = MLP(schema.n_features, len(schema.classes)).eval()
         model = PreparingClassifier(schema, network)
         torch.set_num_threads(1)
@@ -245,7 +253,7 @@ def test_every_table_is_prepared_or_refused(
                 logits = network(torch.from_numpy(split.features))
                 expected = torch.softmax(logits.double(), dim=1)
                 assert torch.equal(
-                    model(torch.from_numpy(raw[read.index.get_indexer(split.rows)])), expected
+                    model(torch.from_numpy(values[read.index.get_indexer(split.rows)])), expected
                 )
             seen += len(split.rows)
         report = json.loads((folder / "reports/table.json").read_text())

@@ -98,7 +98,8 @@ def open_in_browser(page: Path, profile: Path) -> Page:
     """Open the page with its libraries taken from disk; return what is drawn on it."""
     text = page.read_text()
     libraries = re.findall(r'<script src="(https://[^"]+/npm/([\w-]+)@([\d.]+))"></script>', text)
-    assert {name: version for _, name, version in libraries} == VERSIONS
+    theirs = {name: version for name, version in VERSIONS.items() if name.startswith("vega")}
+    assert {name: version for _, name, version in libraries} == theirs
     for address, name, _ in libraries:
         text = text.replace(address, (PACKAGES / f"{name}/build/{name}.min.js").as_uri())
     text = text.replace("<head>", f"<head>{COLLECT_ERRORS}", 1)

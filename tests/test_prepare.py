@@ -18,13 +18,12 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from skrub import Cleaner, SquashingScaler
 
 from classifier.io.prepared import read_split, read_target, write_split
-from classifier.io.schema import CategoricalColumn, NumericColumn, read_schema
+from classifier.io.schema import GAPS, CategoricalColumn, NumericColumn, read_schema
 from classifier.io.user_error import UserError
 from classifier.tables import csv_file
 from classifier.tables.labels import parse_labels
 from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
-from classifier.tables.values import GAPS
 from tests.in_process import run_prepare
 
 

@@ -76,7 +76,7 @@ def _read_section(section: str) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{PARAMS_FILE} must be UTF-8 text: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{PARAMS_FILE} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or section not in document:
         raise UserError(f"{PARAMS_FILE}: the section '{section}:' is missing")

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from classifier.io.user_error import UserError
 
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "squash", "none"]
@@ -13,6 +15,12 @@ LARGEST_Z = 1e9
 """Before they are squashed; of what is larger, nothing is left afterwards."""
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
 DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
+
+GAPS = (
+    *("", "?", "...", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "<NA>"),
+    *("#N/A", "#NA", "#N/A N/A", "-NaN", "-nan", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+)
+"""Texts that stand for a missing value: those of skrub's `Cleaner`."""
 
 
 class _Frozen(BaseModel):
@@ -71,11 +79,9 @@ class DatetimeColumn(_Frozen):
 
 
 class CategoricalColumn(_Frozen):
-    """Its raw value is the category's index.
+    """Its raw value is the text, empty for a gap.
 
-    That is NaN for a gap, and for a text that is not among `categories` -1, or, where there is
-    an `other`, the index after the last. Prepared, it is one feature per category: 1 in that of
-    the value, else 0.
+    Prepared, it is one feature per category: 1 in that of the value, else 0.
     """
 
     name: str
@@ -88,7 +94,7 @@ class CategoricalColumn(_Frozen):
 
     @property
     def unknown(self) -> int:
-        """The raw value of a text that is not in `categories`."""
+        """The index of a text that is not in `categories`."""
         return len(self.categories) if self.other else -1
 
     def feature_names(self) -> list[str]:
@@ -112,7 +118,7 @@ class Schema(_Frozen):
     """In the order of the model's outputs."""
     scaler: Scaler
     gaps: list[str]
-    """Further texts that stand for a missing value."""
+    """Further texts that stand for a missing value, beside `GAPS`."""
     columns: list[Annotated[ColumnOfTable, Field(discriminator="kind")]]
     """In the order of the raw values."""
 
@@ -141,4 +147,17 @@ class Schema(_Frozen):
 
 
 def read_schema(path: Path) -> Schema:
-    return Schema.model_validate_json(path.read_bytes())
+    """Read what `prepare` has written.
+
+    Raises
+    ------
+    UserError
+        If the file holds no schema.
+
+    """
+    try:
+        return Schema.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise UserError(
+            f"{path} is not a schema that prepare has written; to make it anew: dvc repro"
+        ) from None

@@ -2,12 +2,14 @@
 
 import io
 import sys
+import warnings
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from classifier.io.user_error import UserError
 from classifier.training import ranks
 from classifier.training.early_stopping import EarlyStopping
 from classifier.training.loop import Evaluation, Run
@@ -54,11 +56,27 @@ def run_to_bytes(run: Run) -> bytes:
 
 
 def restore_run(run: Run, checkpoint: bytes) -> None:
-    """Put a new `run`, and the random generators, into the state that `run_to_bytes` saved."""
+    """Put a new `run`, and the random generators, into the state that `run_to_bytes` saved.
+
+    Raises
+    ------
+    UserError
+        If that is no such state.
+
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
+        _restore(run, state)
+    except Exception:  # noqa: BLE001 (what a file may hold has no end)
+        raise UserError(
+            "a state in .training/ is none that training has saved; to train from the start, "
+            "remove that folder"
+        ) from None
+
+
+def _restore(run: Run, state: dict[str, Any]) -> None:
     device = next(run.model.parameters()).device
-    state: dict[str, Any] = torch.load(
-        io.BytesIO(checkpoint), map_location="cpu", weights_only=True
-    )
     run.epoch = state["epoch"]
     run.batch = state["batch"]
     run.model.load_state_dict(state["model"])

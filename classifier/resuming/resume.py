@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import torch
 import yaml
-from pydantic import ValidationError
 from torch import Tensor
 
 from classifier.io.params import PARAMS_FILE, Params
@@ -99,12 +98,16 @@ def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
         recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
         files = [dep for dep in recorded["deps"] if not Path(dep["path"]).is_dir()]
         return recorded_params == params and all(_is_still(file) for file in files)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError):
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         return False
 
 
 def _is_still(dep: dict[str, str]) -> bool:
-    with Path(dep["path"]).open("rb") as file:
+    path = Path(dep["path"])
+    if not path.is_file():
+        # There are devices that can be read for ever.
+        return False
+    with path.open("rb") as file:
         return hashlib.file_digest(file, dep["hash"]).hexdigest() == dep[dep["hash"]]
 
 

@@ -105,11 +105,14 @@ def _decode(data: bytes) -> SavedState:
     if hashlib.sha256(content).hexdigest().encode() != checksum:
         raise UnusableStateError("its checksum is wrong")
     about_line, _, checkpoint = content.partition(b"\n")
-    about = json.loads(about_line)
-    version = about.pop("version")
-    if version != FORMAT_VERSION:
-        raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
-    return SavedState(Horizon(**about), checkpoint)
+    try:
+        about = json.loads(about_line)
+        version = about.pop("version")
+        if version != FORMAT_VERSION:
+            raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
+        return SavedState(Horizon(**about), checkpoint)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UnusableStateError("it is none that training has saved") from None
 
 
 def _remove(path: Path) -> None:

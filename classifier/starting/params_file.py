@@ -52,14 +52,14 @@ def with_choice(choice: Choice, training: dict[str, object]) -> str:
 
     """
     # It keeps comments, and makes no objects but lists, maps and plain values.
-    yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.representer.add_representer(
+    round_trip = YAML(typ="rt")
+    round_trip.preserve_quotes = True
+    round_trip.width = 4096
+    round_trip.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
     )
     try:
-        document = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
+        document = round_trip.load(PARAMS_FILE.read_text(encoding="utf-8"))
         prepare, train = document["prepare"], document["train"]
     except (OSError, YAMLError, KeyError, TypeError) as error:
         raise UserError(
@@ -76,7 +76,7 @@ def with_choice(choice: Choice, training: dict[str, object]) -> str:
     for name, value in training.items():
         _set(train, name, value)
     text = io.StringIO()
-    yaml.dump(document, text)
+    round_trip.dump(document, text)
     return text.getvalue()
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 from pandas.errors import ParserError
 
+from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS
-from classifier.tables.values import GAPS, Spelling
+from classifier.tables.values import Spelling
 
 ROWS_AT_A_TIME = 65_536
 """Of a table that is read whole: all at once, pandas would take three times the memory."""

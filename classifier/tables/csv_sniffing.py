@@ -5,12 +5,13 @@ import re
 from collections import Counter
 from itertools import islice
 
+from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.csv_file import CsvFile, csv_records
 from classifier.tables.header import has_names, names_of
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS, Reading
-from classifier.tables.values import GAPS, DecimalMark, spelling_of
+from classifier.tables.values import DecimalMark, spelling_of
 
 SNIFFED_CHARACTERS = 65_536
 SNIFFED_RECORDS = 1000

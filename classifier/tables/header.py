@@ -6,9 +6,10 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
+from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError
 from classifier.tables.reading import Reading
-from classifier.tables.values import GAPS, Spelling, parse_numbers
+from classifier.tables.values import Spelling, parse_numbers
 
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 """How pandas calls a column without a name, and an index without one."""

@@ -10,19 +10,19 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from classifier.io.schema import CategoricalColumn, ColumnOfTable, DatetimeColumn, NumericColumn
+from classifier.io.schema import (
+    GAPS,
+    CategoricalColumn,
+    ColumnOfTable,
+    DatetimeColumn,
+    NumericColumn,
+)
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.dates import seconds
 from classifier.tables.reading import MARKS, Reading, Thousands
 
-GAPS = (
-    *("", "?", "...", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "<NA>"),
-    *("#N/A", "#NA", "#N/A N/A", "-NaN", "-nan", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
-)
-"""Texts that stand for a missing value: those of skrub's `Cleaner`."""
-
 GAPS_AMONG_NUMBERS = ("-", ".")
-"""Further ones in a column of numbers; elsewhere they may be categories, as + and - are."""
+"""Further gaps in a column of numbers; elsewhere they may be categories, as + and - are."""
 
 DecimalMark = Literal[".", ","]
 
@@ -195,7 +195,7 @@ def is_text(column: pd.Series) -> bool:
 
 def raw_values(
     column: ColumnOfTable, cells: pd.Series, spelling: Spelling, source: str
-) -> npt.NDArray[np.float64]:
+) -> npt.NDArray[np.float64] | npt.NDArray[np.object_]:
     """Return what the exported model takes for the cells of a column, shape (n,).
 
     Raises
@@ -211,7 +211,7 @@ def raw_values(
         case DatetimeColumn():
             return seconds(date_cells(cells, spelling), column.format, where)
         case CategoricalColumn():
-            return _category_indices(column, cells, spelling, where)
+            return categories(column, cells, spelling, where)
 
 
 def date_cells(cells: pd.Series, spelling: Spelling) -> pd.Series:
@@ -221,9 +221,10 @@ def date_cells(cells: pd.Series, spelling: Spelling) -> pd.Series:
     return cells
 
 
-def _category_indices(
+def categories(
     column: CategoricalColumn, cells: pd.Series, spelling: Spelling, where: str
-) -> npt.NDArray[np.float64]:
+) -> npt.NDArray[np.object_]:
+    """Return the texts as they are among the column's categories, shape (n,), empty for gaps."""
     if not holds_categories(cells):
         raise UserError(
             f"{where} holds values of the type {cells.dtype}, but must hold texts, as in the "
@@ -232,9 +233,5 @@ def _category_indices(
     spelled = texts(cells, spelling.gaps)
     if column.kind == "boolean":
         spelled = spelled.str.lower()
-    codes: npt.NDArray[np.float64] = (
-        pd.Index(column.categories).get_indexer(spelled).astype(np.float64)
-    )
-    codes[codes == -1] = column.unknown
-    codes[spelled.isna()] = np.nan
-    return codes
+    found: npt.NDArray[np.object_] = spelled.fillna("").to_numpy(object)
+    return found

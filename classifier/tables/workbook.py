@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from classifier.io.schema import GAPS
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.header import has_names, names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import GAPS, Spelling, spelling_of
+from classifier.tables.values import Spelling, spelling_of
 
 
 @dataclass(frozen=True)

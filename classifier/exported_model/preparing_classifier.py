@@ -1,17 +1,12 @@
-"""The whole model in one file, model.pt2: raw values in, class probabilities out."""
+"""A network with the preparation of its inputs before it, as a computation to export."""
 
-import copy
-import io
 import math
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from classifier.io.atomic_write import atomic_write
 from classifier.io.schema import (
     DATE_PARTS,
     LARGEST_Z,
@@ -24,17 +19,14 @@ from classifier.io.schema import (
     Scaler,
     Schema,
 )
-from classifier.io.user_error import UserError
-
-SCHEMA_IN_MODEL = "schema.json"
 
 
 class PreparingClassifier(nn.Module):
     """A network with the preparation of its inputs before it and softmax after it.
 
     It prepares as the columns of the schema say, but all features at once: each of them takes a
-    raw value as a number, or a part of it as a date, or is 1 where it equals a category, or where
-    it is missing.
+    value as a number, or a part of it as a date, or is 1 where it equals a category, or where it is
+    missing. The value of a text is the index of its category.
     """
 
     source: Tensor
@@ -66,12 +58,12 @@ class PreparingClassifier(nn.Module):
         self.scaler = schema.scaler
         self.network = network
 
-    def forward(self, raw: Tensor) -> Tensor:
-        """Return probabilities, shape (n, n_classes), of raw values, shape (n, n_columns).
+    def forward(self, table: Tensor) -> Tensor:
+        """Return probabilities, shape (n, n_classes), of values, shape (n, n_columns).
 
         Both are float64.
         """
-        values = raw.index_select(1, self.source)
+        values = table.index_select(1, self.source)
         if self.has_dates:
             values = _parts_of_dates(values, self.part, self.first)
         missing = torch.isnan(values)
@@ -140,7 +132,7 @@ def _parts_of_dates(values: Tensor, part: Tensor, first: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Feature:
-    """How one input of the network is made of the raw value of its column."""
+    """How one input of the network is made of the value of its column."""
 
     median: float = 0
     offset: float = 0
@@ -154,7 +146,7 @@ class _Feature:
 
 
 NO_CATEGORY = math.inf
-"""No raw value is infinite."""
+"""No value is infinite."""
 
 
 def _features_of(column: ColumnOfTable) -> Iterator[_Feature]:
@@ -177,66 +169,3 @@ def _features_of(column: ColumnOfTable) -> Iterator[_Feature]:
                 yield _Feature(category=column.unknown, takes_gaps=True)
     if column.missing_indicator:
         yield _Feature(category=NO_CATEGORY, takes_gaps=True)
-
-
-def write_exported_model(
-    path: Path, schema: Schema, network: nn.Module, weights: dict[str, Tensor]
-) -> None:
-    """Write what `torch.export.load` reads without this project's code.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    schema
-        Travels in the file, as an extra file called schema.json.
-    network
-        Turns features, shape (n, n_features), into logits, shape (n, n_classes).
-    weights
-        The network's `state_dict`, on any device; the model in the file is on the CPU.
-
-    """
-    network = copy.deepcopy(network).cpu().requires_grad_(requires_grad=False)
-    network.load_state_dict(weights)
-    model = PreparingClassifier(schema, network).eval()
-    example = torch.zeros((2, len(schema.columns)), dtype=torch.float64)
-    rows = torch.export.Dim("rows", min=0)
-    program = torch.export.export(model, (example,), dynamic_shapes=({0: rows},))
-    for node in program.graph.nodes:
-        # They name this computer's files.
-        for key in ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack"):
-            node.meta.pop(key, None)
-    # Not straight to the file: where the disk is full, torch would abort the process.
-    buffer = io.BytesIO()
-    torch.export.save(
-        program, buffer, extra_files={SCHEMA_IN_MODEL: schema.model_dump_json(indent=2)}
-    )
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-
-
-def load_exported_model(path: Path) -> tuple[nn.Module, Schema]:
-    """Return the model and its schema.
-
-    Raises
-    ------
-    UserError
-        If there is no such model in the file.
-
-    """
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = file.namelist()
-    except FileNotFoundError:
-        raise UserError(
-            f"the model {path} is missing; `dvc repro` makes models/model.pt2"
-        ) from None
-    except (OSError, zipfile.BadZipFile):
-        members = []
-    if not any(member.endswith(f"/extra/{SCHEMA_IN_MODEL}") for member in members):
-        raise UserError(
-            f"{path} is not a model that this pipeline exports; `dvc repro` makes models/model.pt2"
-        )
-    extra_files = {SCHEMA_IN_MODEL: ""}
-    program = torch.export.load(path, extra_files=extra_files)
-    return program.module(), Schema.model_validate_json(extra_files[SCHEMA_IN_MODEL])

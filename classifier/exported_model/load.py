@@ -1,0 +1,142 @@
+"""A model file, run by onnxruntime: nothing in it is code, and what is no such file is refused."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, ModelProto, TensorProto
+from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+from pydantic import ValidationError
+
+from classifier.exported_model.seal import BrokenSealError, check_seal
+from classifier.exported_model.signature import OPSETS, type_of_input
+from classifier.io.schema import Schema
+from classifier.io.user_error import UserError, quoted
+
+FATAL_ONLY = 4
+"""What onnxruntime itself prints; the exceptions say the rest."""
+
+CANNOT_RUN = (
+    # Of its own message, with a name that is no text.
+    UnicodeDecodeError,
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.InvalidProtobuf,
+    onnxruntime_errors.NoSuchFile,
+    onnxruntime_errors.NotImplemented,
+    onnxruntime_errors.RuntimeException,
+)
+
+
+class ExportedModel:
+    """A model that `write_exported_model` has written."""
+
+    def __init__(self, path: Path) -> None:
+        """Load it.
+
+        Raises
+        ------
+        UserError
+            If there is no such model in the file; if it asks for more than to be computed.
+
+        """
+        content = _read(path)
+        try:
+            model = onnx.load_model_from_string(content)
+            metadata = {entry.key: entry.value for entry in model.metadata_props}
+            self.schema = Schema.model_validate_json(metadata["schema"])
+        except (DecodeError, KeyError, ValidationError):
+            raise UserError(f"{path} is not a model that this pipeline exports") from None
+        _check(model, self.schema, path)
+        self._path = path
+        options = SessionOptions()
+        # The number of threads decides how sums are rounded.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = FATAL_ONLY
+        try:
+            self._session = InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+        except CANNOT_RUN as error:
+            raise UserError(f"{path} cannot be run: {error}") from None
+
+    def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+        """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,)."""
+        n = len(next(iter(raw.values())))
+        # A row alone is multiplied by other code, and the last bits are others.
+        inputs = {
+            name: (np.repeat(values, 2) if n == 1 else values)[:, np.newaxis]
+            for name, values in raw.items()
+        }
+        try:
+            (probabilities,) = self._session.run([self._session.get_outputs()[0].name], inputs)
+        except CANNOT_RUN as error:
+            raise UserError(f"{self._path} cannot be run: {error}") from None
+        found: npt.NDArray[np.float64] = probabilities[:n]
+        if found.shape != (n, len(self.schema.classes)) or found.dtype != np.float64:
+            raise UserError(f"{self._path} does not return the probabilities of its classes")
+        return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        check_seal(content)
+    except FileNotFoundError:
+        raise UserError(
+            f"the model {path} is missing; `dvc repro` makes models/model.onnx"
+        ) from None
+    except OSError as error:
+        raise UserError(f"the model {path} cannot be read: {error.strerror}") from None
+    except BrokenSealError:
+        raise UserError(
+            f"{path} is not a model that this pipeline exports, or it is damaged; `dvc repro` "
+            "makes models/model.onnx"
+        ) from None
+    return content
+
+
+def _check(model: ModelProto, schema: Schema, path: Path) -> None:
+    """Refuse what is not a plain computation of the schema's columns.
+
+    Anybody can seal a file. No operator of ONNX itself opens files or runs code, but one of a
+    runtime's own may, loops may go on for ever, and weights may be said to be in other files.
+    """
+    inputs = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
+    if inputs != [(column.name, type_of_input(column)) for column in schema.columns]:
+        raise UserError(f"{path} does not take the columns of its schema")
+    if any(tensor.HasField("data_location") for tensor in _tensors(model)):
+        raise UserError(f"{path} asks for other files, as no model that this pipeline exports does")
+    others = sorted(
+        {
+            node.op_type
+            for node in model.graph.node
+            if node.domain not in OPSETS or any(_holds_graph(one) for one in node.attribute)
+        }
+    )
+    if others or model.functions:
+        raise UserError(
+            f"{path} asks for operators that no model has which this pipeline exports: "
+            f"{quoted([*others, *(function.name for function in model.functions)])}"
+        )
+
+
+def _holds_graph(attribute: AttributeProto) -> bool:
+    return attribute.HasField("g") or len(attribute.graphs) > 0
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    yield from model.graph.initializer
+    for sparse in model.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)

@@ -1,0 +1,12 @@
+"""What model files have in common: the types of their inputs, and their operators' versions."""
+
+from onnx import TensorProto
+
+from classifier.io.schema import CategoricalColumn, ColumnOfTable
+
+OPSETS = {"": 20, "ai.onnx.ml": 4}
+"""Versions of ONNX' operators by domain: those of 2023, which runtimes since 2024 have."""
+
+
+def type_of_input(column: ColumnOfTable) -> TensorProto.DataType:
+    return TensorProto.STRING if isinstance(column, CategoricalColumn) else TensorProto.DOUBLE

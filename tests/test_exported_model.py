@@ -1,0 +1,191 @@
+"""One file out: what it computes, and that it runs anywhere."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from classifier.exported_model.load import ExportedModel
+from classifier.exported_model.write import write_exported_model
+from classifier.io.prepared import read_split
+from classifier.io.schema import read_schema
+from classifier.model import MLP, Activation, Embedding
+from classifier.tables.reading import AS_THE_FILE_SAYS
+from classifier.tables.table_file import open_table
+from classifier.tables.values import raw_values
+from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_all, run_prepare
+from tests.test_networks import table_of_all_kinds
+
+QUICK = {"train__max_epochs": 4, "train__eval_every": 2, "train__lr": 0.1}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    table = table_of_all_kinds()
+    table["flag"] = np.where(table["number"] > 20, "True", "false")
+    table.to_csv("t.csv", index=False)
+    return tmp_path
+
+
+def raw_of(name: str, model: ExportedModel) -> dict[str, npt.NDArray[Any]]:
+    file = open_table(Path(name), name, AS_THE_FILE_SAYS)
+    table = file.read(text_columns=set())
+    return {
+        column.name: raw_values(column, table[column.name], file.spelling, name)
+        for column in model.schema.columns
+    }
+
+
+def inputs_of(raw: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {name: values[:, np.newaxis] for name, values in raw.items()}
+
+
+@pytest.mark.parametrize("scaler", ["minmax", "standard", "squash", "none"])
+def test_it_prepares_as_the_pipeline_does(folder: Path, scaler: str) -> None:
+    params = {"prepare__scaler": scaler, "prepare__missing_indicator": True}
+    run_all(folder, "t.csv", "y", **params, **QUICK, train__max_grad_norm=1)
+    split = read_split(folder / "data/prepared/test.parquet")
+    raw = raw_of("t.csv", ExportedModel(folder / "models/model.onnx"))
+    model = onnx.load(folder / "models/model.onnx")
+    # What the network gets: the only numbers that are rounded to single precision.
+    (features,) = [
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT
+    ]
+    shape = onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, None)
+    model.graph.output.append(shape)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (found,) = session.run([features], inputs_of(raw))
+    assert np.array_equal(found[split.rows - 2], split.features)
+
+
+@pytest.mark.parametrize("embedding", get_args(Embedding))
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize("members", [1, 3])
+def test_each_row_gets_the_same_with_any_number_of_others(
+    folder: Path, embedding: Embedding, members: int, activation: Activation
+) -> None:
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__scaler="squash")
+    schema = read_schema(folder / "data/prepared/schema.json")
+    torch.manual_seed(0)
+    network = MLP(
+        schema.n_features,
+        2,
+        [37, 8],
+        activation,
+        embedding=embedding,
+        numbers=schema.numeric_features,
+        members=members,
+    )
+    write_exported_model(folder / "model.onnx", schema, network, network.state_dict())
+    model = ExportedModel(folder / "model.onnx")
+    raw = raw_of("t.csv", model)
+    whole = model.probabilities(raw)
+    np.testing.assert_allclose(whole.sum(axis=1), 1)
+    assert len(np.unique(whole[:, 0])) > 100
+    for n in (1, 2, 3, 7, 119):
+        parts = [
+            model.probabilities({name: values[start : start + n] for name, values in raw.items()})
+            for start in range(0, 120, n)
+        ]
+        assert np.array_equal(np.concatenate(parts), whole), n
+    assert model.probabilities({name: values[:0] for name, values in raw.items()}).shape == (0, 2)
+
+
+def test_it_runs_without_this_repository_and_without_torch(folder: Path) -> None:
+    run_all(folder, "t.csv", "y", **QUICK)
+    program = """
+import json, sys
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+metadata = session.get_modelmeta().custom_metadata_map
+kinds = {one.name: (one.type, one.shape) for one in session.get_inputs()}
+assert kinds["number"] == ("tensor(double)", ["rows", 1]), kinds
+assert kinds["color"] == ("tensor(string)", ["rows", 1]), kinds
+row = {"number": 5.5, "color": "red", "nearly constant": 1, "date": 1.7e9, "flag": "TRUE"}
+row["constant but for gaps"] = float("nan")
+inputs = {
+    name: np.array([[row[name]]], float if kind == "tensor(double)" else object)
+    for name, (kind, _) in kinds.items()
+}
+probabilities, predicted = session.run(["probabilities", "predicted"], inputs)
+assert abs(probabilities.sum() - 1) < 1e-12
+assert predicted[0] == json.loads(metadata["classes"])[probabilities[0].argmax()]
+assert json.loads(metadata["schema"])["target"] == "y"
+for text in ("NA", ""):
+    inputs["color"][0, 0] = text
+    gap = session.run(["probabilities"], inputs)[0]
+inputs["color"][0, 0] = "mauve"
+assert (session.run(["probabilities"], inputs)[0] == gap).all()
+assert not [name for name in sys.modules if name.startswith(("classifier", "stages", "torch"))]
+"""
+    subprocess.run(
+        [sys.executable, "-I", "-c", program, str(folder / "models/model.onnx")],
+        cwd="/",
+        check=True,
+    )
+
+
+def test_predict_imports_no_torch(project: Project) -> None:
+    program = """
+import sys
+from unittest.mock import patch
+with patch.object(sys, "argv", ["predict", "data/iris.csv", "-o", "out.csv"]):
+    from commands import predict
+    predict.main()
+assert "onnxruntime" in sys.modules
+assert "torch" not in sys.modules
+"""
+    project.run(sys.executable, "-c", program)
+
+
+def test_it_is_made_of_onnx_operators_and_holds_no_trace_of_this_computer(folder: Path) -> None:
+    run_all(folder, "t.csv", "y", **QUICK)
+    content = (folder / "models/model.onnx").read_bytes()
+    onnx.checker.check_model(content, full_check=True)
+    here = (folder, REPOSITORY, Path(torch.__file__).parent, "pytorch", torch.__version__)
+    for trace in (str(one).encode() for one in here):
+        assert trace not in content
+    again = folder / "again.onnx"
+    schema = read_schema(folder / "data/prepared/schema.json")
+    network = MLP(schema.n_features, 2)
+    weights = torch.load(folder / "models/weights.pt", weights_only=True)
+    write_exported_model(again, schema, network, weights)
+    assert again.read_bytes() == content
+
+
+def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
+    table = table_of_all_kinds()
+    names = ["probabilities", "predicted", "_table", "__code 4", "_where"]
+    renamed = table.set_axis([*names, "y"], axis=1)
+    renamed.to_csv("renamed.csv", index=False)
+    found = {}
+    for name in ("t.csv", "renamed.csv"):
+        ignore = ["flag"] if name == "t.csv" else []
+        run_all(folder, name, "y", **QUICK, prepare__ignore=ignore, prepare__missing_indicator=True)
+        model = ExportedModel(folder / "models/model.onnx")
+        found[name] = model.probabilities(raw_of(name, model))
+    assert np.array_equal(found["t.csv"], found["renamed.csv"])
+    outputs = [one.name for one in onnx.load(folder / "models/model.onnx").graph.output]
+    assert outputs == ["probabilities_", "predicted_"]
+
+
+def test_a_table_may_have_many_columns(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.standard_normal((60, 600)))
+    table["y"] = random.choice([True, False], 60)
+    table.set_axis([f"pixel {index}" for index in range(600)] + ["y"], axis=1).to_csv("w.csv")
+    run_all(folder, "w.csv", "y", **QUICK)
+    model = ExportedModel(folder / "models/model.onnx")
+    assert model.probabilities(raw_of("w.csv", model)).shape == (60, 2)
