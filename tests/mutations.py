@@ -1,0 +1,253 @@
+"""Damage model files and saved states in many ways, and look for a crash, a hang, a wrong answer.
+
+The long form: python -m tests.mutations --count 10000
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import random
+import resource
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stdout, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from classifier.exported_model.load import ExportedModel
+from classifier.exported_model.seal import SEAL_LENGTH, sealed
+from classifier.io.params import read_params
+from classifier.io.schema import CategoricalColumn, Schema, read_schema
+from classifier.io.user_error import UserError
+from classifier.model import Task
+from classifier.resuming.checkpoint import restore_run
+from classifier.resuming.saved_state import SavedStates
+from classifier.training.loop import TrainParams, start_run
+from tests.in_process import run_all
+from tests.test_networks import table_of_all_kinds
+
+Kind = Literal["model", "state"]
+
+SECONDS_AT_MOST = 20
+"""For one file, which takes some milliseconds."""
+
+BYTES_OF_MEMORY = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Mutant:
+    kind: Kind
+    content: bytes
+    how: str
+    is_sealed: bool
+    """Whether its checksum was put right afterwards, as somebody would who forges a file."""
+
+
+def flip_bits(content: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(chance.choice([1, 1, 1, 2, 8, 64])):
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def cut_off(content: bytes, chance: random.Random) -> bytes:
+    return content[: chance.randrange(len(content))]
+
+
+def piece(content: bytes, chance: random.Random) -> slice:
+    start = chance.randrange(len(content))
+    return slice(start, start + chance.choice([1, 2, 4, 16, 256, 4096]))
+
+
+def remove(content: bytes, chance: random.Random) -> bytes:
+    gone = piece(content, chance)
+    return content[: gone.start] + content[gone.stop :]
+
+
+def repeat(content: bytes, chance: random.Random) -> bytes:
+    twice = piece(content, chance)
+    return content[: twice.stop] + content[twice] + content[twice.stop :]
+
+
+def overwrite(content: bytes, chance: random.Random) -> bytes:
+    where = piece(content, chance)
+    length = len(content[where])
+    new = chance.choice([bytes(length), b"\xff" * length, chance.randbytes(length)])
+    return content[: where.start] + new + content[where.stop :]
+
+
+def swap(content: bytes, chance: random.Random) -> bytes:
+    first, second = sorted(chance.randrange(len(content)) for _ in range(2))
+    end = chance.randrange(second, len(content))
+    return content[:first] + content[second:end] + content[first:second] + content[end:]
+
+
+MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
+    flip_bits,
+    cut_off,
+    remove,
+    repeat,
+    overwrite,
+    swap,
+]
+
+
+def resealed(kind: Kind, content: bytes) -> bytes:
+    if kind == "model":
+        return sealed(content)
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def without_seal(kind: Kind, content: bytes) -> bytes:
+    return content[:-SEAL_LENGTH] if kind == "model" else content.split(b"\n", 1)[1]
+
+
+def mutants(
+    files: dict[Kind, bytes], count: int, chance: random.Random, *, is_sealed: bool
+) -> Iterator[Mutant]:
+    for number in range(count):
+        kind: Kind = "model" if number % 2 else "state"
+        mutate = chance.choice(MUTATIONS)
+        if is_sealed:
+            changed = resealed(kind, mutate(without_seal(kind, files[kind]), chance))
+        else:
+            changed = mutate(files[kind], chance)
+        if changed != files[kind]:
+            yield Mutant(kind, changed, mutate.__name__, is_sealed)
+
+
+def open_file(kind: Kind, content: bytes) -> str:
+    """Return what becomes of a file in the current folder: `refused`, or `taken`."""
+    try:
+        if kind == "model":
+            Path("mutant.onnx").write_bytes(content)
+            model = ExportedModel(Path("mutant.onnx"))
+            model.probabilities(inputs(model.schema))
+            return "taken"
+        Path(".training/mutant.state").write_bytes(content)
+        Path(".training/mutant.previous").unlink(missing_ok=True)
+        saved = SavedStates("mutant").load()
+        if saved is None:
+            return "refused"
+        task = Task.of(read_schema(Path("data/prepared/schema.json")))
+        run = start_run(read_params("train", TrainParams), task, torch.device("cpu"))
+        restore_run(run, saved.checkpoint)
+    except UserError:
+        return "refused"
+    return "taken"
+
+
+def inputs(schema: Schema) -> dict[str, np.ndarray]:
+    return {
+        column.name: np.array(["red"] * 3, object)
+        if isinstance(column, CategoricalColumn)
+        else np.array([1.5, np.nan, -2])
+        for column in schema.columns
+    }
+
+
+def work(connection: Connection, folder: Path) -> None:
+    """Open files until there are no more; a crash ends this process."""
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES_OF_MEMORY, BYTES_OF_MEMORY))
+    torch.set_num_threads(1)
+    with chdir(folder), Path(os.devnull).open("w", encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        with redirect_stdout(nothing), suppress(EOFError):
+            while True:
+                kind, content = connection.recv()
+                try:
+                    connection.send(open_file(kind, content))
+                except Exception as error:  # noqa: BLE001 (it is what is looked for)
+                    connection.send(f"{type(error).__name__}: {error}")
+
+
+class Worker:
+    """A process that opens files, and is replaced when it has crashed or hangs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=work, args=(theirs, self._folder), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def open(self, mutant: Mutant) -> str:
+        self._connection.send((mutant.kind, mutant.content))
+        try:
+            if self._connection.poll(SECONDS_AT_MOST if self._process.is_alive() else 0):
+                return str(self._connection.recv())
+            outcome = "hang"
+        except EOFError:
+            outcome = "crash"
+        self._process.kill()
+        self._process.join()
+        self._start()
+        return outcome
+
+
+def train_in(folder: Path) -> dict[Kind, bytes]:
+    """Train a small network on a table of all kinds of columns; return its files."""
+    with chdir(folder):
+        table_of_all_kinds().to_csv("t.csv", index=False)
+        with redirect_stdout(None):
+            run_all(
+                folder,
+                "t.csv",
+                "y",
+                prepare__missing_indicator=True,
+                train__embedding="periodic",
+                train__members=2,
+                train__hidden=[4],
+                train__max_epochs=2,
+                train__eval_every=1,
+            )
+        (state,) = Path(".training").glob("*.state")
+        return {"model": Path("models/model.onnx").read_bytes(), "state": state.read_bytes()}
+
+
+def is_wrong(mutant: Mutant, outcome: str) -> bool:
+    """Say whether a file should not have led to this; a forged one may be taken for good."""
+    return outcome != "refused" and not (mutant.is_sealed and outcome == "taken")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    outcomes: Counter[tuple[str, str, str]] = Counter()
+    wrong = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = train_in(folder)
+        worker = Worker(folder)
+        for is_sealed in (False, True):
+            for mutant in mutants(files, arguments.count, chance, is_sealed=is_sealed):
+                outcome = worker.open(mutant)
+                seal = "checksum put right" if is_sealed else "as damaged"
+                outcomes[mutant.kind, seal, outcome[:100]] += 1
+                if is_wrong(mutant, outcome):
+                    wrong += 1
+                    path = Path(tempfile.gettempdir()) / f"mutant-{wrong}.{mutant.kind}"
+                    path.write_bytes(mutant.content)
+                    print(f"{mutant.kind}, {seal}, {mutant.how}: {outcome}; kept: {path}")
+    for (kind, seal, outcome), n in sorted(outcomes.items()):
+        print(f"{kind}, {seal}: {n} {outcome}")
+    print(f"{outcomes.total()} files; {wrong} crashes, hangs, tracebacks or wrong answers")
+    raise SystemExit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()
