@@ -9,10 +9,12 @@ import torch
 from pydantic import Field
 
 from classifier.evaluation.calibration import reliability
+from classifier.evaluation.comparison import MetricsAndComparisons, compare, comparison_in_words
 from classifier.evaluation.metrics import in_words, measure
 from classifier.io.atomic_write import write_json
 from classifier.io.params import Number, Params, read_params
 from classifier.io.prepared import Split, read_split, read_target
+from classifier.io.probabilities import read_probabilities
 from classifier.io.schema import Schema, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -38,6 +40,10 @@ def main() -> None:
     probabilities = predict_probabilities(model, test.features)
     majority_class = int(np.bincount(train_target).argmax())
     metrics = measure(test.target, probabilities, schema.classes, majority_class, params.confidence)
+    comparisons = {
+        name: compare(test.target, probabilities, of_baseline, params.confidence)
+        for name, of_baseline in read_probabilities(Path("data/baseline/test.parquet")).items()
+    }
     predictions = predictions_table(test, probabilities, schema)
     bins = reliability(test.target, probabilities, params.confidence)
 
@@ -45,9 +51,14 @@ def main() -> None:
         write(predictions)
     with table_writer(Path("reports/reliability.csv")) as write:
         write(bins)
-    write_json(Path("metrics.json"), metrics)
+    write_json(
+        Path("metrics.json"),
+        MetricsAndComparisons(**metrics.model_dump(), baselines=comparisons),
+    )
 
     print(in_words(metrics, schema.classes[majority_class], params.confidence))
+    for name, comparison in comparisons.items():
+        print(comparison_in_words(name, comparison, len(test.target)))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import yaml
 
 from classifier.io.schema import CategoricalColumn, Schema
 from commands import predict, start
-from stages import evaluate, prepare, train
+from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY
 
 DEFAULTS: dict[str, dict[str, Any]] = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -33,9 +33,13 @@ def run_prepare(folder: Path, table: str, target: str, **values: object) -> None
 
 
 def run_all(folder: Path, table: str, target: str, **values: object) -> None:
-    """Run `prepare`, `train` and `evaluate` in the current folder, which is `folder`."""
-    run_prepare(folder, table, target, **values)
+    """Run the stages but for `plot` in the current folder, which is `folder`.
+
+    Without baselines, if `values` do not name them.
+    """
+    run_prepare(folder, table, target, **{"baseline__models": [], **values})
     train.main()
+    baseline.main()
     evaluate.main()
 
 

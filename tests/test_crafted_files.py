@@ -278,7 +278,7 @@ def test_a_schema_that_is_none(crafted: Project, stage: str, content: str) -> No
 @pytest.mark.parametrize(
     ("content", "stages"),
     [
-        (YAML, ["prepare", "train", "evaluate", "plot"]),
+        (YAML, ["prepare", "train", "baseline", "evaluate", "plot"]),
         (f"train: {YAML}", ["train"]),
         (NESTED, ["prepare"]),
     ],

@@ -18,7 +18,7 @@ from classifier.training.loop import Evaluation
 from classifier.training.progress import Progress
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 
-STAGES = ["prepare", "train", "evaluate", "plot"]
+STAGES = ["prepare", "train", "baseline", "evaluate", "plot"]
 
 
 def test_two_fresh_clones_write_the_same_bytes(fresh_clone: Project, tmp_path: Path) -> None:
@@ -41,6 +41,8 @@ def test_nothing_runs_when_nothing_changed(project: Project) -> None:
         ({"plot.log_scale": True}, ["plot"]),
         ({"evaluate.confidence": 0.9}, ["evaluate"]),
         ({"train.lr": 0.4}, ["train", "evaluate", "plot"]),
+        ({"train.class_weights": "balanced"}, ["train", "baseline", "evaluate", "plot"]),
+        ({"baseline.models": []}, ["baseline", "evaluate"]),
     ],
 )
 def test_only_what_a_parameter_touches_runs(

@@ -82,7 +82,7 @@ def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address
 
     # DVC takes no stage whose metrics or plots git holds from the run cache of another clone.
     clone.run("git", "rm", "-q", "dvc.lock")
-    assert clone.repro() == ["prepare", "train", "evaluate", "plot"]
+    assert clone.repro() == ["prepare", "train", "baseline", "evaluate", "plot"]
     assert clone.outputs() == project.outputs()
 
 

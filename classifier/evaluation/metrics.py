@@ -1,4 +1,4 @@
-"""What is measured on the test rows: metrics.json."""
+"""What is measured on the test rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ class ClassMetrics(BaseModel):
 
 
 class Metrics(BaseModel):
-    """What metrics.json holds; log loss is in nats, the others lie between 0 and 1."""
+    """Of the network alone; log loss is in nats, the others lie between 0 and 1."""
 
     accuracy: float
     accuracy_interval: Interval

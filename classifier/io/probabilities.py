@@ -1,0 +1,40 @@
+"""Class probabilities of several models for the same rows: val.parquet and test.parquet."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifier.io.atomic_write import atomic_write
+
+
+def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    """Write what `read_probabilities` reads.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    probabilities
+        By the model's name, each of shape (n, n_classes).
+
+    """
+    columns = {
+        f"{name} {index}": column
+        for name, of_model in probabilities.items()
+        for index, column in enumerate(of_model.T)
+    }
+    with atomic_write(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_probabilities(path: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """Return class probabilities by the model's name, each of shape (n, n_classes)."""
+    columns: dict[str, list[npt.NDArray[np.float64]]] = {}
+    table = pq.read_table(path)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        columns.setdefault(name.rpartition(" ")[0], []).append(column.to_numpy())
+    return {name: np.column_stack(of_model) for name, of_model in columns.items()}

@@ -1,0 +1,82 @@
+"""Fit simple models to the same rows, for the network to be compared with."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, RootModel
+from threadpoolctl import threadpool_limits
+
+from classifier.baselines import BaselineName, BaselineReport, fit
+from classifier.io.atomic_write import write_json
+from classifier.io.params import Params, read_params
+from classifier.io.prepared import Split, read_split
+from classifier.io.probabilities import write_probabilities
+from classifier.io.schema import read_schema
+from classifier.io.user_error import user_errors_in_one_line
+
+PREPARED, BASELINE = Path("data/prepared"), Path("data/baseline")
+
+SEED = 0
+"""Of the choice of rows where there are too many."""
+
+
+class BaselineParams(Params):
+    """The `baseline` section of params.yaml."""
+
+    models: list[BaselineName] = Field(
+        description="a list of logistic_regression, gradient_boosting, or []"
+    )
+    max_rows: int = Field(ge=100, description="a whole number of at least 100")
+
+
+class LossParams(Params):
+    """What of the `train` section says what a row counts for."""
+
+    class_weights: Literal["none", "balanced"] = Field(description="one of none, balanced")
+
+
+def main() -> None:
+    params = read_params("baseline", BaselineParams)
+    balanced = read_params("train", LossParams, only_its_keys=True).class_weights == "balanced"
+    n_classes = len(read_schema(PREPARED / "schema.json").classes)
+    train = some_rows(read_split(PREPARED / "train.parquet"), params.max_rows)
+    val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
+
+    # The number of threads decides how sums are rounded.
+    with threadpool_limits(1):
+        baselines = {
+            name: fit(name, train, val, n_classes, balanced=balanced) for name in params.models
+        }
+        probabilities: dict[str, dict[str, npt.NDArray[np.float64]]] = {
+            part: {name: one.predict(rows.features) for name, one in baselines.items()}
+            for part, rows in (("val", val), ("test", test))
+        }
+
+    for part, of_part in probabilities.items():
+        write_probabilities(BASELINE / f"{part}.parquet", of_part)
+    reports = {name: one.report for name, one in baselines.items()}
+    write_json(
+        Path("reports/baseline.json"), RootModel[dict[BaselineName, BaselineReport]](reports)
+    )
+    for name, report in reports.items():
+        print(
+            f"{name.replace('_', ' ')}: {report.chosen}, chosen by the validation rows, on which "
+            f"its log loss is {report.val_log_loss:.4f}"
+        )
+
+
+def some_rows(train: Split, max_rows: int) -> Split:
+    """Return as many rows as are allowed, drawn by chance, and say so if these are not all."""
+    n = len(train.target)
+    if n <= max_rows:
+        return train
+    print(f"fitted to {max_rows} of the {n} training rows: baseline.max_rows")
+    chosen = np.sort(np.random.default_rng(SEED).choice(n, max_rows, replace=False))
+    return Split(train.rows[chosen], train.features[chosen], train.target[chosen])
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("baseline"):
+        main()

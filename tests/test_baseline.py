@@ -1,0 +1,267 @@
+"""The network beside simple models: on known cases, with intervals that hold what they say."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from classifier.baselines import REGULARISATIONS, fit
+from classifier.evaluation.comparison import compare, comparison_in_words
+from classifier.evaluation.metrics import RESAMPLES, SEED, log_losses
+from classifier.io.prepared import read_split
+from classifier.io.probabilities import read_probabilities
+from classifier.io.user_error import UserError
+from stages import baseline
+from tests.conftest import Project
+from tests.in_process import run_all, run_prepare
+
+BOTH = ["logistic_regression", "gradient_boosting"]
+TRAINING = {
+    "train__hidden": [32],
+    "train__optimizer": "adamw",
+    "train__lr": 0.01,
+    "train__batch_size": 64,
+    "train__max_epochs": 60,
+    "train__eval_every": 2,
+    "train__patience": 10,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_table(kind: str, n: int = 1500) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((n, 4)).round(3)
+    signal = {
+        "linear": 2 * x[:, 0] - x[:, 1],
+        "a circle": 3 * (x[:, 0] ** 2 + x[:, 1] ** 2 - 1.4),
+        "noise": np.zeros(n),
+    }[kind]
+    is_yes = generator.random(n) < 1 / (1 + np.exp(-signal))
+    table = pd.DataFrame(x, columns=list("abcd"))
+    table["y"] = np.where(is_yes, "yes", "no")
+    table.to_csv("t.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("linear", {"not to be told apart from it"}),
+        ("a circle", {"better"}),
+        ("noise", {"not to be told apart from it"}),
+    ],
+)
+def test_what_is_known_of_a_table_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, expected: set[str]
+) -> None:
+    write_table(kind)
+    run_all(folder, "t.csv", "y", **TRAINING, baseline__models=["logistic_regression"])
+    *_, about_constant, about_baseline = capsys.readouterr().out.splitlines()
+    assert about_baseline.startswith("logistic regression has accuracy ")
+    assert about_baseline.rpartition("the network is ")[2] in expected
+    told_from_constant = "the model is better than that" in about_constant
+    assert told_from_constant == (kind != "noise")
+
+
+def test_changing_the_network_does_not_fit_baselines_again(project: Project) -> None:
+    metrics = json.loads((project.path / "metrics.json").read_text())
+    assert list(metrics["baselines"]) == BOTH
+    project.set_params(evaluate__confidence=0.5, train__lr=0.2)
+    assert project.repro() == ["train", "evaluate", "plot"]
+    again = json.loads((project.path / "metrics.json").read_text())
+    for name in BOTH:
+        ours, before = again["baselines"][name], metrics["baselines"][name]
+        assert ours["log_loss"] == before["log_loss"]
+        assert ours["log_loss_difference"] != before["log_loss_difference"]
+        assert ours["log_loss_difference"] == pytest.approx(again["log_loss"] - ours["log_loss"])
+        assert ours["accuracy_difference"] == pytest.approx(again["accuracy"] - ours["accuracy"])
+
+
+def test_logistic_regression_is_the_best_on_the_validation_rows(folder: Path) -> None:
+    write_table("linear", 300)
+    run_prepare(folder, "t.csv", "y", baseline__models=["logistic_regression"])
+    baseline.main()
+    parts = {name: read_split(Path(f"data/prepared/{name}.parquet")) for name in ("train", "val")}
+    scaler = StandardScaler().fit(parts["train"].features.astype(float))
+    x = {name: scaler.transform(split.features) for name, split in parts.items()}
+    losses = {}
+    for regularisation in REGULARISATIONS:
+        model = LogisticRegression(C=regularisation, max_iter=1000)
+        model.fit(x["train"], parts["train"].target)
+        losses[regularisation] = log_losses(
+            parts["val"].target, model.predict_proba(x["val"])
+        ).mean()
+    (report,) = json.loads(Path("reports/baseline.json").read_text()).values()
+    assert report["chosen"] == f"C={min(losses, key=lambda key: losses[key]):g}"
+    assert report["val_log_loss"] == pytest.approx(min(losses.values()))
+    assert report["n_train"] == 180
+    found = read_probabilities(Path("data/baseline/val.parquet"))["logistic_regression"]
+    assert log_losses(parts["val"].target, found).mean() == pytest.approx(report["val_log_loss"])
+
+
+def test_trees_after_the_best_on_the_validation_rows_are_left_out(folder: Path) -> None:
+    write_table("noise", 600)
+    run_prepare(folder, "t.csv", "y", baseline__models=["gradient_boosting"])
+    baseline.main()
+    (report,) = json.loads(Path("reports/baseline.json").read_text()).values()
+    # With noise, each tree makes it worse, and there must be one.
+    assert report["chosen"] == "1 iterations"
+
+
+def test_rare_classes_count_as_in_training(folder: Path) -> None:
+    write_table("linear", 900)
+    table = pd.read_csv("t.csv")
+    few = table[(table["y"] == "no") | (table.index % 9 == 0)]
+    few.to_csv("t.csv", index=False)
+    shares = {}
+    for weights in ("none", "balanced"):
+        run_prepare(folder, "t.csv", "y", train__class_weights=weights)
+        baseline.main()
+        found = read_probabilities(Path("data/baseline/test.parquet"))
+        assert list(found) == BOTH
+        shares[weights] = {name: one[:, 1].mean() for name, one in found.items()}
+    for name in BOTH:
+        assert shares["balanced"][name] > shares["none"][name] + 0.1
+
+
+def test_a_class_that_no_training_row_has_is_never_said() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.standard_normal((60, 2)).astype(np.float32)
+    from classifier.io.prepared import Split  # noqa: PLC0415
+
+    rows = np.arange(60)
+    train = Split(rows, features, np.where(features[:, 0] > 0, 2, 0))
+    val = Split(rows, features, np.arange(60) % 3)
+    for name in BOTH:
+        found = fit(name, train, val, 3, balanced=True).predict(features)  # type: ignore[arg-type]
+        assert found.shape == (60, 3)
+        assert (found[:, 1] == 0).all()
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+        assert (found.argmax(axis=1) == train.target).mean() > 0.9
+    alone = Split(rows, features, np.full(60, 2))
+    found = fit("gradient_boosting", alone, val, 3, balanced=False).predict(features)
+    assert found.tolist() == [[0, 0, 1]] * 60
+
+
+def test_more_rows_than_allowed_are_drawn_and_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table("linear", 500)
+    run_prepare(folder, "t.csv", "y", baseline__max_rows=100)
+    baseline.main()
+    assert "fitted to 100 of the 300 training rows: baseline.max_rows" in capsys.readouterr().out
+    reports = json.loads(Path("reports/baseline.json").read_text())
+    assert [report["n_train"] for report in reports.values()] == [100, 100]
+
+
+def test_another_number_of_threads_changes_no_byte(project: Project) -> None:
+    before = project.contents("data/baseline/*.parquet", "reports/baseline.json")
+    assert len(before) == 3
+    for threads in ("1", "3"):
+        subprocess.run(
+            [sys.executable, "-m", "stages.baseline"],
+            cwd=project.path,
+            env={**project.env, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            check=True,
+        )
+        assert project.contents("data/baseline/*.parquet", "reports/baseline.json") == before
+    assert os.environ.get("OMP_NUM_THREADS") != "3"
+
+
+@pytest.mark.parametrize("models", [["boosting"], "logistic_regression", None])
+def test_baselines_that_are_none_are_refused(folder: Path, models: object) -> None:
+    write_table("linear", 100)
+    run_prepare(folder, "t.csv", "y", baseline__models=models)
+    with pytest.raises(UserError, match=r"params.yaml: baseline.models.* must be a list of log"):
+        baseline.main()
+
+
+def two_models(
+    n: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return classes, and two models' probabilities, whose errors go together."""
+    generator = np.random.default_rng(seed)
+    target = generator.integers(0, 2, n)
+    shared = generator.normal(size=n)
+    found = []
+    for skill in (1.0, 0.7):
+        logits = skill * (2 * target - 1) + shared + 0.7 * generator.normal(size=n)
+        yes = 1 / (1 + np.exp(-logits))
+        found.append(np.column_stack([1 - yes, yes]))
+    return target, found[0], found[1]
+
+
+def test_paired_intervals_are_those_of_scipy() -> None:
+    target, ours, theirs = two_models(80, 0)
+    found = compare(target, ours, theirs, 0.9)
+    differences = {
+        "accuracy_difference": (ours.argmax(1) == target) * 1.0 - (theirs.argmax(1) == target),
+        "log_loss_difference": log_losses(target, ours) - log_losses(target, theirs),
+    }
+    for name, values in differences.items():
+        expected = stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            confidence_level=0.9,
+            method="percentile",
+            rng=np.random.default_rng(SEED),
+        ).confidence_interval
+        assert getattr(found, name) == pytest.approx(values.mean())
+        interval = getattr(found, f"{name}_interval")
+        assert (interval.low, interval.high) == pytest.approx(tuple(expected))
+
+
+def test_paired_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    target, ours, theirs = two_models(1_000_000, 1)
+    truth = compare_means(target, ours, theirs)
+    held = dict.fromkeys(truth, 0)
+    for seed in range(200):
+        found = compare(*two_models(200, seed + 10), 0.95)
+        for name, value in truth.items():
+            interval = getattr(found, f"{name}_interval")
+            held[name] += interval.low <= value <= interval.high
+    # Three standard deviations of a binomial count around 190.
+    assert all(abs(count - 190) <= 3 * math.sqrt(200 * 0.95 * 0.05) for count in held.values())
+
+
+def compare_means(
+    target: npt.NDArray[np.int64],
+    ours: npt.NDArray[np.float64],
+    theirs: npt.NDArray[np.float64],
+) -> dict[str, float]:
+    right, right_too = (one.argmax(axis=1) == target for one in (ours, theirs))
+    losses, losses_too = (log_losses(target, one) for one in (ours, theirs))
+    return {
+        "accuracy_difference": float(right.mean() - right_too.mean()),
+        "log_loss_difference": float(losses.mean() - losses_too.mean()),
+    }
+
+
+def test_better_and_worse_in_words() -> None:
+    target, ours, theirs = two_models(2000, 2)
+    better = comparison_in_words("a_model", compare(target, ours, theirs, 0.95), 2000)
+    assert better.startswith("a model has accuracy 0.")
+    assert better.endswith("on these 2000 rows the network is better")
+    worse = comparison_in_words("a_model", compare(target, theirs, ours, 0.95), 2000)
+    assert worse.endswith("the network is worse")
+    same = comparison_in_words("a_model", compare(target, ours, ours, 0.95), 2000)
+    assert same.endswith("the network is not to be told apart from it")
+    # As sure of its errors as of the rest.
+    sharp = ours**8 / (ours**8).sum(axis=1, keepdims=True)
+    split = comparison_in_words("a_model", compare(target, ours, sharp, 0.95), 2000)
+    assert split.endswith("is not to be told apart from it by accuracy, and better by log loss")
