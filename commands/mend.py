@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def mend_rwlock(rwlock: Path) -> None:
             return
         why = "whose processes are gone"
         if holders(rwlock) is None:
-            why = "of which a kill has left a part"
+            why = "cut off by a kill"
             if process := at_work("dvc"):
                 raise UserError(f"{rwlock} cannot be read, and {in_words(process)}")
         rwlock.unlink()
@@ -125,10 +125,10 @@ def mend_dvc_lock() -> None:
         if is_whole(committed):
             with atomic_write(DVC_LOCK) as temporary:
                 temporary.write_bytes(committed)
-            print(f"mend: {DVC_LOCK}, of which a kill has left a part, is again that of git's HEAD")
+            print(f"mend: {DVC_LOCK}, cut off by a kill, is restored from git's HEAD")
         else:
             DVC_LOCK.unlink()
-            print(f"mend: removed {DVC_LOCK}, of which a kill has left a part; git has no good one")
+            print(f"mend: removed {DVC_LOCK}, cut off by a kill; git's HEAD has no good one")
 
 
 def is_whole(text: bytes) -> bool:
@@ -159,23 +159,30 @@ def mend_experiment() -> None:
     except ValueError:
         if not at_work("dvc"):
             EXPERIMENT.unlink(missing_ok=True)
-            print(f"mend: removed {EXPERIMENT}, of which a kill has left a part")
+            print(f"mend: removed {EXPERIMENT}, cut off by a kill")
 
 
 def mend_run_cache() -> None:
-    """Remove what was to become entries, and a folder that has none.
+    """Remove what was to become entries, and folders that have none.
 
     DVC takes the newest file for an entry, whatever its name, and fails if there is none.
     """
-    for folder in RUN_CACHE.glob("*/*"):
-        files = list(folder.iterdir())
-        unfinished = [file for file in files if file.suffix == ".tmp"]
-        if (unfinished or not files) and not at_work("dvc"):
-            for file in unfinished:
-                file.unlink(missing_ok=True)
-            if len(unfinished) == len(files):
-                folder.rmdir()
-            print(f"mend: removed from {folder} what a kill has left unfinished")
+    for folder in RUN_CACHE.glob("*/*/"):
+        with suppress(FileNotFoundError):  # another `mend` was quicker
+            remove_unfinished_entries(folder)
+
+
+def remove_unfinished_entries(folder: Path) -> None:
+    files = list(folder.iterdir())
+    unfinished = [file for file in files if file.suffix == ".tmp"]
+    # What is there while no DVC is at work is nobody's any more.
+    if (files and not unfinished) or at_work("dvc"):
+        return
+    for file in unfinished:
+        file.unlink()
+    if files == unfinished:
+        folder.rmdir()
+    print(f"mend: removed from {folder} what a kill has left unfinished")
 
 
 def mend_git_index() -> None:

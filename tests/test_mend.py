@@ -57,9 +57,7 @@ def ahead_of_git(_ahead_of_git: Project, tmp_path: Path) -> Project:
     return _ahead_of_git.copy(tmp_path / "project")
 
 
-def test_nothing_wrong_nothing_said_nothing_changed(
-    project: Project,
-) -> None:
+def test_nothing_wrong_nothing_said_nothing_changed(project: Project) -> None:
     before = state(project)
     assert mend(project) == ""
     assert state(project) == before
@@ -116,7 +114,7 @@ def test_a_dvc_lock_cut_off_is_again_that_of_git(ahead_of_git: Project, where: s
     file.write_bytes(expected["dvc.lock"][: CUTS[where](expected["dvc.lock"])])
     output = ahead_of_git.run(*MAKE_REPRO).stdout
     assert output.startswith(
-        "mend: dvc.lock, of which a kill has left a part, is again that of git's HEAD\ndvc repro\n"
+        "mend: dvc.lock, cut off by a kill, is restored from git's HEAD\ndvc repro\n"
     )
     assert "Running stage" not in output
     assert ahead_of_git.outputs() == expected
@@ -144,7 +142,7 @@ def test_where_git_has_no_good_dvc_lock_it_is_removed(project: Project, in_git: 
     else:
         project.commit("a part of dvc.lock")
     assert mend(project) == (
-        "mend: removed dvc.lock, of which a kill has left a part; git has no good one\n"
+        "mend: removed dvc.lock, cut off by a kill; git's HEAD has no good one\n"
     )
     assert project.repro() == []
     assert project.outputs() == expected
@@ -178,7 +176,7 @@ def test_a_merge_conflict_is_left_to_people(ahead_of_git: Project, tmp_path: Pat
 
     # Then there is no side to take any more.
     project.run("git", "add", "dvc.lock")
-    assert "is again that of git's HEAD" in mend(project)
+    assert "is restored from git's HEAD" in mend(project)
 
 
 def test_a_dvc_lock_that_is_being_written_is_left_alone(project: Project) -> None:
@@ -197,10 +195,12 @@ def test_two_at_once(project: Project) -> None:
     expected = file.read_bytes()
     file.write_bytes(b"")
     (project.path / ".dvc/tmp/rwlock").write_bytes(b"")
+    for number in range(10):
+        (project.path / f".dvc/cache/runs/ab/{number}").mkdir(parents=True)
     both = [start(project, *MEND) for _ in range(2)]
     printed = "".join(process.communicate()[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
-    assert len(printed.splitlines()) == 2, printed
+    assert len(printed.splitlines()) == 12, printed
     assert file.read_bytes() == expected
 
 
@@ -226,9 +226,7 @@ def test_a_rwlock_that_dvc_cannot_read(project: Project, content: str) -> None:
     (project.path / ".dvc/tmp/rwlock").write_bytes(contents[content])
     project.dvc("repro", status=255)
     output = project.run(*MAKE_REPRO).stdout
-    assert output.startswith(
-        "mend: removed .dvc/tmp/rwlock, of which a kill has left a part\ndvc repro\n"
-    )
+    assert output.startswith("mend: removed .dvc/tmp/rwlock, cut off by a kill\ndvc repro\n")
     assert "Running stage" not in output
 
 
@@ -272,7 +270,7 @@ def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_pa
     assert line.endswith(f"/dvc repro) is at work: let it end, or kill {dvc.pid}; then make repro")
     assert (project.path / ".dvc/tmp/rwlock").read_bytes() == b""
     # It is no business of another project's, whatever numbers are in there.
-    assert "a kill has left a part" in mend(elsewhere)
+    assert "cut off by a kill" in mend(elsewhere)
     (elsewhere.path / ".dvc/tmp/rwlock").write_bytes(rwlock_of(elsewhere, dvc.pid))
     assert "whose processes are gone" in mend(elsewhere)
 
@@ -292,9 +290,7 @@ def test_an_experiment_of_which_a_kill_has_left_a_part(project: Project, name: s
     file.write_text('{"git_url": "file:')
     command = ["exp", "run", "-S", "plot.log_scale=true"]
     assert "nable to read" in project.dvc(*command, status=255)
-    assert mend(project) == (
-        f"mend: removed .dvc/tmp/exps/{name}, of which a kill has left a part\n"
-    )
+    assert mend(project) == (f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n")
     assert "Ran experiment" in project.dvc(*command)
 
 
