@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from dvc.repo import Repo
 
 from commands.mend import is_whole
 from tests.conftest import MAKE_REPRO, Project
+from tests.readme import read
 from tests.test_resume import LONG_TRAINING, start, wait_for_evaluations
 
 MEND = [sys.executable, "-m", "commands.mend"]
@@ -118,6 +121,13 @@ def test_a_dvc_lock_cut_off_is_again_that_of_git(ahead_of_git: Project, where: s
     )
     assert "Running stage" not in output
     assert ahead_of_git.outputs() == expected
+
+
+def test_what_git_says_has_run_is_not_run_again(project: Project) -> None:
+    # So it is after `dvc pull`, which brings the models and not the cache of runs.
+    shutil.rmtree(project.path / ".dvc/cache/runs")
+    (project.path / "dvc.lock").write_bytes(b"")
+    assert "Running stage" not in project.run(*MAKE_REPRO).stdout
 
 
 @pytest.mark.parametrize("line", [b"  evaluate:\n", b"    params:\n", b"    - path: models/"])
@@ -292,6 +302,20 @@ def test_an_experiment_of_which_a_kill_has_left_a_part(project: Project, name: s
     assert "nable to read" in project.dvc(*command, status=255)
     assert mend(project) == (f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n")
     assert "Ran experiment" in project.dvc(*command)
+
+
+def test_an_experiment_that_is_killed_leaves_git_on_no_branch(project: Project) -> None:
+    process = start(project, "dvc", "exp", "run", "-S", "train.max_epochs=12000")
+    assert process.stdout is not None
+    next(line for line in process.stdout if "python -m stages.train" in line)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    project.run("git", "symbolic-ref", "HEAD", status=128)
+    assert "Running stage 'train'" in project.run(*MAKE_REPRO).stdout
+    (switch,) = re.findall("`(git switch .*?)`", read("docs/resuming.md"))
+    project.run(*switch.split())
+    assert project.run("git", "symbolic-ref", "HEAD").stdout == "refs/heads/main\n"
+    assert project.repro() == []
 
 
 @pytest.mark.parametrize("left", ["a part", "nothing"])
