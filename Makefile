@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: repro start test format benchmark benchmark-quality
 
 repro: $(VENV)/installed
+	@python -m commands.mend
 	dvc repro
 
 # Write parameters for a table: make start TABLE=my.csv TARGET=label

@@ -1,4 +1,7 @@
-"""Kill `dvc repro` at random moments, many times, and look for a byte that differs.
+"""Kill `make repro` many times, and look for a byte that differs.
+
+Half of the kills come at random moments, half while DVC writes files of its own in place. Nothing
+is done about them but another `make repro`.
 
 The long form: python -m tests.soak --kills 100
 and for the ranks of torchrun: python -m tests.soak --ranks 2 --kills 20
@@ -7,19 +10,31 @@ and for the ranks of torchrun: python -m tests.soak --ranks 2 --kills 20
 import argparse
 import os
 import random
+import re
 import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
-from tests.conftest import Project, clone_working_tree
+from tests.conftest import MAKE_REPRO, Project, clone_working_tree
 
-Outcome = Literal["killed", "done", "restored dvc.lock"]
+
+class Moment(NamedTuple):
+    what: str
+    wait: Callable[[Project, "subprocess.Popen[bytes]"], None]
+    """Ends when it has come, or when the process has ended."""
+
+
+WRITTEN_IN_PLACE = {"dvc.lock": 3, ".dvc/tmp/rwlock": 20, ".dvc/cache/runs": 3}
+"""Files and folders of DVC's, and at which of their changes a kill comes at most."""
+
+FOREVER = 1e6
 
 # Long enough to be killed several times, and saving all the time: most kills hit a write.
 KILLED_TRAINING = {"train.save_every_seconds": 0, "train.eval_every": 20, "train.hidden": [16, 8]}
@@ -35,6 +50,8 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.dropout": 0.2,
         "train.batch_size": 16,
         "train.max_epochs": 100,
+        # They make dvc.lock and an entry of the run cache longer than what is written at once.
+        "prepare.gaps": [f"none of the values, {number}" for number in range(700)],
     },
     "mini-batch, AdamW, embedding, members": {
         "train.optimizer": "adamw",
@@ -80,11 +97,11 @@ def log_of(project: Project) -> Path:
 
 
 @contextmanager
-def dvc_repro(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `dvc repro`, and at the end of the block kill what is left of it."""
+def make_repro(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `make repro`, and at the end of the block kill what is left of it."""
     with log_of(project).open("wb") as log:
         process = subprocess.Popen(
-            ["dvc", "repro"],
+            MAKE_REPRO,
             cwd=project.path,
             env=project.env,
             stdout=log,
@@ -99,40 +116,69 @@ def dvc_repro(project: Project) -> Iterator["subprocess.Popen[bytes]"]:
             process.wait()
 
 
-def kill_dvc_repro(project: Project, after_seconds: float | None) -> Outcome:
-    """Start `dvc repro`, and kill it and its stage if it is still running after a time.
+def after(seconds: float) -> Moment:
+    def wait(_: Project, process: "subprocess.Popen[bytes]") -> None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
 
-    DVC writes dvc.lock in place, and cannot read what a kill at that moment leaves of it. Then do
-    as docs/resuming.md says.
-    """
-    with dvc_repro(project) as process:
-        try:
-            process.wait(after_seconds)
-        except subprocess.TimeoutExpired:
-            return "killed"
-    if process.returncode == 0:
-        return "done"
-    said = log_of(project).read_text()
-    assert "dvc.lock" in said, said
-    print(f"restoring dvc.lock, of which a kill has left a part: {' '.join(said.split())}")
-    project.run("git", "checkout", "dvc.lock")
-    return "restored dvc.lock"
+    return Moment("at a random moment", wait)
+
+
+def at_change(name: str, number: int) -> Moment:
+    """Return the moment at which a file or a folder changes for the n-th time."""
+
+    def wait(project: Project, process: "subprocess.Popen[bytes]") -> None:
+        path = project.path / name
+        for _ in range(number):
+            before = version(path)
+            while version(path) == before and process.poll() is None:
+                time.sleep(0.0001)
+
+    return Moment(f"at a change of {name}", wait)
+
+
+def version(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def any_moment(chance: random.Random, seconds: float) -> Moment:
+    """Return some moment of a run that takes so many seconds."""
+    if chance.random() < 0.5:
+        return after(chance.uniform(0.3, seconds))
+    name, changes = chance.choice(list(WRITTEN_IN_PLACE.items()))
+    return at_change(name, chance.randint(1, changes))
 
 
 def kill_until_done(
     project: Project,
     configuration: dict[str, object],
     kills: int,
-    moments: Callable[[], float],
-) -> int:
-    """Run `project` to its end, killed up to `kills` times, each a moment after its start."""
+    moments: Callable[[], Moment],
+) -> Counter[str]:
+    """Run `project` to its end, killed up to `kills` times, each at a moment of its own.
+
+    Return how often it was killed, and when, and how often what was mended.
+    """
     project.set_params(**KILLED_TRAINING, **configuration)
-    killed = 0
-    while killed < kills and (outcome := kill_dvc_repro(project, moments())) != "done":
-        killed += outcome == "killed"
-    while kill_dvc_repro(project, after_seconds=None) != "done":
-        pass
-    return killed
+    counts, done = Counter[str](), False
+    while not done:
+        moment = moments() if counts["killed"] < kills else after(FOREVER)
+        with make_repro(project) as process:
+            moment.wait(project, process)
+            done = process.poll() is not None
+        if not done:
+            counts.update(["killed", f"killed {moment.what}"])
+        said = log_of(project).read_text()
+        counts.update(
+            re.sub(r"/\w\w/\w{64}", "", line) for line in said.splitlines() if "mend: " in line
+        )
+        # Otherwise somebody would have to repair something by hand.
+        assert not done or process.returncode == 0, said
+    return counts
 
 
 def ranks_in(project: Project) -> dict[int, int]:
@@ -153,27 +199,27 @@ def ranks_in(project: Project) -> dict[int, int]:
 
 def kill_ranks_until_done(
     project: Project, configuration: dict[str, object], kills: int, moments: Callable[[], float]
-) -> int:
+) -> Counter[str]:
     """Run `project` to its end; up to `kills` times, one of its ranks is killed.
 
     Nothing else is done about it: torchrun starts the ranks again. A moment is some seconds after
     their start.
     """
     project.set_params(**KILLED_TRAINING, **configuration)
-    chance, killed, before = random.Random(project.path.name), 0, set[int]()
-    with dvc_repro(project) as process:
+    chance, counts, before = random.Random(project.path.name), Counter[str](), set[int]()
+    with make_repro(project) as process:
         while process.poll() is None:
             time.sleep(0.05)
             ranks = ranks_in(project)
-            if killed == kills or not ranks or before & set(ranks.values()):
+            if counts["killed"] == kills or not ranks or before & set(ranks.values()):
                 continue
             time.sleep(moments())
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(list(ranks.values())), signal.SIGKILL)
-                killed += 1
+                counts["killed"] += 1
             before = set(ranks.values())
     assert process.returncode == 0, log_of(project).read_text()
-    return killed
+    return counts
 
 
 def main() -> None:
@@ -184,36 +230,38 @@ def main() -> None:
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     configurations = CONFIGURATIONS
-    run_to_the_end = kill_until_done
     if arguments.ranks > 1:
         configurations = {
             name: values | launch(arguments.ranks) for name, values in CONFIGURATIONS.items()
         }
-        run_to_the_end = kill_ranks_until_done
-    killed, runs, different = 0, 0, 0
+    totals, runs, different = Counter[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         clone = clone_working_tree(Path(folder) / "clone")
         expected = {
             name: undisturbed(clone, Path(folder) / f"undisturbed {index}", configuration)
             for index, (name, configuration) in enumerate(configurations.items())
         }
-        while killed < arguments.kills:
+        while totals["killed"] < arguments.kills:
             name = list(configurations)[runs % len(configurations)]
             reference, seconds = expected[name]
             project = clone.copy(Path(folder) / f"run {runs}")
-            kills = run_to_the_end(
-                project,
-                configurations[name],
-                kills=6,
-                # Ranks are there for a part of the time only that `dvc repro` takes.
-                moments=partial(chance.uniform, 0.3, seconds / min(arguments.ranks, 2)),
-            )
+            if arguments.ranks > 1:
+                # They are there for a part of the time only that `make repro` takes.
+                counts = kill_ranks_until_done(
+                    project, configurations[name], 6, partial(chance.uniform, 0.3, seconds / 2)
+                )
+            else:
+                counts = kill_until_done(
+                    project, configurations[name], 6, partial(any_moment, chance, seconds)
+                )
             expected_bytes, found = reference.outputs(), project.outputs()
             others = [file for file in expected_bytes if found.get(file) != expected_bytes[file]]
             verdict = f"DIFFERENT: {', '.join(others)}" if others else "the same bytes"
-            print(f"{name}: {kills} kills, {verdict}", flush=True)
-            killed, runs, different = killed + kills, runs + 1, different + bool(others)
-    print(f"{killed} kills in {runs} runs; {different} runs with different bytes")
+            print(f"{name}: {counts['killed']} kills, {verdict}", flush=True)
+            totals, runs, different = totals + counts, runs + 1, different + bool(others)
+    for what, times in sorted(totals.items()):
+        print(f"{times:4} times {what}")
+    print(f"{runs} runs to the end, nothing repaired by hand; {different} with different bytes")
     raise SystemExit(different > 0)
 
 

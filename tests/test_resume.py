@@ -278,24 +278,17 @@ def test_killed_again_and_again(project: Project, tmp_path: Path, name: str) -> 
     configuration, chance = soak.CONFIGURATIONS[name], random.Random(name)
     reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
     killed_project = project.copy(tmp_path / "killed")
-    # The first one comes before even the quickest run is over. After a kill that has cut off
-    # dvc.lock, a start is lost to restoring it, and there is one more.
-    moments = chain([chance.uniform(0.3, 2)], (chance.uniform(0.3, seconds) for _ in count()))
-    killed = soak.kill_until_done(
+    # The first one comes before even the quickest run is over, the second while DVC says in
+    # dvc.lock that `train` has run.
+    moments = chain(
+        [soak.after(chance.uniform(0.3, 2)), soak.at_change("dvc.lock", 1)],
+        (soak.after(chance.uniform(0.3, seconds)) for _ in count()),
+    )
+    counts = soak.kill_until_done(
         killed_project, configuration, kills=3, moments=lambda: next(moments)
     )
-    assert killed >= 1
+    assert counts["killed"] >= 1
     assert killed_project.outputs() == reference.outputs()
-
-
-def test_a_lock_file_that_a_kill_cut_off_comes_back_from_git(project: Project) -> None:
-    expected = project.outputs()
-    # So it is while DVC collects what to write.
-    (project.path / "dvc.lock").write_text("")
-    assert "validation failed" in project.dvc("repro", status=255)
-    project.run("git", "checkout", "dvc.lock")
-    assert project.repro() == []
-    assert project.outputs() == expected
 
 
 LONG_TRAINING = {"train.max_epochs": 12_000, "train.eval_every": 200, "train.lr": 0.01}

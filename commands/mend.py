@@ -1,0 +1,196 @@
+"""Put right what a kill has left of DVC's own files, which DVC then cannot read.
+
+DVC writes them in place, so that a kill can hit a file when it is empty or half written.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+
+from dvc.lock import Lock, LockError
+from dvc.rwlock import SCHEMA as RWLOCK_SCHEMA
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
+from voluptuous import Invalid
+
+from classifier.io.atomic_write import atomic_write
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from commands.processes import at_work, dvc_may_work_here, in_words
+
+DVC_LOCK = Path("dvc.lock")
+REPO_LOCK = Path(".dvc/tmp/lock")
+"""DVC holds it whenever it writes dvc.lock."""
+RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
+"""Which process reads or writes what: of all commands, and of `dvc exp`."""
+EXPERIMENT = Path(".dvc/tmp/exps/run/workspace/workspace.run")
+"""What `dvc exp run` is doing; the next one reads it before it writes its own."""
+RUN_CACHE = Path(".dvc/cache/runs")
+GIT_INDEX_LOCK = Path(".git/index.lock")
+"""Here while something, such as `dvc exp run`, writes git's index."""
+
+
+def main() -> None:
+    for rwlock in RWLOCKS:
+        mend_rwlock(rwlock)
+    mend_dvc_lock()
+    mend_experiment()
+    mend_run_cache()
+    mend_git_index()
+
+
+def mend_rwlock(rwlock: Path) -> None:
+    """Remove a rwlock that DVC cannot read, or that only processes hold that are gone.
+
+    DVC goes by the number of a process alone, which another one may have by now.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, and a process is at work that may be in it.
+
+    """
+    if is_in_order(rwlock):
+        return
+    # DVC holds this one while it reads and writes the other.
+    with held(rwlock.with_name("rwlock.lock")):
+        if is_in_order(rwlock):
+            return
+        why = "whose processes are gone"
+        if holders(rwlock) is None:
+            why = "cut off by a kill"
+            if process := at_work("dvc"):
+                raise UserError(f"{rwlock} cannot be read, and {in_words(process)}")
+        rwlock.unlink()
+        print(f"mend: removed {rwlock}, {why}")
+
+
+def is_in_order(rwlock: Path) -> bool:
+    pids = holders(rwlock)
+    return pids is not None and (not pids or any(map(dvc_may_work_here, pids)))
+
+
+def holders(rwlock: Path) -> set[int] | None:
+    """Return the processes in a rwlock; None if DVC cannot read it."""
+    try:
+        lock = RWLOCK_SCHEMA(json.loads(rwlock.read_bytes()))
+    except FileNotFoundError:
+        return set()
+    except (ValueError, Invalid):
+        return None
+    return {info["pid"] for info in chain(lock["write"].values(), *lock["read"].values())}
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold one of DVC's locks, which is free again when a process that held it was killed."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with Lock(str(lock)):
+            yield
+    except LockError:
+        process = at_work("dvc")
+        raise UserError(
+            f"{lock} is held: "
+            + (in_words(process) if process else "let the other process end, then make repro")
+        ) from None
+
+
+def mend_dvc_lock() -> None:
+    """Put back git's version of a dvc.lock that is cut off; remove it if git has no good one.
+
+    Stages that have run since come from DVC's run cache, which has them before dvc.lock does.
+
+    Raises
+    ------
+    UserError
+        If it is not cut off, but has a merge conflict.
+
+    """
+    if not DVC_LOCK.exists() or is_whole(DVC_LOCK.read_bytes()):
+        return
+    with held(REPO_LOCK):
+        text = DVC_LOCK.read_bytes()
+        if is_whole(text):
+            return
+        if re.search(rb"^<{7} ", text, re.MULTILINE) and git("ls-files", "--unmerged", DVC_LOCK):
+            raise UserError(
+                f"{DVC_LOCK} has a merge conflict; take either side with git checkout --ours "
+                f"{DVC_LOCK} or git checkout --theirs {DVC_LOCK}, then make repro"
+            )
+        committed = git("show", f"HEAD:./{DVC_LOCK}")
+        if is_whole(committed):
+            with atomic_write(DVC_LOCK) as temporary:
+                temporary.write_bytes(committed)
+            print(f"mend: {DVC_LOCK}, cut off by a kill, is restored from git's HEAD")
+        else:
+            DVC_LOCK.unlink()
+            print(f"mend: removed {DVC_LOCK}, cut off by a kill; git's HEAD has no good one")
+
+
+def is_whole(text: bytes) -> bool:
+    """Say whether DVC can read a dvc.lock, and its end is there.
+
+    DVC takes a part for the whole, and makes good what it lacks; but half a line can mislead it,
+    and it would leave the last output without its size.
+    """
+    try:
+        stages = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text.decode(), DVC_LOCK))["stages"]
+    except (KeyError, ValueError, YAMLFileCorruptedError, Invalid):
+        return False
+    outputs = [output for stage in stages.values() for output in stage.get("outs", [])]
+    return text.endswith(b"\n") and all("size" in output for output in outputs)
+
+
+def git(*arguments: str | Path) -> bytes:
+    """Return what git prints: nothing if it fails."""
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
+
+
+def mend_experiment() -> None:
+    try:
+        json.loads(EXPERIMENT.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        if not at_work("dvc"):
+            EXPERIMENT.unlink(missing_ok=True)
+            print(f"mend: removed {EXPERIMENT}, cut off by a kill")
+
+
+def mend_run_cache() -> None:
+    """Remove what was to become entries, and folders that have none.
+
+    DVC takes the newest file for an entry, whatever its name, and fails if there is none.
+    """
+    for folder in RUN_CACHE.glob("*/*/"):
+        with suppress(FileNotFoundError):  # another `mend` was quicker
+            remove_unfinished_entries(folder)
+
+
+def remove_unfinished_entries(folder: Path) -> None:
+    files = list(folder.iterdir())
+    unfinished = [file for file in files if file.suffix == ".tmp"]
+    # What is there while no DVC is at work is nobody's any more.
+    if (files and not unfinished) or at_work("dvc"):
+        return
+    for file in unfinished:
+        file.unlink()
+    if files == unfinished:
+        folder.rmdir()
+    print(f"mend: removed from {folder} what a kill has left unfinished")
+
+
+def mend_git_index() -> None:
+    if GIT_INDEX_LOCK.exists() and not at_work("dvc", "git"):
+        GIT_INDEX_LOCK.unlink(missing_ok=True)
+        print(f"mend: removed {GIT_INDEX_LOCK}, which a kill has left")
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("mend"):
+        main()

@@ -1,0 +1,356 @@
+"""What a kill can leave of DVC's own files, `make repro` puts right by itself."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dvc.dvcfile import Lockfile
+from dvc.lock import Lock
+from dvc.repo import Repo
+
+from commands.mend import is_whole
+from tests.conftest import MAKE_REPRO, Project
+from tests.readme import read
+from tests.test_resume import LONG_TRAINING, start, wait_for_evaluations
+
+MEND = [sys.executable, "-m", "commands.mend"]
+
+
+def mend(project: Project) -> str:
+    """Return what it prints; it must end well."""
+    result = project.run(*MEND)
+    assert result.stderr == ""
+    return result.stdout
+
+
+def refusal(project: Project) -> str:
+    """Return the line in which it says why it cannot put things right."""
+    result = project.run(*MEND, status=1)
+    (line,) = result.stderr.splitlines()
+    assert result.stdout == ""
+    assert line.startswith("mend: error: ")
+    return line
+
+
+def state(project: Project) -> dict[str, tuple[bytes, int]]:
+    files = [project.path / "dvc.lock", *(project.path / ".dvc/tmp").rglob("*")]
+    return {
+        str(file): (file.read_bytes(), file.stat().st_mtime_ns) for file in files if file.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def _ahead_of_git(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _trained.copy(tmp_path_factory.mktemp("ahead") / "project")
+    project.set_params(train__lr=0.4)
+    project.repro()
+    return project
+
+
+@pytest.fixture
+def ahead_of_git(_ahead_of_git: Project, tmp_path: Path) -> Project:
+    """A project whose last results are not committed."""
+    return _ahead_of_git.copy(tmp_path / "project")
+
+
+def test_nothing_wrong_nothing_said_nothing_changed(project: Project) -> None:
+    before = state(project)
+    assert mend(project) == ""
+    assert state(project) == before
+    assert project.run(*MAKE_REPRO).stdout.splitlines()[0] == "dvc repro"
+
+
+def test_a_clone_in_which_dvc_has_never_run(fresh_clone: Project) -> None:
+    before = state(fresh_clone)
+    assert mend(fresh_clone) == ""
+    assert state(fresh_clone) == before
+    assert not (fresh_clone.path / ".dvc/tmp").exists()
+
+
+# dvc.lock
+
+
+def test_what_dvc_cannot_read_is_not_taken_for_whole(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    file = project.path / "dvc.lock"
+    whole = file.read_bytes()
+    assert is_whole(whole)
+    ends = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
+    assert len(ends) > 250
+    with Repo() as repo:
+        left_to_dvc = 0
+        for cut in ends[:-1]:
+            if is_whole(whole[:cut]):
+                file.write_bytes(whole[:cut])
+                Lockfile(repo, str(file)).load()
+                left_to_dvc += 1
+    # DVC reads it, and runs or takes from its cache what is not in it.
+    assert left_to_dvc > 200
+    assert not any(is_whole(whole[:cut]) for cut in range(0, len(whole), 37) if cut not in ends)
+
+
+CUTS: dict[str, Callable[[bytes], int]] = {
+    "at its beginning": lambda _: 0,
+    "before the first stage": lambda lock: lock.index(b"stages:"),
+    "behind the name of a stage": lambda lock: lock.index(b"    cmd: python -m stages.train"),
+    # DVC can read these two. With one it fails later, with the other it keeps the wrong size.
+    "in the kind of a hash": lambda lock: lock.index(b"hash: md5") + len("hash: m"),
+    "in the last size": lambda lock: len(lock) - 2,
+    "before the last size": lambda lock: lock.rindex(b"      size:"),
+    "before its last line end": lambda lock: len(lock) - 1,
+}
+
+
+@pytest.mark.parametrize("where", CUTS)
+def test_a_dvc_lock_cut_off_is_again_that_of_git(ahead_of_git: Project, where: str) -> None:
+    expected = ahead_of_git.outputs()
+    file = ahead_of_git.path / "dvc.lock"
+    file.write_bytes(expected["dvc.lock"][: CUTS[where](expected["dvc.lock"])])
+    output = ahead_of_git.run(*MAKE_REPRO).stdout
+    assert output.startswith(
+        "mend: dvc.lock, cut off by a kill, is restored from git's HEAD\ndvc repro\n"
+    )
+    assert "Running stage" not in output
+    assert ahead_of_git.outputs() == expected
+
+
+def test_what_git_says_has_run_is_not_run_again(project: Project) -> None:
+    # So it is after `dvc pull`, which brings the models and not the cache of runs.
+    shutil.rmtree(project.path / ".dvc/cache/runs")
+    (project.path / "dvc.lock").write_bytes(b"")
+    assert "Running stage" not in project.run(*MAKE_REPRO).stdout
+
+
+@pytest.mark.parametrize("line", [b"  evaluate:\n", b"    params:\n", b"    - path: models/"])
+def test_where_lines_are_missing_dvc_makes_them_good(ahead_of_git: Project, line: bytes) -> None:
+    expected = ahead_of_git.outputs()
+    whole = expected["dvc.lock"]
+    (ahead_of_git.path / "dvc.lock").write_bytes(whole[: whole.rindex(b"\n" + line) + 1])
+    output = ahead_of_git.run(*MAKE_REPRO).stdout
+    assert output.startswith("dvc repro\n")
+    assert "Running stage" not in output
+    assert ahead_of_git.outputs() == expected
+
+
+@pytest.mark.parametrize("in_git", ["none", "a part"])
+def test_where_git_has_no_good_dvc_lock_it_is_removed(project: Project, in_git: str) -> None:
+    expected = project.outputs()
+    file = project.path / "dvc.lock"
+    file.write_bytes(expected["dvc.lock"][:1000])
+    if in_git == "none":
+        project.run("git", "rm", "-q", "--cached", "dvc.lock")
+        project.run("git", "commit", "-q", "-m", "no dvc.lock")
+    else:
+        project.commit("a part of dvc.lock")
+    assert mend(project) == (
+        "mend: removed dvc.lock, cut off by a kill; git's HEAD has no good one\n"
+    )
+    assert project.repro() == []
+    assert project.outputs() == expected
+
+
+def test_a_merge_conflict_is_left_to_people(ahead_of_git: Project, tmp_path: Path) -> None:
+    project = ahead_of_git
+    project.run("git", "checkout", "-q", "-b", "other")
+    project.commit("another learning rate")
+    project.run("git", "checkout", "-q", "main")
+    project.set_params(train__momentum=0.5)
+    project.repro()
+    project.commit("another momentum")
+    project.run("git", "merge", "other", status=1)
+    before = (project.path / "dvc.lock").read_bytes()
+    assert b"<<<<<<< " in before
+    assert refusal(project) == (
+        "mend: error: dvc.lock has a merge conflict; take either side with "
+        "git checkout --ours dvc.lock or git checkout --theirs dvc.lock, then make repro"
+    )
+    assert (project.path / "dvc.lock").read_bytes() == before
+
+    outputs = []
+    for side in ("--ours", "--theirs"):
+        resolved = project.copy(tmp_path / side)
+        resolved.run("git", "checkout", "--ours", "params.yaml")
+        resolved.run("git", "checkout", side, "dvc.lock")
+        resolved.run(*MAKE_REPRO)
+        outputs.append(resolved.outputs())
+    assert outputs[0] == outputs[1]
+
+    # Then there is no side to take any more.
+    project.run("git", "add", "dvc.lock")
+    assert "is restored from git's HEAD" in mend(project)
+
+
+def test_a_dvc_lock_that_is_being_written_is_left_alone(project: Project) -> None:
+    file = project.path / "dvc.lock"
+    file.write_bytes(b"")
+    with Lock(str(project.path / ".dvc/tmp/lock")):
+        line = refusal(project)
+    assert line == (
+        "mend: error: .dvc/tmp/lock is held: let the other process end, then make repro"
+    )
+    assert file.read_bytes() == b""
+
+
+def test_two_at_once(project: Project) -> None:
+    file = project.path / "dvc.lock"
+    expected = file.read_bytes()
+    file.write_bytes(b"")
+    (project.path / ".dvc/tmp/rwlock").write_bytes(b"")
+    for number in range(10):
+        (project.path / f".dvc/cache/runs/ab/{number}").mkdir(parents=True)
+    both = [start(project, *MEND) for _ in range(2)]
+    printed = "".join(process.communicate()[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(printed.splitlines()) == 12, printed
+    assert file.read_bytes() == expected
+
+
+# rwlock
+
+
+def rwlock_of(project: Project, pid: int) -> bytes:
+    info = {"pid": pid, "cmd": "dvc repro"}
+    outputs = [str(project.path / name) for name in ("data/prepared/schema.json", "metrics.json")]
+    written = {"write": dict.fromkeys(outputs, info), "read": {outputs[0]: [info]}}
+    return json.dumps(written).encode()
+
+
+@pytest.mark.parametrize("content", ["empty", "half", "not UTF-8", "another format"])
+def test_a_rwlock_that_dvc_cannot_read(project: Project, content: str) -> None:
+    whole = rwlock_of(project, os.getpid())
+    contents = {
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "not UTF-8": b"\xff" * 9,
+        "another format": b'{"write": [], "read": {}}',
+    }
+    (project.path / ".dvc/tmp/rwlock").write_bytes(contents[content])
+    project.dvc("repro", status=255)
+    output = project.run(*MAKE_REPRO).stdout
+    assert output.startswith("mend: removed .dvc/tmp/rwlock, cut off by a kill\ndvc repro\n")
+    assert "Running stage" not in output
+
+
+def test_a_rwlock_of_a_number_that_another_process_has_by_now(project: Project) -> None:
+    rwlock = project.path / ".dvc/tmp/rwlock"
+    rwlock.write_bytes(rwlock_of(project, os.getpid()))
+    assert "is busy, it is being blocked by" in project.dvc("repro", status=255)
+    assert mend(project) == "mend: removed .dvc/tmp/rwlock, whose processes are gone\n"
+    assert project.repro() == []
+
+
+def test_a_rwlock_of_a_process_that_is_gone(project: Project) -> None:
+    ended = start(project, "true")
+    ended.wait()
+    (project.path / ".dvc/tmp/rwlock").write_bytes(rwlock_of(project, ended.pid))
+    assert mend(project) == "mend: removed .dvc/tmp/rwlock, whose processes are gone\n"
+
+
+def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_path: Path) -> None:
+    elsewhere = project.copy(tmp_path / "elsewhere")
+    project.set_params(**LONG_TRAINING)
+    dvc = start(project, "dvc", "repro")
+    wait_for_evaluations(project, dvc)
+    # It lives, and does not come to its end before this test does.
+    os.killpg(dvc.pid, signal.SIGSTOP)
+    unfinished = project.path / ".dvc/cache/runs/ab/abc/.entry.tmp"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.touch()
+    experiment = project.path / ".dvc/tmp/exps/run/workspace/workspace.run"
+    experiment.parent.mkdir(parents=True)
+    experiment.touch()
+    before = state(project)
+    assert b'"pid": %d' % dvc.pid in (project.path / ".dvc/tmp/rwlock").read_bytes()
+    assert mend(project) == ""
+    assert state(project) == before
+
+    for folder in (project.path, elsewhere.path):
+        (folder / ".dvc/tmp/rwlock").write_bytes(b"")
+    line = refusal(project)
+    assert line.startswith(f"mend: error: .dvc/tmp/rwlock cannot be read, and process {dvc.pid} (")
+    assert line.endswith(f"/dvc repro) is at work: let it end, or kill {dvc.pid}; then make repro")
+    assert (project.path / ".dvc/tmp/rwlock").read_bytes() == b""
+    # It is no business of another project's, whatever numbers are in there.
+    assert "cut off by a kill" in mend(elsewhere)
+    (elsewhere.path / ".dvc/tmp/rwlock").write_bytes(rwlock_of(elsewhere, dvc.pid))
+    assert "whose processes are gone" in mend(elsewhere)
+
+    os.killpg(dvc.pid, signal.SIGKILL)
+    dvc.wait()
+    assert len(mend(project).splitlines()) == 3
+    assert project.repro() == ["train", "evaluate", "plot"]
+
+
+# What else DVC writes
+
+
+@pytest.mark.parametrize("name", ["rwlock", "run/workspace/workspace.run"])
+def test_an_experiment_of_which_a_kill_has_left_a_part(project: Project, name: str) -> None:
+    file = project.path / ".dvc/tmp/exps" / name
+    file.parent.mkdir(parents=True)
+    file.write_text('{"git_url": "file:')
+    command = ["exp", "run", "-S", "plot.log_scale=true"]
+    assert "nable to read" in project.dvc(*command, status=255)
+    assert mend(project) == (f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n")
+    assert "Ran experiment" in project.dvc(*command)
+
+
+def test_an_experiment_that_is_killed_leaves_git_on_no_branch(project: Project) -> None:
+    process = start(project, "dvc", "exp", "run", "-S", "train.max_epochs=12000")
+    assert process.stdout is not None
+    next(line for line in process.stdout if "python -m stages.train" in line)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    project.run("git", "symbolic-ref", "HEAD", status=128)
+    assert "Running stage 'train'" in project.run(*MAKE_REPRO).stdout
+    (switch,) = re.findall("`(git switch .*?)`", read("docs/resuming.md"))
+    project.run(*switch.split())
+    assert project.run("git", "symbolic-ref", "HEAD").stdout == "refs/heads/main\n"
+    assert project.repro() == []
+
+
+@pytest.mark.parametrize("left", ["a part", "nothing"])
+def test_an_entry_of_the_run_cache_that_a_kill_has_left_unfinished(
+    project: Project, left: str
+) -> None:
+    expected = project.outputs()
+    (entry,) = (
+        path
+        for path in (project.path / ".dvc/cache/runs").glob("*/*/*")
+        if "stages.prepare" in path.read_text()
+    )
+    if left == "a part":
+        # So it is when an entry is longer than what is written at once.
+        text = entry.read_text()
+        entry.with_name(".entry.tmp").write_text(text[: text.index("outs:")])
+    entry.unlink()
+    (project.path / "dvc.lock").unlink()
+    assert "ERROR: failed to reproduce 'prepare': " in project.dvc("repro", status=255)
+    folder = entry.parent.relative_to(project.path)
+    assert mend(project) == f"mend: removed from {folder} what a kill has left unfinished\n"
+    assert project.repro() == ["prepare"]
+    assert project.outputs() == expected
+
+
+def test_the_lock_of_gits_index_that_a_kill_has_left(project: Project) -> None:
+    lock = project.path / ".git/index.lock"
+    lock.touch()
+    command = ["exp", "run", "-S", "plot.log_scale=true"]
+    assert "the index is locked" in project.dvc(*command, status=255)
+    with subprocess.Popen(
+        ["git", "cat-file", "--batch"], cwd=project.path, stdin=subprocess.PIPE
+    ) as git:
+        assert mend(project) == ""
+        assert lock.exists()
+        git.kill()
+    assert mend(project) == "mend: removed .git/index.lock, which a kill has left\n"
+    assert "Ran experiment" in project.dvc(*command)
