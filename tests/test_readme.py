@@ -21,6 +21,7 @@ RUN_ELSEWHERE = {
     "docs/change-the-code.md": {
         # With fewer kills.
         SOAK: "tests/test_resume.py::test_killed_again_and_again",
+        "make constraints": ".ci/run",
     },
     "docs/many-runs.md": {
         # Fewer runs of each; then one start for both.
@@ -41,6 +42,8 @@ RUN_ELSEWHERE = {
         "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
     },
     "docs/sharing.md": {
+        # Nothing is left to install.
+        "pip install -r": "tests/test_constraints.py::test_nothing_is_left_to_install",
         # In a folder that is there.
         "dvc remote add --default storage /mnt": "tests/test_remotes.py::test_a_folder",
         "git commit": "tests/test_remotes.py::test_a_folder",
@@ -49,7 +52,7 @@ RUN_ELSEWHERE = {
         "dvc repro": "tests/test_remotes.py::check_second_clone",
         "dvc exp push": "tests/test_remotes.py::test_a_folder",
         # Not run but compared: what it installs is there.
-        "pip install": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "pip install 'dvc[s3]": "tests/test_remotes.py::test_storage_that_speaks_s3",
         "dvc remote add --default storage s3": "tests/test_remotes.py::test_storage_that_speaks_s3",
         # At an address of this machine.
         "dvc remote modify": "tests/test_remotes.py::test_storage_that_speaks_s3",
