@@ -12,7 +12,10 @@ import yaml
 from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
-SOAK = "python -m tests.soak --kills 100"
+SOAK, FAULTS = "python -m tests.soak --kills 100", "python -m tests.faults"
+
+SHORT_FORMS = {SOAK: "soak.kill_until_done(", FAULTS: "complaints_of_the_next_run("}
+"""What a test calls instead of a command that takes long."""
 
 RUN_ELSEWHERE = {
     "README.md": {
@@ -21,6 +24,8 @@ RUN_ELSEWHERE = {
     "docs/change-the-code.md": {
         # With fewer kills.
         SOAK: "tests/test_resume.py::test_killed_again_and_again",
+        # With a few of the writes.
+        FAULTS: "tests/test_faults.py::check",
         "make constraints": ".ci/run",
     },
     "docs/many-runs.md": {
@@ -157,7 +162,7 @@ def runs(runner: str, line: str) -> bool:
         for node in ast.parse(text).body
         if isinstance(node, ast.FunctionDef) and node.name == function
     ]
-    return ("soak.kill_until_done(" if line == SOAK else "commands(") in source
+    return SHORT_FORMS.get(line, "commands(") in source
 
 
 def test_the_readme_is_short() -> None:
