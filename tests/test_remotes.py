@@ -72,7 +72,7 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
 def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
     project = two_results.copy(tmp_path / "first" / "project")
     install, add, modify = commands(*S3, block=0)
-    assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}'"
+    assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}' -c constraints.txt"
     assert "https://s3.example.com" in modify
     _, commit, push = commands(*FOLDER, block=0)
     for command in (add, modify.replace("https://s3.example.com", s3_address), commit):

@@ -60,9 +60,10 @@ def write_split(
             unique += "_"
         names.append(unique)
     table = pa.Table.from_arrays([rows, *features, target], names)
-    with atomic_write(path) as temporary:
+    # Not by the name: where the disk is full, Arrow does not always say so.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
-        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
+        pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
 
 
 def count_rows(path: Path) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -45,7 +45,8 @@ def table_writer(path: Path | None, delimiter: str = ",", decimal: str = ".") ->
         raise UserError(f"cannot write {path}; its name must end with one of {', '.join(SUFFIXES)}")
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
-            with _parquet_writer(temporary) as write:
+            # Not by the name: where the disk is full, Arrow does not always say so.
+            with temporary.open("wb") as binary, _parquet_writer(binary) as write:
                 yield write
         elif path.suffix == ".gz":
             # Without a time in it, nor the temporary name.
@@ -95,14 +96,14 @@ def _is_temporal(kind: object) -> bool:
 
 
 @contextmanager
-def _parquet_writer(path: Path) -> Iterator[Write]:
+def _parquet_writer(file: BinaryIO) -> Iterator[Write]:
     writer: pq.ParquetWriter | None = None
 
     def write(table: pd.DataFrame) -> None:
         nonlocal writer
         rows = pa.Table.from_pandas(table, preserve_index=False)
         if writer is None:
-            writer = pq.ParquetWriter(path, rows.schema)
+            writer = pq.ParquetWriter(file, rows.schema)
         writer.write_table(rows)
 
     try:

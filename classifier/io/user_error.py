@@ -11,6 +11,10 @@ class UserError(Exception):
     """Something in the parameters, the data or the surroundings that the user can put right."""
 
 
+class NotWrittenError(OSError):
+    """A file that cannot be written, named by `filename`: the disk is full, or not ours to use."""
+
+
 class NeedsParameterError(UserError):
     """Something that a parameter of `prepare` settles; `start` sets it.
 
@@ -66,15 +70,16 @@ def quoted(names: list[str]) -> str:
 def user_errors_in_one_line(stage: str) -> Iterator[None]:
     """Print a `UserError` as one line on standard error and exit with status 1.
 
-    So is a full disk. Any other exception is the program's own and keeps its traceback. The
-    process is to end with the block.
+    So is a file that cannot be written. Any other exception is the program's own and keeps its
+    traceback. The process is to end with the block.
     """
     try:
         yield
     except UserError as error:
         sys.exit(f"{stage}: error: {' '.join(str(error).split())}")
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        no_room = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        if not isinstance(error, NotWrittenError) and error.errno not in no_room:
             raise
         sys.exit(
             f"{stage}: error: {error.filename or 'a file'} cannot be written: {error.strerror}"

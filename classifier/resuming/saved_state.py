@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
-from classifier.io.atomic_write import atomic_write
-from classifier.io.user_error import UserError
+from classifier.io.atomic_write import atomic_write, errors_name
 
 STATE_FOLDER = Path(".training")
 
@@ -73,7 +73,7 @@ class SavedStates:
         Raises
         ------
         OSError
-            If it cannot be written, as on a full disk; the states before it are untouched.
+            If it cannot be written, as on a full disk; the state before it is there.
 
         """
         is_new_run = not self._newest.exists()
@@ -128,26 +128,38 @@ def only_one_training_process(folder: Path = STATE_FOLDER) -> Iterator[None]:
 
     While another process holds it, as the stage does that outlived a killed `dvc`, say so in
     one line and wait: when that process has finished, its state can be taken over.
+
+    Raises
+    ------
+    NotWrittenError
+        If the lock cannot be written, as on a full disk.
+
     """
-    try:
+    path = folder / "lock"
+    with errors_name(path):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the folder {folder} cannot be made ({error.strerror}); make room for it"
-        ) from None
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read()
-            print(
-                f"waiting for process {holder}, which is still training in this folder; "
-                f"to stop it and keep its state: kill {holder}",
-                flush=True,
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        file = path.open("a+", encoding="utf-8")
+    try:
+        _take(file)
+        with errors_name(path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _take(lock: TextIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read()
+        print(
+            f"waiting for process {holder}, which is still training in this folder; "
+            f"to stop it and keep its state: kill {holder}",
+            flush=True,
+        )
+        fcntl.flock(lock, fcntl.LOCK_EX)

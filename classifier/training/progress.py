@@ -5,12 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from tqdm import tqdm
 
+from classifier.io.atomic_write import errors_name
 from classifier.training.early_stopping import EarlyStopping
 from classifier.training.loop import Evaluation
 
@@ -68,21 +69,34 @@ class Progress:
 def losses_file(
     path: Path, history: Iterable[Evaluation]
 ) -> Iterator[Callable[[Evaluation], None]]:
-    """Yield a function that adds a row to losses.csv; when training fails, the file is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Evaluation)])
+    """Yield a function that adds a row to losses.csv; when training fails, the file is removed.
 
-        def append(evaluation: Evaluation) -> None:
-            writer.writerow(astuple(evaluation))
+    Raises
+    ------
+    NotWrittenError
+        If it cannot be written, as on a full disk.
+
+    """
+    with errors_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8", newline="")
+    writer = csv.writer(file, lineterminator="\n")
+
+    def append(row: Iterable[object]) -> None:
+        with errors_name(path):
+            writer.writerow(row)
             file.flush()
 
+    try:
+        append(field.name for field in fields(Evaluation))
         for evaluation in history:
-            append(evaluation)
-        try:
-            yield append
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        os.fsync(file.fileno())
+            append(astuple(evaluation))
+        yield lambda evaluation: append(astuple(evaluation))
+        with errors_name(path):
+            os.fsync(file.fileno())
+            file.close()
+    except BaseException:
+        for tidy in (file.close, path.unlink):
+            with suppress(OSError):
+                tidy()
+        raise
