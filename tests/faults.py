@@ -107,6 +107,11 @@ PROGRAMS = [
         {"train.max_epochs": 4, "train.eval_every": 2, "train.save_every_seconds": 0},
     ),
     Program(
+        "stages.baseline",
+        ("data/baseline/[!.]*", "reports/baseline.json"),
+        {"baseline.models": ["logistic_regression"]},
+    ),
+    Program(
         "stages.evaluate",
         ("metrics.json", "reports/predictions.csv", "reports/reliability.csv"),
         {"evaluate.confidence": 0.5},
@@ -307,7 +312,7 @@ def main() -> None:
         library = compile_library(folder)
         base = clone_working_tree(folder / "base")
         base.set_params(**QUICK_TRAINING)
-        for stage in ("prepare", "train", "evaluate", "plot"):
+        for stage in ("prepare", "train", "baseline", "evaluate", "plot"):
             base.stage(stage)
         for index, program in enumerate(PROGRAMS):
             if arguments.only not in program.command:

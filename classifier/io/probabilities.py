@@ -27,8 +27,9 @@ def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.f
         for name, of_model in probabilities.items()
         for index, column in enumerate(of_model.T)
     }
-    with atomic_write(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    # Not by the name: where the disk is full, Arrow does not always say so.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(pa.table(columns), file)
 
 
 def read_probabilities(path: Path) -> dict[str, npt.NDArray[np.float64]]:
