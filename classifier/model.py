@@ -1,5 +1,6 @@
 """The network."""
 
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -167,12 +168,18 @@ def load_weights(network: MLP, path: Path) -> None:
     Raises
     ------
     UserError
-        If the file holds no weights, or those of another network.
+        If there is no file, or it holds no weights, or those of another network.
 
     """
     try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; to make it: dvc repro") from None
+    try:
         with warnings.catch_warnings(action="ignore"):
-            network.load_state_dict(torch.load(path, weights_only=True))
+            network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 (what a file may hold has no end)
         raise UserError(
             f"{path} does not hold the weights of this network; to make it anew: dvc repro"

@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from classifier.exported_model.checksum import CHECKSUM_LENGTH, with_checksum
 from classifier.exported_model.load import ExportedModel
-from classifier.exported_model.seal import SEAL_LENGTH, sealed
 from classifier.io.params import read_params
 from classifier.io.schema import CategoricalColumn, Schema, read_schema
 from classifier.io.user_error import UserError
@@ -46,7 +46,7 @@ class Mutant:
     kind: Kind
     content: bytes
     how: str
-    is_sealed: bool
+    is_forged: bool
     """Whether its checksum was put right afterwards, as somebody would who forges a file."""
 
 
@@ -99,28 +99,28 @@ MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
 ]
 
 
-def resealed(kind: Kind, content: bytes) -> bytes:
+def forged(kind: Kind, content: bytes) -> bytes:
     if kind == "model":
-        return sealed(content)
+        return with_checksum(content)
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
-def without_seal(kind: Kind, content: bytes) -> bytes:
-    return content[:-SEAL_LENGTH] if kind == "model" else content.split(b"\n", 1)[1]
+def without_checksum(kind: Kind, content: bytes) -> bytes:
+    return content[:-CHECKSUM_LENGTH] if kind == "model" else content.split(b"\n", 1)[1]
 
 
 def mutants(
-    files: dict[Kind, bytes], count: int, chance: random.Random, *, is_sealed: bool
+    files: dict[Kind, bytes], count: int, chance: random.Random, *, is_forged: bool
 ) -> Iterator[Mutant]:
     for number in range(count):
         kind: Kind = "model" if number % 2 else "state"
         mutate = chance.choice(MUTATIONS)
-        if is_sealed:
-            changed = resealed(kind, mutate(without_seal(kind, files[kind]), chance))
+        if is_forged:
+            changed = forged(kind, mutate(without_checksum(kind, files[kind]), chance))
         else:
             changed = mutate(files[kind], chance)
         if changed != files[kind]:
-            yield Mutant(kind, changed, mutate.__name__, is_sealed)
+            yield Mutant(kind, changed, mutate.__name__, is_forged)
 
 
 def open_file(kind: Kind, content: bytes) -> str:
@@ -218,7 +218,7 @@ def train_in(folder: Path) -> dict[Kind, bytes]:
 
 def is_wrong(mutant: Mutant, outcome: str) -> bool:
     """Say whether a file should not have led to this; a forged one may be taken for good."""
-    return outcome != "refused" and not (mutant.is_sealed and outcome == "taken")
+    return outcome != "refused" and not (mutant.is_forged and outcome == "taken")
 
 
 def main() -> None:
@@ -233,18 +233,18 @@ def main() -> None:
         folder = Path(name)
         files = train_in(folder)
         worker = Worker(folder)
-        for is_sealed in (False, True):
-            for mutant in mutants(files, arguments.count, chance, is_sealed=is_sealed):
+        for is_forged in (False, True):
+            for mutant in mutants(files, arguments.count, chance, is_forged=is_forged):
                 outcome = worker.open(mutant)
-                seal = "checksum put right" if is_sealed else "as damaged"
-                outcomes[mutant.kind, seal, outcome[:100]] += 1
+                checksum = "checksum put right" if is_forged else "as damaged"
+                outcomes[mutant.kind, checksum, outcome[:100]] += 1
                 if is_wrong(mutant, outcome):
                     wrong += 1
                     path = Path(tempfile.gettempdir()) / f"mutant-{wrong}.{mutant.kind}"
                     path.write_bytes(mutant.content)
-                    print(f"{mutant.kind}, {seal}, {mutant.how}: {outcome}; kept: {path}")
-    for (kind, seal, outcome), n in sorted(outcomes.items()):
-        print(f"{kind}, {seal}: {n} {outcome}")
+                    print(f"{mutant.kind}, {checksum}, {mutant.how}: {outcome}; kept: {path}")
+    for (kind, checksum, outcome), n in sorted(outcomes.items()):
+        print(f"{kind}, {checksum}: {n} {outcome}")
     print(f"{outcomes.total()} files; {wrong} crashes, hangs, tracebacks or wrong answers")
     raise SystemExit(wrong > 0)
 

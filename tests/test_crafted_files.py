@@ -2,9 +2,9 @@
 
 import ast
 import hashlib
+import json
 import os
 import pickle
-import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -16,8 +16,13 @@ import torch
 import yaml
 from onnx import ModelProto, TensorProto, helper
 
-from classifier.exported_model.seal import SEAL_LENGTH, sealed
+from classifier.exported_model.checksum import CHECKSUM_LENGTH, with_checksum
+from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError
+from classifier.model import MLP, load_weights
+from classifier.resuming.saved_state import SavedStates
 from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_predict
 from tests.readme import PAGES, fenced, read
 
 
@@ -140,6 +145,24 @@ def with_a_function(model: ModelProto) -> None:
     model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [identity], opsets))
 
 
+def without_outputs(model: ModelProto) -> None:
+    del model.graph.output[:]
+
+
+def with_a_sequence_as_output(model: ModelProto) -> None:
+    name = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("SequenceConstruct", [name], ["sequence"]))
+    output = helper.make_tensor_sequence_value_info("sequence", TensorProto.DOUBLE, None)
+    model.graph.output[0].CopyFrom(output)
+
+
+def with_one_number_as_output(model: ModelProto) -> None:
+    name = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
+    output = helper.make_tensor_value_info("largest", TensorProto.DOUBLE, None)
+    model.graph.output[0].CopyFrom(output)
+
+
 def with_another_input(model: ModelProto) -> None:
     model.graph.input[0].name = "password"
 
@@ -181,9 +204,12 @@ def without_an_end(model: ModelProto) -> None:
 CRAFTED: list[tuple[Callable[[ModelProto], None], str]] = [
     (with_weights_elsewhere, "asks for other files"),
     (with_a_constant_elsewhere, "asks for other files"),
-    (with_an_operator_of_the_runtime, "asks for operators that no model has .*: 'EPContext'"),
-    (with_a_loop, "asks for operators that no model has .*: 'Loop'"),
-    (with_a_function, "asks for operators that no model has .*: 'Relu'"),
+    (with_an_operator_of_the_runtime, "asks for more than operators of ONNX, .*: 'EPContext'"),
+    (with_a_loop, "asks for more than operators of ONNX, .*: 'Loop'"),
+    (with_a_function, "asks for more than operators of ONNX, .*: 'Relu'"),
+    (without_outputs, "does not return probabilities and a class"),
+    (with_a_sequence_as_output, "does not return probabilities and a class"),
+    (with_one_number_as_output, "does not return the probabilities of its classes"),
     (with_another_input, "does not take the columns of its schema"),
     (with_texts_for_numbers, "does not take the columns of its schema"),
     (without_schema, "is not a model that this pipeline exports"),
@@ -200,26 +226,60 @@ CRAFTED: list[tuple[Callable[[ModelProto], None], str]] = [
 def test_a_model_that_asks_for_more_than_to_be_computed(
     crafted: Project,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
     change: Callable[[ModelProto], None],
     expected: str,
 ) -> None:
     monkeypatch.chdir(crafted.path)
-    content = Path("models/model.onnx").read_bytes()[:-SEAL_LENGTH]
+    content = Path("models/model.onnx").read_bytes()[:-CHECKSUM_LENGTH]
     model = onnx.load_model_from_string(content)
     change(model)
-    # Whoever crafts a file can seal it as well.
-    Path("bad.onnx").write_bytes(sealed(model.SerializeToString()))
-    line = predict(crafted)
-    assert line.startswith("predict: error: bad.onnx ")
-    assert re.search(expected, line), line
+    # Who crafts a file can put its checksum right.
+    Path("bad.onnx").write_bytes(with_checksum(model.SerializeToString()))
+    with pytest.raises(UserError, match=f"bad.onnx {expected}"):
+        run_predict("data/iris.csv", "-o", "out.csv", "--model", "bad.onnx")
+    assert not Path("out.csv").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_model_that_was_checked_is_the_one_that_runs(
+    crafted: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes 4 to 7 tell onnxruntime's own format, to which the rest of a file can belong."""
+    monkeypatch.chdir(crafted.path)
+    content = Path("models/model.onnx").read_bytes()[:-CHECKSUM_LENGTH]
+    # Two fields that ONNX does not know: a number, and the text ORTM.
+    Path("both.onnx").write_bytes(with_checksum(b"\x48\x00\x4a\x04ORTM" + content))
+    for model in ("both.onnx", "models/model.onnx"):
+        run_predict("data/iris.csv", "-o", f"{model}.csv", "--model", model)
+    assert Path("both.onnx.csv").read_bytes() == Path("models/model.onnx.csv").read_bytes()
+    Path("models/model.onnx.csv").unlink()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("pipe", "not a file"), ("folder", "not a file")])
+def test_a_model_that_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind == "pipe":
+        os.mkfifo("model")
+    else:
+        Path("model").mkdir()
+    with pytest.raises(UserError, match=expected):
+        run_predict("t.csv", "--model", "model")
 
 
 @pytest.mark.parametrize("craft", NO_MODELS)
-def test_weights_that_are_none(project: Project, craft: Callable[[Path], None]) -> None:
-    craft(project.path / "models/weights.pt")
+def test_weights_that_are_none(tmp_path: Path, craft: Callable[[Path], None]) -> None:
+    craft(tmp_path / "weights.pt")
+    with pytest.raises(UserError, match="does not hold the weights of this network"):
+        load_weights(MLP(4, 3), tmp_path / "weights.pt")
+
+
+def test_weights_are_the_right_ones_again_through_dvc(project: Project) -> None:
+    pickled(project.path / "models/weights.pt")
     line = refused(project, sys.executable, "-m", "stages.evaluate")
     assert line.startswith("evaluate: error: models/weights.pt does not hold the weights of this")
-    # Through DVC, they are the right ones again.
     metrics = project.contents("metrics.json")
     project.repro()
     assert project.contents("metrics.json") == metrics
@@ -242,37 +302,81 @@ def test_a_saved_state_that_is_none(project: Project) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "about",
-    [b"[]", b'{"version": 1}', NESTED.encode(), b"\xff"],
-    ids=["list", "too little", "nested", "no text"],
-)
-def test_a_saved_state_about_nothing(project: Project, about: bytes) -> None:
-    (state,) = (project.path / ".training").glob("*.state")
-    content = about + b"\n" + PICKLE
-    state.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    project.set_params(train__max_epochs=80)
-    result = project.stage("train")
-    assert f"{state.relative_to(project.path)} is not usable (it is none that" in result.stdout
-    assert not (project.path / "pwned").exists()
+@pytest.mark.parametrize("about", [b"[]", b'{"version": 1}', b"\xff", "nested"])
+def test_a_saved_state_about_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], about: bytes | str
+) -> None:
+    content = (about if isinstance(about, bytes) else NESTED.encode()) + b"\n" + PICKLE
+    path = tmp_path / "run.state"
+    path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    assert SavedStates("run", tmp_path).load() is None
+    assert "is not usable (it is none that training has saved)" in capsys.readouterr().out
+    assert not path.exists()
+
+
+def changed_schema(**values: object) -> str:
+    column = {"median": 0, "offset": 0, "scale": 1, "kind": "numeric", "unit": ""}
+    numeric = {**column, "name": "x", "missing_indicator": False}
+    date = {"kind": "datetime", "name": "x", "format": values.pop("format", "ISO8601")}
+    date |= {"first": 0, "parts": [], "missing_indicator": True}
+    whole: dict[str, object] = {
+        "target": "y",
+        "label_kind": "text",
+        "classes": ["a", "b"],
+        "scaler": "none",
+    }
+    whole |= {"gaps": [], "columns": [numeric, {**date, "name": "date"}]}
+    return json.dumps({**whole, **values})
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "{}", YAML, NESTED, '{"target": 1}'],
-    ids=["empty", "nothing", "YAML", "nested", "another type"],
+    "values",
+    [
+        {"columns": []},
+        {"classes": []},
+        {"classes": ["a"]},
+        {"classes": ["a", "a"]},
+        {"label_kind": "integer"},
+        {"label_kind": "integer", "classes": ["1", "99999999999999999999"]},
+        {"label_kind": "boolean"},
+        {"format": "%Q"},
+        {"format": "%"},
+        {"format": "%d%d"},
+        {"format": "%Y-%m-%d %z %Z"},
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
-def test_a_schema_that_is_none(crafted: Project, stage: str, content: str) -> None:
-    path = crafted.path / "data/prepared/schema.json"
-    before = path.read_bytes()
-    path.write_text(content)
-    line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
-    assert line == (
-        f"{stage}: error: data/prepared/schema.json is not a schema that prepare has written; "
-        "to make it anew: dvc repro"
-    )
-    path.write_bytes(before)
+def test_a_schema_without_sense(tmp_path: Path, values: dict[str, object]) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(changed_schema())
+    assert read_schema(path).n_features == 2
+    path.write_text(changed_schema(**values))
+    with pytest.raises(UserError, match="is not a schema that prepare has written"):
+        read_schema(path)
+
+
+def test_prepared_files_that_are_none(crafted: Project) -> None:
+    """A schema for all its readers, and what one of them says."""
+    schema, test = (crafted.path / f"data/prepared/{name}" for name in SOME_PREPARED)
+    before = schema.read_bytes(), test.read_bytes()
+    for content in ("", "{}", YAML, NESTED, '{"target": 1}'):
+        schema.write_text(content)
+        with pytest.raises(UserError, match="is not a schema that prepare has written"):
+            read_schema(schema)
+    for stage in ("train", "baseline", "evaluate"):
+        line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
+        assert line == (
+            f"{stage}: error: data/prepared/schema.json is not a schema that prepare has written; "
+            "to make it anew: dvc repro"
+        )
+    schema.write_bytes(before[0])
+    test.write_bytes(before[1][:-100])
+    line = refused(crafted, sys.executable, "-m", "stages.evaluate")
+    assert line.startswith("evaluate: error: data/prepared/test.parquet cannot be read; to make it")
+    test.write_bytes(before[1])
+
+
+SOME_PREPARED = ("schema.json", "test.parquet")
 
 
 @pytest.mark.parametrize(
@@ -291,6 +395,8 @@ def test_parameters_that_are_code(crafted: Project, content: str, stages: list[s
     for stage in stages:
         line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
         assert line.startswith(f"{stage}: error: params.yaml"), line
+    start = ["-m", "commands.start", "data/iris.csv", "species", "--force"]
+    assert refused(crafted, sys.executable, *start).startswith("start: error: params.yaml")
     path.write_bytes(before)
 
 
@@ -305,53 +411,61 @@ def parameters() -> list[str]:
 
 
 def test_dvc_runs_nothing_that_a_parameter_says(project: Project) -> None:
+    stages = yaml.safe_load((project.path / "dvc.yaml").read_text())["stages"]
+    assert {name: stage["cmd"] for name, stage in stages.items()} == {
+        name: f"python -m stages.{name}" for name in stages
+    }
     project.set_params(**dict.fromkeys(parameters(), SHELL))
-    project.dvc("repro", status=255)
-    project.dvc("repro", "--single-item", "plot", status=255)
+    for stage in ("prepare", "train"):
+        project.dvc("repro", "--single-item", stage, status=255)
     assert not (project.path / "pwned").exists()
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        YAML,
-        f"schema: '2.0'\nstages:\n  train: {YAML}\n",
-        "schema: '2.0'\nstages:\n  train:\n    cmd: touch pwned\n",
-    ],
-    ids=["whole", "stage", "command"],
-)
-def test_a_record_that_is_code(project: Project, content: str) -> None:
-    (project.path / "dvc.lock").write_text(content)
-    project.run("bash", "-c", "dvc repro || true")
-    project.stage("train")
+def test_a_record_that_is_code(project: Project) -> None:
+    for content in (YAML, "schema: '2.0'\nstages:\n  evaluate:\n    cmd: touch pwned\n"):
+        (project.path / "dvc.lock").write_text(content)
+        project.run("bash", "-c", "dvc repro --single-item evaluate || true")
+        assert not (project.path / "pwned").exists()
+    (project.path / "dvc.lock").write_text(YAML)
+    project.set_params(train__max_epochs=80)
+    assert "going on from epoch 60" in project.stage("train").stdout
     assert not (project.path / "pwned").exists()
 
 
-DANGEROUS = (
-    *("pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"),
-    *("torch.export.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load"),
-    *("eval", "exec", "os.system", "os.popen"),
-)
-"""What can run code that a file or a parameter brings."""
+UNSAFE_MODULES = {
+    *("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"),
+}
+UNSAFE_CALLS = {
+    *("torch.export.load", "torch.jit.load", "torch.hub.load", "pandas.read_pickle"),
+    *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "eval", "exec"),
+    *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
+}
 
 
 def dangers(source: str) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Import(names=names):
-                found += [one.name for one in names if one.name in DANGEROUS]
-            case ast.ImportFrom(module=module) if module in DANGEROUS:
-                found.append(str(module))
-            case ast.Call(func=function, keywords=keywords):
-                name = ast.unparse(function)
-                words = {one.arg: ast.unparse(one.value) for one in keywords}
-                if name in DANGEROUS or name.endswith(".read_pickle"):
-                    found.append(name)
-                if name == "torch.load" and words.get("weights_only") != "True":
-                    found.append("torch.load without weights_only=True")
-                if words.get("allow_pickle", "False") != "False" or "shell" in words:
-                    found.append(name)
+    """Return what can run code that a file or a parameter brings."""
+    found, meaning = [], dict[str, str]()
+    nodes = list(ast.walk(ast.parse(source)))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            meaning |= {one.asname: one.name for one in node.names if one.asname}
+            found += [one.name for one in node.names if one.name in UNSAFE_MODULES]
+        elif isinstance(node, ast.ImportFrom):
+            meaning |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+            found += [node.module] if node.module in UNSAFE_MODULES else []
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            first, *others = ast.unparse(node.func).split(".")
+            name = ".".join([meaning.get(first, first), *others])
+            words = {one.arg: ast.unparse(one.value) for one in node.keywords}
+            if (
+                name in UNSAFE_CALLS
+                or (name == "torch.load" and words.get("weights_only") != "True")
+                or (name == "numpy.load" and (len(node.args) > 1 or "allow_pickle" in words))
+                or words.get("shell", "False") != "False"
+                or words.get("typ") == "'unsafe'"
+            ):
+                found.append(name)
     return found
 
 
@@ -372,14 +486,23 @@ def test_nothing_here_loads_what_may_hold_code() -> None:
     "source",
     [
         "import pickle",
+        "import _pickle",
         "from joblib import load",
         "torch.load(path)",
         "torch.load(path, weights_only=False)",
+        "from torch import load; load(path, weights_only=False)",
+        "import torch as t; t.load(path)",
         "torch.export.load(path)",
-        "pd.read_pickle(path)",
+        "torch.hub.load(path)",
+        "import pandas as pd; pd.read_pickle(path)",
+        "from pandas import read_pickle; read_pickle(path)",
         "yaml.load(text)",
-        "np.load(path, allow_pickle=True)",
+        "from yaml import full_load; full_load(text)",
+        "YAML(typ='unsafe')",
+        "import numpy as np; np.load(path, allow_pickle=True)",
+        "import numpy as np; np.load(path, None, True)",
         "eval(text)",
+        "from os import system; system(text)",
         "subprocess.run(text, shell=True)",
     ],
 )

@@ -224,6 +224,23 @@ def test_unheard_of_categories_are_none_of_those_known(mixed: Path) -> None:
     assert mixed == Path.cwd()
 
 
+def test_what_is_a_gap_in_small_letters_alone_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["TRUE", "false", ""] * 40
+    table = pd.DataFrame({"flag": flags, "x": range(120), "y": ["yes", "no", "no"] * 40})
+    table.to_csv("t.csv", index=False)
+    run_all(tmp_path, "t.csv", "y", **QUICK, prepare__missing_indicator=True)
+    # As `prepare` has it, to which a text is a gap as it is spelled.
+    flags = ["NONE", "Nan", "Null", "maybe", "none", "", "TRUE", "true"]
+    pd.DataFrame({"flag": flags, "x": 60}).to_csv("new.csv", index=False)
+    run_predict("new.csv", "-o", "out.csv")
+    found = pd.read_csv("out.csv")["probability_yes"]
+    assert [len(set(found[part])) for part in (slice(4), slice(4, 6), slice(6, 8))] == [1, 1, 1]
+    assert len(set(found)) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -13,8 +13,13 @@ from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
 SOAK, FAULTS = "python -m tests.soak --kills 100", "python -m tests.faults"
+MUTATIONS = "python -m tests.mutations --count 10000"
 
-SHORT_FORMS = {SOAK: "soak.kill_until_done(", FAULTS: "complaints_of_the_next_run("}
+SHORT_FORMS = {
+    SOAK: "soak.kill_until_done(",
+    FAULTS: "complaints_of_the_next_run(",
+    MUTATIONS: "mutants(",
+}
 """What a test calls instead of a command that takes long."""
 
 RUN_ELSEWHERE = {
@@ -26,6 +31,8 @@ RUN_ELSEWHERE = {
         SOAK: "tests/test_resume.py::test_killed_again_and_again",
         # With a few of the writes.
         FAULTS: "tests/test_faults.py::check",
+        # With fewer files.
+        MUTATIONS: "tests/test_mutations.py::test_each_is_refused_or_says_the_same",
         "make constraints": ".ci/run",
     },
     "docs/many-runs.md": {

@@ -13,8 +13,8 @@ from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from pydantic import ValidationError
 
-from classifier.exported_model.seal import BrokenSealError, check_seal
-from classifier.exported_model.signature import OPSETS, type_of_input
+from classifier.exported_model.checksum import is_damaged
+from classifier.exported_model.signature import OPSETS, TYPES_OF_OUTPUTS, type_of_input
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError, quoted
 
@@ -59,6 +59,8 @@ class ExportedModel:
         # The number of threads decides how sums are rounded.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = FATAL_ONLY
+        # It would look itself, and may find another model than the one that was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = InferenceSession(
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
@@ -75,55 +77,57 @@ class ExportedModel:
             for name, values in raw.items()
         }
         try:
-            (probabilities,) = self._session.run([self._session.get_outputs()[0].name], inputs)
+            (found,) = self._session.run([self._session.get_outputs()[0].name], inputs)
         except CANNOT_RUN as error:
             raise UserError(f"{self._path} cannot be run: {error}") from None
-        found: npt.NDArray[np.float64] = probabilities[:n]
-        if found.shape != (n, len(self.schema.classes)) or found.dtype != np.float64:
+        probabilities: npt.NDArray[np.float64] = np.atleast_1d(found)[:n]
+        if probabilities.shape != (n, len(self.schema.classes)):
             raise UserError(f"{self._path} does not return the probabilities of its classes")
-        return found
+        return probabilities
 
 
 def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise UserError(f"the model {path} is missing; `dvc repro` makes models/model.onnx")
+    if not path.is_file():
+        # There are devices that can be read for ever.
+        raise UserError(f"the model {path} is not a file")
     try:
         content = path.read_bytes()
-        check_seal(content)
-    except FileNotFoundError:
-        raise UserError(
-            f"the model {path} is missing; `dvc repro` makes models/model.onnx"
-        ) from None
     except OSError as error:
         raise UserError(f"the model {path} cannot be read: {error.strerror}") from None
-    except BrokenSealError:
+    if is_damaged(content):
         raise UserError(
             f"{path} is not a model that this pipeline exports, or it is damaged; `dvc repro` "
             "makes models/model.onnx"
-        ) from None
+        )
     return content
 
 
 def _check(model: ModelProto, schema: Schema, path: Path) -> None:
-    """Refuse what is not a plain computation of the schema's columns.
+    """Refuse what is not a plain computation from the schema's columns to probabilities.
 
-    Anybody can seal a file. No operator of ONNX itself opens files or runs code, but one of a
-    runtime's own may, loops may go on for ever, and weights may be said to be in other files.
+    Who crafts a file can put its checksum right. No operator of ONNX itself opens files or runs
+    code, but one of a runtime's own may, loops may go on for ever, and weights may be said to be in
+    other files.
     """
     inputs = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
     if inputs != [(column.name, type_of_input(column)) for column in schema.columns]:
         raise UserError(f"{path} does not take the columns of its schema")
+    outputs = [value.type.tensor_type.elem_type for value in model.graph.output]
+    if outputs != TYPES_OF_OUTPUTS:
+        raise UserError(f"{path} does not return probabilities and a class")
     if any(tensor.HasField("data_location") for tensor in _tensors(model)):
         raise UserError(f"{path} asks for other files, as no model that this pipeline exports does")
-    others = sorted(
-        {
-            node.op_type
-            for node in model.graph.node
-            if node.domain not in OPSETS or any(_holds_graph(one) for one in node.attribute)
-        }
-    )
-    if others or model.functions:
+    others = {
+        node.op_type
+        for node in model.graph.node
+        if node.domain not in OPSETS or any(_holds_graph(one) for one in node.attribute)
+    } | {function.name for function in model.functions}
+    if others:
         raise UserError(
-            f"{path} asks for operators that no model has which this pipeline exports: "
-            f"{quoted([*others, *(function.name for function in model.functions)])}"
+            f"{path} asks for more than operators of ONNX, one after the other: "
+            f"{quoted(sorted(others))}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What model files have in common: the types of their inputs, and their operators' versions."""
+"""What model files have in common: what goes in and out, and their operators' versions."""
 
 from onnx import TensorProto
 
@@ -10,3 +10,7 @@ OPSETS = {"": 20, "ai.onnx.ml": 4}
 
 def type_of_input(column: ColumnOfTable) -> TensorProto.DataType:
     return TensorProto.STRING if isinstance(column, CategoricalColumn) else TensorProto.DOUBLE
+
+
+TYPES_OF_OUTPUTS = [TensorProto.DOUBLE, TensorProto.STRING]
+"""Of the probabilities and of the class."""

@@ -14,8 +14,8 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from classifier.exported_model.checksum import with_checksum
 from classifier.exported_model.preparing_classifier import PreparingClassifier
-from classifier.exported_model.seal import sealed
 from classifier.exported_model.signature import OPSETS, type_of_input
 from classifier.io.atomic_write import atomic_write
 from classifier.io.schema import GAPS, CategoricalColumn, Schema
@@ -47,8 +47,8 @@ def write_exported_model(
     """
     network = copy.deepcopy(network).cpu().requires_grad_(requires_grad=False)
     network.load_state_dict(weights)
-    columns = {column.name for column in schema.columns}
-    probabilities, predicted = (_unlike(columns, name) for name in ("probabilities", "predicted"))
+    taken = {column.name for column in schema.columns}
+    probabilities, predicted = (_free_name(name, taken) for name in ("probabilities", "predicted"))
     computation = _export(
         PreparingClassifier(schema, network).eval(), len(schema.columns), probabilities
     )
@@ -61,13 +61,13 @@ def write_exported_model(
         model, {"schema": schema.model_dump_json(indent=2), "classes": json.dumps(schema.classes)}
     )
     onnx.checker.check_model(model, full_check=True)
-    content = sealed(model.SerializeToString(deterministic=True))
+    content = with_checksum(model.SerializeToString(deterministic=True))
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _unlike(taken: set[str], name: str) -> str:
-    return _unlike(taken, f"{name}_") if name in taken else name
+def _free_name(name: str, taken: set[str]) -> str:
+    return _free_name(f"{name}_", taken) if name in taken else name
 
 
 def _export(model: PreparingClassifier, n_columns: int, output: str) -> ModelProto:
@@ -109,7 +109,7 @@ def _with_columns(computation: ModelProto, schema: Schema, predicted: str) -> Gr
     most_probable = f"{prefix}most probable"
     nodes = [
         *(
-            _code(column, codes[column.name], schema.gaps)
+            _encoder(column, codes[column.name], schema.gaps)
             for column in schema.columns
             if isinstance(column, CategoricalColumn)
         ),
@@ -137,8 +137,8 @@ def _with_columns(computation: ModelProto, schema: Schema, predicted: str) -> Gr
     )
 
 
-def _code(column: CategoricalColumn, output: str, gaps: list[str]) -> NodeProto:
-    """Return what turns a text into the index of its category, NaN for a gap."""
+def _encoder(column: CategoricalColumn, output: str, gaps: list[str]) -> NodeProto:
+    """Return the node that turns a text into the index of its category, NaN for a gap."""
     codes = dict.fromkeys((*GAPS, *gaps), math.nan)
     for index, category in enumerate(column.categories):
         spellings = [category]

@@ -1,6 +1,7 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifier.io.atomic_write import atomic_write
+from classifier.io.user_error import UserError
 
 ROWS_PER_GROUP = 65_536
 """Rows that a file holds at most as a group; a group is read at a time."""
@@ -66,8 +68,26 @@ def write_split(
         pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file that a stage has written.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, in the block as well.
+
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read; to make it anew: dvc repro ({error})") from None
+
+
 def count_rows(path: Path) -> int:
-    n: int = pq.read_metadata(path).num_rows
+    with open_parquet(path) as file:
+        n: int = file.metadata.num_rows
     return n
 
 
@@ -76,7 +96,7 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
 
     Only their groups of rows are read, one at a time: in memory the split is there once.
     """
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         wanted = range(file.metadata.num_rows) if wanted is None else wanted
         n, n_features = len(wanted), file.metadata.num_columns - 2
         split = Split(
@@ -97,7 +117,7 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
 
 def read_target(path: Path) -> npt.NDArray[np.int64]:
     """Read the class indices of all rows, shape (n,), and nothing else."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return _read_column(file, -1)
 
 
@@ -107,7 +127,7 @@ def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDAr
     Shape (number of features, n_bins + 1). One feature is read at a time.
     """
     levels = np.linspace(0, 1, n_bins + 1)
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         quantiles = [np.quantile(_read_column(file, 1 + index), levels) for index in features]
     return np.array(quantiles, np.float32).reshape(len(features), n_bins + 1)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifier.io.atomic_write import atomic_write
+from classifier.io.prepared import open_parquet
 
 
 def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.float64]]) -> None:
@@ -35,7 +36,8 @@ def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.f
 def read_probabilities(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     """Return class probabilities by the model's name, each of shape (n, n_classes)."""
     columns: dict[str, list[npt.NDArray[np.float64]]] = {}
-    table = pq.read_table(path)
+    with open_parquet(path) as file:
+        table = file.read()
     for name, column in zip(table.column_names, table.columns, strict=True):
         columns.setdefault(name.rpartition(" ")[0], []).append(column.to_numpy())
     return {name: np.column_stack(of_model) for name, of_model in columns.items()}

@@ -1,9 +1,17 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from classifier.io.user_error import UserError
 
@@ -15,6 +23,10 @@ LARGEST_Z = 1e9
 """Before they are squashed; of what is larger, nothing is left afterwards."""
 DatePart = Literal["year", "month", "day", "weekday", "hour", "days since the first"]
 DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
+ISO = "ISO8601"
+"""pandas' name for 2024-05-31, with or without a time and a time zone behind it."""
+DIRECTIVES = "aAbBdfHIjmMpSyYz"
+"""Of `strftime`: those of the formats that dates are looked for in."""
 
 GAPS = (
     *("", "?", "...", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "<NA>"),
@@ -57,6 +69,17 @@ class PartOfDate(Scaling):
     part: DatePart
 
 
+def _is_format(text: str) -> str:
+    directives = re.findall("%(.?)", text)
+    if text != ISO and (
+        not directives
+        or not set(directives) <= set(DIRECTIVES)
+        or len(set(directives)) < len(directives)
+    ):
+        raise ValueError("it is no format of dates")
+    return text
+
+
 class DatetimeColumn(_Frozen):
     """Its raw value is the seconds since 1970, in UTC if it has a time zone, NaN for a gap.
 
@@ -65,8 +88,8 @@ class DatetimeColumn(_Frozen):
 
     name: str
     kind: Literal["datetime"] = "datetime"
-    format: str
-    """Of texts: that of `strftime`, or ISO8601."""
+    format: Annotated[str, AfterValidator(_is_format)]
+    """Of texts: that of `strftime`, or `ISO`."""
     first: float
     """The raw value of the earliest training row."""
     parts: list[PartOfDate]
@@ -119,8 +142,22 @@ class Schema(_Frozen):
     scaler: Scaler
     gaps: list[str]
     """Further texts that stand for a missing value, beside `GAPS`."""
-    columns: list[Annotated[ColumnOfTable, Field(discriminator="kind")]]
+    columns: list[Annotated[ColumnOfTable, Field(discriminator="kind")]] = Field(min_length=1)
     """In the order of the raw values."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Schema":
+        names = [column.name for column in self.columns]
+        if len(set(names)) < len(names) or not 2 <= len(set(self.classes)) == len(self.classes):
+            raise ValueError("columns and classes must differ, and there must be two classes")
+        if self.label_kind == "boolean" and not set(self.classes) <= {"true", "false"}:
+            raise ValueError("a class is not true or false")
+        if self.label_kind == "integer" and any(
+            not re.fullmatch("-?[0-9]{1,19}", name) or not -(2**63) <= int(name) < 2**63
+            for name in self.classes
+        ):
+            raise ValueError("a class is no whole number of 64 bits")
+        return self
 
     @property
     def feature_names(self) -> list[str]:
@@ -152,11 +189,13 @@ def read_schema(path: Path) -> Schema:
     Raises
     ------
     UserError
-        If the file holds no schema.
+        If there is no file, or it holds no schema.
 
     """
     try:
         return Schema.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; to make it: dvc repro") from None
     except ValidationError:
         raise UserError(
             f"{path} is not a schema that prepare has written; to make it anew: dvc repro"

@@ -68,6 +68,8 @@ def restore_run(run: Run, checkpoint: bytes) -> None:
         with warnings.catch_warnings(action="ignore"):
             state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
         _restore(run, state)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception:  # noqa: BLE001 (what a file may hold has no end)
         raise UserError(
             "a state in .training/ is none that training has saved; to train from the start, "

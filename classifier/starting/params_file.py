@@ -61,7 +61,7 @@ def with_choice(choice: Choice, training: dict[str, object]) -> str:
     try:
         document = round_trip.load(PARAMS_FILE.read_text(encoding="utf-8"))
         prepare, train = document["prepare"], document["train"]
-    except (OSError, YAMLError, KeyError, TypeError) as error:
+    except (OSError, YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{PARAMS_FILE} cannot be read; restore it with git checkout {PARAMS_FILE}: {error}"
         ) from None

@@ -7,11 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from classifier.io.schema import DatePart
+from classifier.io.schema import ISO, DatePart
 from classifier.io.user_error import NeedsParameterError, UserError
-
-ISO = "ISO8601"
-"""pandas' name for 2024-05-31, with or without a time and a time zone behind it."""
 
 OTHER_FORMATS = (
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M", "%d.%m.%y %H:%M"),

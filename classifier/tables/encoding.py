@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from classifier.io.schema import (
     DATE_PARTS,
+    ISO,
     CategoricalColumn,
     ColumnOfTable,
     DatetimeColumn,
@@ -24,7 +25,7 @@ from classifier.io.schema import (
     Scaling,
 )
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.dates import ISO, part_of, seconds
+from classifier.tables.dates import part_of, seconds
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.scalers import make_scaler, offset_and_scale
 from classifier.tables.suspicions import (

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from classifier.io.schema import ISO
 from classifier.io.user_error import NeedsParameterError
-from classifier.tables.dates import ISO, day_and_month_swapped, find_format, is_date
+from classifier.tables.dates import day_and_month_swapped, find_format, is_date
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
     UNIT,

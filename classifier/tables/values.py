@@ -232,6 +232,8 @@ def categories(
         )
     spelled = texts(cells, spelling.gaps)
     if column.kind == "boolean":
-        spelled = spelled.str.lower()
+        lower = spelled.str.lower()
+        # Not what else there is: a gap may be a text in capitals.
+        spelled = spelled.mask(lower.isin(column.categories), lower)
     found: npt.NDArray[np.object_] = spelled.fillna("").to_numpy(object)
     return found
