@@ -200,18 +200,25 @@ def test_a_dvc_lock_that_is_being_written_is_left_alone(project: Project) -> Non
     assert file.read_bytes() == b""
 
 
-def test_two_at_once(project: Project) -> None:
+def all_at_once(project: Project) -> list[str]:
+    """Run it three times at once; return the lines that are printed."""
+    processes = [start(project, *MEND) for _ in range(3)]
+    printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], printed
+    return "".join(printed).splitlines()
+
+
+def test_several_at_once(project: Project) -> None:
     file = project.path / "dvc.lock"
     expected = file.read_bytes()
     file.write_bytes(b"")
     (project.path / ".dvc/tmp/rwlock").write_bytes(b"")
-    for number in range(10):
-        (project.path / f".dvc/cache/runs/ab/{number}").mkdir(parents=True)
-    both = [start(project, *MEND) for _ in range(2)]
-    printed = "".join(process.communicate()[0] for process in both)
-    assert [process.returncode for process in both] == [0, 0]
-    assert len(printed.splitlines()) == 12, printed
+    assert len(all_at_once(project)) == 2
     assert file.read_bytes() == expected
+
+    for number in range(20):
+        (project.path / f".dvc/cache/runs/ab/{number}").mkdir(parents=True)
+    assert len(all_at_once(project)) == 20
 
 
 # rwlock
