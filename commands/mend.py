@@ -18,6 +18,7 @@ from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
 from classifier.io.atomic_write import atomic_write
+from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from commands.processes import at_work, dvc_may_work_here, in_words
 
@@ -29,17 +30,18 @@ RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 EXPERIMENT = Path(".dvc/tmp/exps/run/workspace/workspace.run")
 """What `dvc exp run` is doing; the next one reads it before it writes its own."""
 RUN_CACHE = Path(".dvc/cache/runs")
-GIT_INDEX_LOCK = Path(".git/index.lock")
-"""Here while something, such as `dvc exp run`, writes git's index."""
+GIT_LOCKS = ("index.lock", "HEAD.lock", "refs/**/*.lock")
+"""In `.git` while something, such as `dvc exp run`, writes what they are named after."""
 
 
 def main() -> None:
     for rwlock in RWLOCKS:
         mend_rwlock(rwlock)
     mend_dvc_lock()
-    mend_experiment()
     mend_run_cache()
-    mend_git_index()
+    mend_experiment()
+    mend_params()
+    mend_git()
 
 
 def mend_rwlock(rwlock: Path) -> None:
@@ -185,10 +187,28 @@ def remove_unfinished_entries(folder: Path) -> None:
     print(f"mend: removed from {folder} what a kill has left unfinished")
 
 
-def mend_git_index() -> None:
-    if GIT_INDEX_LOCK.exists() and not at_work("dvc", "git"):
-        GIT_INDEX_LOCK.unlink(missing_ok=True)
-        print(f"mend: removed {GIT_INDEX_LOCK}, which a kill has left")
+def mend_params() -> None:
+    """Put back git's version of a params.yaml that is empty: `dvc exp run -S` writes it in place.
+
+    One that is cut off elsewhere is not to be told from one that somebody is about to change.
+    """
+    if not PARAMS_FILE.exists() or PARAMS_FILE.stat().st_size or at_work("dvc"):
+        return
+    if committed := git("show", f"HEAD:./{PARAMS_FILE}"):
+        with atomic_write(PARAMS_FILE) as temporary:
+            temporary.write_bytes(committed)
+        print(
+            f"mend: {PARAMS_FILE}, emptied by a kill, is restored from git's HEAD; what was not "
+            "committed may be in git stash list"
+        )
+
+
+def mend_git() -> None:
+    locks = [lock for pattern in GIT_LOCKS for lock in Path(".git").glob(pattern)]
+    if locks and not at_work("dvc", "git"):
+        for lock in locks:
+            lock.unlink(missing_ok=True)
+            print(f"mend: removed {lock}, which a kill has left")
 
 
 if __name__ == "__main__":

@@ -275,10 +275,15 @@ def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_pa
     experiment = project.path / ".dvc/tmp/exps/run/workspace/workspace.run"
     experiment.parent.mkdir(parents=True)
     experiment.touch()
+    params = project.path / "params.yaml"
+    text = params.read_text()
+    params.write_bytes(b"")
     before = state(project)
     assert b'"pid": %d' % dvc.pid in (project.path / ".dvc/tmp/rwlock").read_bytes()
     assert mend(project) == ""
     assert state(project) == before
+    assert params.read_bytes() == b""
+    params.write_text(text)
 
     for folder in (project.path, elsewhere.path):
         (folder / ".dvc/tmp/rwlock").write_bytes(b"")
@@ -348,16 +353,36 @@ def test_an_entry_of_the_run_cache_that_a_kill_has_left_unfinished(
     assert project.outputs() == expected
 
 
-def test_the_lock_of_gits_index_that_a_kill_has_left(project: Project) -> None:
-    lock = project.path / ".git/index.lock"
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("index.lock", "the index is locked"), ("HEAD.lock", "failed to lock file")],
+)
+def test_a_lock_of_gits_that_a_kill_has_left(project: Project, name: str, complaint: str) -> None:
+    lock = project.path / ".git" / name
     lock.touch()
     command = ["exp", "run", "-S", "plot.log_scale=true"]
-    assert "the index is locked" in project.dvc(*command, status=255)
+    assert complaint in project.dvc(*command, status=255)
     with subprocess.Popen(
         ["git", "cat-file", "--batch"], cwd=project.path, stdin=subprocess.PIPE
     ) as git:
         assert mend(project) == ""
         assert lock.exists()
         git.kill()
-    assert mend(project) == "mend: removed .git/index.lock, which a kill has left\n"
+    assert mend(project) == f"mend: removed .git/{name}, which a kill has left\n"
     assert "Ran experiment" in project.dvc(*command)
+
+
+def test_parameters_that_a_kill_has_emptied(project: Project) -> None:
+    params = project.path / "params.yaml"
+    expected = params.read_bytes()
+    params.write_bytes(b"")
+    assert "Could not find 'prepare.data'" in project.dvc("repro", status=255)
+    assert mend(project) == (
+        "mend: params.yaml, emptied by a kill, is restored from git's HEAD; "
+        "what was not committed may be in git stash list\n"
+    )
+    assert params.read_bytes() == expected
+    # What somebody has written is not touched, though DVC cannot read it either.
+    params.write_bytes(expected[:1000])
+    assert mend(project) == ""
+    assert params.read_bytes() == expected[:1000]
