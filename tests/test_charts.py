@@ -34,7 +34,7 @@ from classifier.charts import (
     in_two_lines,
 )
 from classifier.io.prepared import Split
-from classifier.io.schema import Schema
+from classifier.io.schema import NumericColumn, Schema
 from classifier.io.table_writer import table_writer
 from classifier.verdict.advice import what_happened
 from classifier.verdict.diagnosis import TrainingReport, diagnose
@@ -295,8 +295,9 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
     test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
+    column = NumericColumn(name="x", unit="", missing_indicator=False, median=0, offset=0, scale=1)
     schema = Schema(
-        target="y", label_kind="text", classes=classes, scaler="none", gaps=[], columns=[]
+        target="y", label_kind="text", classes=classes, scaler="none", gaps=[], columns=[column]
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"

@@ -334,7 +334,6 @@ def changed_schema(**values: object) -> str:
     [
         {"columns": []},
         {"classes": []},
-        {"classes": ["a"]},
         {"classes": ["a", "a"]},
         {"label_kind": "integer"},
         {"label_kind": "integer", "classes": ["1", "99999999999999999999"]},

@@ -107,7 +107,7 @@ def test_prepare_runs_once_for_each_split(queue_done: Project) -> None:
     }
     for number in range(1, 5):
         assert ran.pop(f"grid-{number}") == ["train", "evaluate", "plot"]
-    assert sorted(map(len, ran.values())) == [3, 3, 4, 4]
+    assert sorted(map(len, ran.values())) == [3, 3, 5, 5]
     for name, stages in ran.items():
         assert ("Stage 'prepare' is cached" in logs[name]) == ("prepare" not in stages)
 

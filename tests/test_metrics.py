@@ -226,7 +226,7 @@ def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(
     table = pd.read_csv(project.path / "data/iris.csv")
     table[25:125].to_csv(project.path / "data/uneven.csv", index=False)
     project.set_params(prepare__data="data/uneven.csv")
-    for stage in ("prepare", "train"):
+    for stage in ("prepare", "train", "baseline"):
         project.stage(stage)
     output = project.stage("evaluate").stdout
     metrics = json.loads((project.path / "metrics.json").read_text())

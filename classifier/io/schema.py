@@ -137,7 +137,7 @@ class Schema(_Frozen):
 
     target: str
     label_kind: LabelKind
-    classes: list[str]
+    classes: list[str] = Field(min_length=1)
     """In the order of the model's outputs."""
     scaler: Scaler
     gaps: list[str]
@@ -148,8 +148,8 @@ class Schema(_Frozen):
     @model_validator(mode="after")
     def _makes_sense(self) -> "Schema":
         names = [column.name for column in self.columns]
-        if len(set(names)) < len(names) or not 2 <= len(set(self.classes)) == len(self.classes):
-            raise ValueError("columns and classes must differ, and there must be two classes")
+        if len(set(names)) < len(names) or len(set(self.classes)) < len(self.classes):
+            raise ValueError("columns and classes must differ from one another")
         if self.label_kind == "boolean" and not set(self.classes) <= {"true", "false"}:
             raise ValueError("a class is not true or false")
         if self.label_kind == "integer" and any(
