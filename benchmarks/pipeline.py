@@ -42,7 +42,7 @@ def measure(folder: Path) -> dict[str, float]:
             [sys.executable, str(REPOSITORY / "benchmarks/teaching_script.py")], script
         ),
         "cold dvc repro": seconds_of([*DVC, "repro"], clone),
-        "dvc repro --force, all four stages": seconds_of([*DVC, "repro", "--force"], clone),
+        "dvc repro --force, all stages": seconds_of([*DVC, "repro", "--force"], clone),
         "nothing-changed dvc repro": seconds_of([*DVC, "repro"], clone),
         "nothing-changed dvc repro, empty pipeline": seconds_of([*DVC, "repro"], empty),
     }
@@ -55,14 +55,14 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def make_empty_pipeline(folder: Path) -> None:
-    """Four stages, each copying one small file."""
+    """Five stages, each copying one small file."""
     stages = {
         f"stage{index}": {
             "cmd": f"cp file{index} file{index + 1}",
             "deps": [f"file{index}"],
             "outs": [f"file{index + 1}"],
         }
-        for index in range(4)
+        for index in range(5)
     }
     (folder / "file0").write_text("nothing\n", encoding="utf-8")
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")

@@ -191,7 +191,7 @@ def section_of_pipeline(folder: Path) -> str:
     runs = [pipeline.measure(folder / str(index)) for index in range(repetitions)]
     compared = {
         "cold dvc repro": "teaching script",
-        "dvc repro --force, all four stages": "teaching script",
+        "dvc repro --force, all stages": "teaching script",
         "nothing-changed dvc repro": "nothing-changed dvc repro, empty pipeline",
     }
     table: Table = [["what", "seconds", "compared with", "ratio"]]
