@@ -188,18 +188,19 @@ def remove_unfinished_entries(folder: Path) -> None:
 
 
 def mend_params() -> None:
-    """Put back git's version of a params.yaml that is empty: `dvc exp run -S` writes it in place.
+    """Put back git's version of a params.yaml that is empty or not there.
 
-    One that is cut off elsewhere is not to be told from one that somebody is about to change.
+    So it is for a moment while `dvc exp run -S` puts a parameter into it. One that is cut off
+    elsewhere is not to be told from one that somebody is about to change.
     """
-    if not PARAMS_FILE.exists() or PARAMS_FILE.stat().st_size or at_work("dvc"):
+    if (PARAMS_FILE.exists() and PARAMS_FILE.stat().st_size) or at_work("dvc"):
         return
     if committed := git("show", f"HEAD:./{PARAMS_FILE}"):
         with atomic_write(PARAMS_FILE) as temporary:
             temporary.write_bytes(committed)
         print(
-            f"mend: {PARAMS_FILE}, emptied by a kill, is restored from git's HEAD; what was not "
-            "committed may be in git stash list"
+            f"mend: {PARAMS_FILE}, empty or gone after a kill, is restored from git's HEAD; what "
+            "was not committed may be in git stash list"
         )
 
 

@@ -372,13 +372,16 @@ def test_a_lock_of_gits_that_a_kill_has_left(project: Project, name: str, compla
     assert "Ran experiment" in project.dvc(*command)
 
 
-def test_parameters_that_a_kill_has_emptied(project: Project) -> None:
+@pytest.mark.parametrize("left", ["an empty file", "nothing"])
+def test_parameters_that_a_kill_has_lost(project: Project, left: str) -> None:
     params = project.path / "params.yaml"
     expected = params.read_bytes()
-    params.write_bytes(b"")
+    params.unlink()
+    if left == "an empty file":
+        params.touch()
     assert "Could not find 'prepare.data'" in project.dvc("repro", status=255)
     assert mend(project) == (
-        "mend: params.yaml, emptied by a kill, is restored from git's HEAD; "
+        "mend: params.yaml, empty or gone after a kill, is restored from git's HEAD; "
         "what was not committed may be in git stash list\n"
     )
     assert params.read_bytes() == expected
