@@ -5,7 +5,6 @@ DVC writes them in place, so that a kill can hit a file when it is empty or half
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -18,8 +17,9 @@ from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
 from classifier.io.atomic_write import atomic_write
-from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError, user_errors_in_one_line
+from commands.git import git
+from commands.killed_experiment import mend_experiment
 from commands.processes import at_work, dvc_may_work_here, in_words
 
 DVC_LOCK = Path("dvc.lock")
@@ -27,11 +27,7 @@ REPO_LOCK = Path(".dvc/tmp/lock")
 """DVC holds it whenever it writes dvc.lock."""
 RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 """Which process reads or writes what: of all commands, and of `dvc exp`."""
-EXPERIMENT = Path(".dvc/tmp/exps/run/workspace/workspace.run")
-"""What `dvc exp run` is doing; the next one reads it before it writes its own."""
 RUN_CACHE = Path(".dvc/cache/runs")
-GIT_LOCKS = ("index.lock", "HEAD.lock", "refs/**/*.lock")
-"""In `.git` while something, such as `dvc exp run`, writes what they are named after."""
 
 
 def main() -> None:
@@ -40,8 +36,6 @@ def main() -> None:
     mend_dvc_lock()
     mend_run_cache()
     mend_experiment()
-    mend_params()
-    mend_git()
 
 
 def mend_rwlock(rwlock: Path) -> None:
@@ -147,23 +141,6 @@ def is_whole(text: bytes) -> bool:
     return text.endswith(b"\n") and all("size" in output for output in outputs)
 
 
-def git(*arguments: str | Path) -> bytes:
-    """Return what git prints: nothing if it fails."""
-    command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
-
-
-def mend_experiment() -> None:
-    try:
-        json.loads(EXPERIMENT.read_bytes())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        if not at_work("dvc"):
-            EXPERIMENT.unlink(missing_ok=True)
-            print(f"mend: removed {EXPERIMENT}, cut off by a kill")
-
-
 def mend_run_cache() -> None:
     """Remove what was to become entries, and folders that have none.
 
@@ -185,31 +162,6 @@ def remove_unfinished_entries(folder: Path) -> None:
     if files == unfinished:
         folder.rmdir()
     print(f"mend: removed from {folder} what a kill has left unfinished")
-
-
-def mend_params() -> None:
-    """Put back git's version of a params.yaml that is empty or not there.
-
-    So it is for a moment while `dvc exp run -S` puts a parameter into it. One that is cut off
-    elsewhere is not to be told from one that somebody is about to change.
-    """
-    if (PARAMS_FILE.exists() and PARAMS_FILE.stat().st_size) or at_work("dvc"):
-        return
-    if committed := git("show", f"HEAD:./{PARAMS_FILE}"):
-        with atomic_write(PARAMS_FILE) as temporary:
-            temporary.write_bytes(committed)
-        print(
-            f"mend: {PARAMS_FILE}, empty or gone after a kill, is restored from git's HEAD; what "
-            "was not committed may be in git stash list"
-        )
-
-
-def mend_git() -> None:
-    locks = [lock for pattern in GIT_LOCKS for lock in Path(".git").glob(pattern)]
-    if locks and not at_work("dvc", "git"):
-        for lock in locks:
-            lock.unlink(missing_ok=True)
-            print(f"mend: removed {lock}, which a kill has left")
 
 
 if __name__ == "__main__":

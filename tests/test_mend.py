@@ -372,6 +372,21 @@ def test_a_lock_of_gits_that_a_kill_has_left(project: Project, name: str, compla
     assert "Ran experiment" in project.dvc(*command)
 
 
+def test_what_dvc_had_staged_when_it_was_killed(project: Project) -> None:
+    params = project.path / "params.yaml"
+    expected = params.read_bytes()
+    arguments = project.path / ".dvc/tmp/repro.dat"
+    arguments.touch()
+    project.set_params(train__lr=0.4)
+    project.run("git", "add", "--force", "params.yaml", str(arguments))
+    arguments.unlink()
+    params.write_bytes(expected)
+    command = ["exp", "run", "-S", "plot.log_scale=true"]
+    assert "uncommitted changes exist in the index" in project.dvc(*command, status=255)
+    assert mend(project) == "mend: removed from git's index what a kill of dvc exp run has left\n"
+    assert "Ran experiment" in project.dvc(*command)
+
+
 @pytest.mark.parametrize("left", ["an empty file", "nothing"])
 def test_parameters_that_a_kill_has_lost(project: Project, left: str) -> None:
     params = project.path / "params.yaml"
