@@ -88,19 +88,18 @@ def test_what_dvc_cannot_read_is_not_taken_for_whole(
     assert len(ends) > 250
     with Repo() as repo:
         left_to_dvc = 0
-        for cut in ends[:-1]:
+        for cut in ends[:-1:2]:
             if is_whole(whole[:cut]):
                 file.write_bytes(whole[:cut])
                 Lockfile(repo, str(file)).load()
                 left_to_dvc += 1
     # DVC reads it, and runs or takes from its cache what is not in it.
-    assert left_to_dvc > 200
+    assert left_to_dvc > 100
     assert not any(is_whole(whole[:cut]) for cut in range(0, len(whole), 37) if cut not in ends)
 
 
 CUTS: dict[str, Callable[[bytes], int]] = {
     "at its beginning": lambda _: 0,
-    "before the first stage": lambda lock: lock.index(b"stages:"),
     "behind the name of a stage": lambda lock: lock.index(b"    cmd: python -m stages.train"),
     # DVC can read these two. With one it fails later, with the other it keeps the wrong size.
     "in the kind of a hash": lambda lock: lock.index(b"hash: md5") + len("hash: m"),
