@@ -13,7 +13,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -29,7 +28,6 @@ MAX_ITERATIONS = 1000
 
 Features = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
-
 
 Predict = Callable[[Features], Probabilities]
 """Return class probabilities, shape (n, n_classes), of features, shape (n, n_features)."""
@@ -98,21 +96,19 @@ def fit(
 def _logistic_regressions(
     train: Split, _val: Split, weights: npt.NDArray[np.float64]
 ) -> Iterator[tuple[str, Predict]]:
+    scaler = StandardScaler()
+    scaled = scaler.fit_transform(train.features.astype(np.float64))
     for regularisation in REGULARISATIONS:
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS)
-        )
+        model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS)
         with warnings.catch_warnings():
             # Where a plane divides the classes, its coefficients grow without end.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(
-                train.features.astype(np.float64),
-                train.target,
-                logisticregression__sample_weight=weights[train.target],
-            )
+            model.fit(scaled, train.target, sample_weight=weights[train.target])
 
-        def predict(features: Features, model: Pipeline = model) -> Probabilities:
-            probabilities: Probabilities = model.predict_proba(features.astype(np.float64))
+        def predict(features: Features, model: LogisticRegression = model) -> Probabilities:
+            probabilities: Probabilities = model.predict_proba(
+                scaler.transform(features.astype(np.float64))
+            )
             return probabilities
 
         yield f"C={regularisation:g}", predict

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.atomic_write import write_bytes
 from classifier.io.params import PARAMS_FILE
 from commands.git import git
 from commands.processes import at_work
@@ -43,8 +43,7 @@ def mend_params() -> None:
     if (PARAMS_FILE.exists() and PARAMS_FILE.stat().st_size) or at_work("dvc"):
         return
     if committed := git("show", f"HEAD:./{PARAMS_FILE}"):
-        with atomic_write(PARAMS_FILE) as temporary:
-            temporary.write_bytes(committed)
+        write_bytes(PARAMS_FILE, committed)
         print(
             f"mend: {PARAMS_FILE}, empty or gone after a kill, is restored from git's HEAD; what "
             "was not committed may be in git stash list"

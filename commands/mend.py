@@ -16,7 +16,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.atomic_write import write_bytes
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from commands.git import git
 from commands.killed_experiment import mend_experiment
@@ -119,8 +119,7 @@ def mend_dvc_lock() -> None:
             )
         committed = git("show", f"HEAD:./{DVC_LOCK}")
         if is_whole(committed):
-            with atomic_write(DVC_LOCK) as temporary:
-                temporary.write_bytes(committed)
+            write_bytes(DVC_LOCK, committed)
             print(f"mend: {DVC_LOCK}, cut off by a kill, is restored from git's HEAD")
         else:
             DVC_LOCK.unlink()

@@ -8,7 +8,7 @@ import torch
 
 from classifier.embeddings import N_BINS
 from classifier.exported_model.write import write_exported_model
-from classifier.io.atomic_write import atomic_write, write_json
+from classifier.io.atomic_write import write_bytes, write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
@@ -83,10 +83,8 @@ def main() -> None:
     report = report_on(run, params, train_rows, val_rows, threads)
     if ranks.RANK > 0:
         return
-    with atomic_write(MODELS / "weights.pt") as temporary:
-        temporary.write_bytes(save_bytes(run.best_weights))
-    with atomic_write(MODELS / "checkpoint.pt") as temporary:
-        temporary.write_bytes(checkpoint)
+    write_bytes(MODELS / "weights.pt", save_bytes(run.best_weights))
+    write_bytes(MODELS / "checkpoint.pt", checkpoint)
     write_exported_model(MODELS / "model.onnx", schema, run.model, run.best_weights)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))

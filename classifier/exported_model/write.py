@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from classifier.exported_model.checksum import with_checksum
 from classifier.exported_model.preparing_classifier import PreparingClassifier
 from classifier.exported_model.signature import OPSETS, type_of_input
-from classifier.io.atomic_write import atomic_write
+from classifier.io.atomic_write import write_bytes
 from classifier.io.schema import GAPS, CategoricalColumn, Schema
 
 IR_VERSION = 10
@@ -61,9 +61,7 @@ def write_exported_model(
         model, {"schema": schema.model_dump_json(indent=2), "classes": json.dumps(schema.classes)}
     )
     onnx.checker.check_model(model, full_check=True)
-    content = with_checksum(model.SerializeToString(deterministic=True))
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, with_checksum(model.SerializeToString(deterministic=True)))
 
 
 def _free_name(name: str, taken: set[str]) -> str:

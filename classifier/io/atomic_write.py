@@ -58,10 +58,14 @@ def errors_name(path: Path) -> Iterator[None]:
         raise NotWrittenError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, model: BaseModel) -> None:
     """Write a pydantic model for people and programs to read."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(model.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_bytes(path, f"{model.model_dump_json(indent=2)}\n".encode())
 
 
 def _temporary(path: Path) -> Path:

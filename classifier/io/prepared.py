@@ -62,10 +62,15 @@ def write_split(
             unique += "_"
         names.append(unique)
     table = pa.Table.from_arrays([rows, *features, target], names)
+    # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
+    write_parquet(path, table, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
+
+
+def write_parquet(path: Path, table: pa.Table, **options: Any) -> None:  # noqa: ANN401 (Arrow's)
+    """Write a file that another stage reads; the options are those of Arrow's `write_table`."""
     # Not by the name: where the disk is full, Arrow does not always say so.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
-        pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
+        pq.write_table(table, file, **options)
 
 
 @contextmanager

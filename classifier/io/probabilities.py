@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from classifier.io.atomic_write import atomic_write
-from classifier.io.prepared import open_parquet
+from classifier.io.prepared import open_parquet, write_parquet
 
 
 def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.float64]]) -> None:
@@ -28,9 +26,7 @@ def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.f
         for name, of_model in probabilities.items()
         for index, column in enumerate(of_model.T)
     }
-    # Not by the name: where the disk is full, Arrow does not always say so.
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        pq.write_table(pa.table(columns), file)
+    write_parquet(path, pa.table(columns))
 
 
 def read_probabilities(path: Path) -> dict[str, npt.NDArray[np.float64]]:
