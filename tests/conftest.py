@@ -14,8 +14,9 @@ import yaml
 
 REPOSITORY = Path(__file__).parent.parent
 
-MAKE_REPRO = ("make", "--assume-old=.venv/installed", "repro")
-"""`make repro`, without an environment of its own: that of the tests is there."""
+MAKE_REPRO = ("make", "--no-print-directory", "--assume-old=.venv/installed", "repro")
+"""`make repro`, without an environment of its own: that of the tests is there. Where `make test`
+started the tests, it would name its folder."""
 
 # Small enough to take no time, long enough to have something to evaluate.
 QUICK_TRAINING = {"train.max_epochs": 60, "train.eval_every": 10, "train.lr": 0.5}
