@@ -49,6 +49,7 @@ def params_of(load: Load) -> dict[str, Any]:
         "device": "cpu",
         "threads": threads_of(load),
         "compile": False,
+        "calibration": "none",
         "torchrun": params["train"]["torchrun"],
         "seed": 42,
     }

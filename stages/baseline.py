@@ -9,7 +9,7 @@ from pydantic import Field, RootModel
 from threadpoolctl import threadpool_limits
 
 from classifier.baselines import BaselineName, BaselineReport, fit
-from classifier.io.atomic_write import write_json
+from classifier.io.json_files import write_json
 from classifier.io.params import Params, read_params
 from classifier.io.prepared import Split, read_split
 from classifier.io.probabilities import write_probabilities

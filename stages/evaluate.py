@@ -5,85 +5,143 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from pydantic import Field
 
+from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
-from classifier.evaluation.comparison import MetricsAndComparisons, compare, comparison_in_words
-from classifier.evaluation.metrics import in_words, measure
-from classifier.io.atomic_write import write_json
-from classifier.io.params import Number, Params, read_params
-from classifier.io.prepared import Split, read_split, read_target
+from classifier.evaluation.comparison import compare
+from classifier.evaluation.curves import curves
+from classifier.evaluation.evaluate_params import EvaluateParams, TableParams
+from classifier.evaluation.evaluated import Evaluated, Uncalibrated
+from classifier.evaluation.importance import permutation_importance
+from classifier.evaluation.metrics import measure, score
+from classifier.evaluation.predictions import most_wrong, predictions_table
+from classifier.evaluation.slices import groups, measure_slices
+from classifier.evaluation.threshold import decide, find_positive
+from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
+from classifier.io.json_files import read_json, write_json
+from classifier.io.params import read_params
+from classifier.io.prepared import read_split, read_target
 from classifier.io.probabilities import read_probabilities
-from classifier.io.schema import Schema, read_schema
+from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
-from classifier.io.user_error import user_errors_in_one_line
-from classifier.model import MLP, Architecture, Task, load_weights, make_network
+from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
+from classifier.model import Architecture, Task, load_weights, make_network
+from classifier.prediction import predict_probabilities
+from classifier.tables.table_file import open_table
+from classifier.tables.values import is_number, texts
+from classifier.temperature import with_temperature
+from classifier.verdict.diagnosis import TrainingReport
 
-
-class EvaluateParams(Params):
-    """The `evaluate` section of params.yaml."""
-
-    confidence: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
+PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
 
 
 def main() -> None:
     params = read_params("evaluate", EvaluateParams)
     architecture = read_params("train", Architecture, only_its_keys=True)
-    schema = read_schema(Path("data/prepared/schema.json"))
-    test = read_split(Path("data/prepared/test.parquet"))
-    train_target = read_target(Path("data/prepared/train.parquet"))
-    task = Task.of(schema)
-    model = make_network(architecture, task)
-    load_weights(model, Path("models/weights.pt"))
+    schema = read_schema(PREPARED / "schema.json")
+    classes = schema.classes
+    train_target = read_target(PREPARED / "train.parquet")
+    val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
+    cells = read_cells(params.slices, test.rows)
+    temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
+    network = make_network(architecture, Task.of(schema))
+    load_weights(network, Path("models/weights.pt"))
+    positive = find_positive(params.positive_class, classes, train_target)
 
-    probabilities = predict_probabilities(model, test.features)
-    majority_class = int(np.bincount(train_target).argmax())
-    metrics = measure(test.target, probabilities, schema.classes, majority_class, params.confidence)
-    comparisons = {
-        name: compare(test.target, probabilities, of_baseline, params.confidence)
-        for name, of_baseline in read_probabilities(Path("data/baseline/test.parquet")).items()
+    def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
+        """Take the validation rows alone for what is chosen."""
+        decision = decide(params.threshold, positive, val.target, of_val)
+        return Answers(test.target, of_test, decision)
+
+    answers = answers_of(*(predict_probabilities(network, one.features) for one in (val, test)))
+    val_of_baselines, test_of_baselines = (
+        read_probabilities(BASELINE / f"{part}.parquet") for part in ("val", "test")
+    )
+    baselines = {
+        name: answers_of(of_val, test_of_baselines[name])
+        for name, of_val in val_of_baselines.items()
     }
-    predictions = predictions_table(test, probabilities, schema)
-    bins = reliability(test.target, probabilities, params.confidence)
+    majority_class = int(np.bincount(train_target).argmax())
+    metrics = measure(answers, classes, majority_class, params.confidence)
+    comparisons = {
+        name: compare(answers, of_baseline, params.confidence)
+        for name, of_baseline in baselines.items()
+    }
+    slices = {
+        column: measure_slices(answers, groups(cells[column]), params.confidence)
+        for column in params.slices
+    }
+    importance = permutation_importance(
+        lambda features, target: log_losses(
+            target, predict_probabilities(network, features)
+        ).mean(),
+        val.features,
+        val.target,
+        schema.feature_slices,
+        repeats=params.importance_repeats,
+        confidence=params.confidence,
+    )
+    roc, precision_recall = curves({"network": answers, **baselines}, classes)
+    uncalibrated = None
+    if temperature != 1:
+        network.load_state_dict(with_temperature(network, network.state_dict(), 1 / temperature))
+        probabilities = predict_probabilities(network, test.features)
+        scores = score(Answers(test.target, probabilities, answers.decision))
+        uncalibrated = Uncalibrated.model_validate(scores.model_dump())
 
-    with table_writer(Path("reports/predictions.csv")) as write:
-        write(predictions)
-    with table_writer(Path("reports/reliability.csv")) as write:
-        write(bins)
+    for name, content in {
+        "predictions": predictions_table(test, answers, classes),
+        "most_wrong": most_wrong(test, answers, classes),
+        "reliability": reliability(test.target, answers.probabilities, params.confidence),
+        "importance": importance,
+        "roc": roc,
+        "precision_recall": precision_recall,
+    }.items():
+        with table_writer(REPORTS / f"{name}.csv") as write:
+            write(content)
     write_json(
         Path("metrics.json"),
-        MetricsAndComparisons(**metrics.model_dump(), baselines=comparisons),
+        Evaluated(
+            **metrics.model_dump(),
+            positive_class=None if positive is None else classes[positive],
+            threshold=None if positive is None else answers.decision.threshold,
+            temperature=temperature,
+            uncalibrated=uncalibrated,
+            baselines=comparisons,
+            slices=slices,
+        ),
     )
 
-    print(in_words(metrics, schema.classes[majority_class], params.confidence))
+    print(in_words(metrics, classes[majority_class], params.confidence))
     for name, comparison in comparisons.items():
         print(comparison_in_words(name, comparison, len(test.target)))
+    for sentence in slices_in_words(slices, metrics.accuracy):
+        print(sentence)
 
 
-@torch.no_grad()
-def predict_probabilities(model: MLP, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return class probabilities, shape (n, n_classes), of features, shape (n, n_features)."""
-    # The number of threads decides how sums are rounded.
-    torch.set_num_threads(1)
-    model.eval()
-    logits = torch.cat([model(part) for part in model.parts(torch.from_numpy(features))]).double()
-    probabilities: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
-    return probabilities
+def read_cells(columns: list[str], rows: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Read columns of the table, where there are any to read, at the rows of these numbers.
 
+    Raises
+    ------
+    UserError
+        If the table lacks one.
 
-def predictions_table(
-    test: Split, probabilities: npt.NDArray[np.float64], schema: Schema
-) -> pd.DataFrame:
-    """Return a row for each test row: its place in the source table, its class, and the model's."""
-    columns = {
-        "row": test.rows,
-        "actual": pd.Categorical.from_codes(test.target, schema.classes),
-        "predicted": pd.Categorical.from_codes(probabilities.argmax(axis=1), schema.classes),
-    }
-    for index, name in enumerate(schema.classes):
-        columns[f"probability_{name}"] = probabilities[:, index]
-    return pd.DataFrame(columns)
+    """
+    if not columns:
+        return pd.DataFrame(index=rows)
+    params = read_params("prepare", TableParams, only_its_keys=True)
+    file = open_table(Path(params.data), params.data, params)
+    missing = [name for name in columns if name not in file.columns]
+    if missing:
+        raise UserError(
+            f"params.yaml: evaluate.slices names {quoted(missing)}, which {file.name} lacks; "
+            f"its columns are {quoted(file.columns)}"
+        )
+    cells = file.read(text_columns=set()).loc[rows, columns]
+    return cells.apply(
+        lambda column: column if is_number(column) else texts(column, file.spelling.gaps)
+    )
 
 
 if __name__ == "__main__":

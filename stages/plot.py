@@ -1,20 +1,36 @@
-"""Draw the training run and the confusion matrix."""
+"""Draw the training run and the test, and put all that is known on one page."""
 
 import csv
+import io
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from classifier.charts import draw_confusion, draw_run
-from classifier.io.atomic_write import atomic_write
-from classifier.io.params import Params, read_params
+from classifier.drawing.confusion import draw_confusion
+from classifier.drawing.curves import draw_curves
+from classifier.drawing.importance import draw_importance
+from classifier.drawing.reliability import draw_reliability
+from classifier.drawing.training_run import draw_run
+from classifier.evaluation.evaluated import Evaluated
+from classifier.io.atomic_write import write_bytes
+from classifier.io.json_files import read_json
+from classifier.io.params import Params, read_params, read_section
+from classifier.io.prepared import read_target
+from classifier.io.schema import read_schema
+from classifier.io.table_report import TableReport
 from classifier.io.user_error import user_errors_in_one_line
+from classifier.report.facts import Facts
+from classifier.report.page import write_card, write_page
 from classifier.verdict.diagnosis import TrainingReport
 
-REPORTS = Path("reports")
+PREPARED, REPORTS = Path("data/prepared"), Path("reports")
+
+WHERE_AND_HOW_FAST = {"save_every_seconds", "device", "threads", "compile", "torchrun"}
+"""Parameters that are not on the page."""
 
 
 class PlotParams(Params):
@@ -26,30 +42,82 @@ class PlotParams(Params):
 
 def main() -> None:
     params = read_params("plot", PlotParams)
+    facts = read_facts()
+    intended_use = Path("intended-use.md").read_text(encoding="utf-8")
     losses = pd.read_csv(REPORTS / "losses.csv")
-    report = TrainingReport.model_validate_json((REPORTS / "training.json").read_bytes())
-    predictions = read_predictions(REPORTS / "predictions.csv")
+    predictions = read_texts(REPORTS / "predictions.csv")
+    roc, precision_recall = (
+        read_curves(REPORTS / f"{name}.csv") for name in ("roc", "precision_recall")
+    )
 
     # A person's own settings of matplotlib must not change the pictures.
     mpl.rcdefaults()
-    run = draw_run(losses, report, log_scale=params.log_scale)
-    confusion = draw_confusion(predictions)
+    figures = {
+        "loss": draw_run(losses, facts.training, log_scale=params.log_scale),
+        "confusion": draw_confusion(predictions),
+        "roc": draw_curves(roc, "ROC"),
+        "precision_recall": draw_curves(precision_recall, "precision-recall"),
+        "reliability": draw_reliability(pd.read_csv(REPORTS / "reliability.csv")),
+        "importance": draw_importance(facts.importance),
+    }
+    pictures = {name: png_of(figure, params.dpi) for name, figure in figures.items()}
+    page = write_page(facts, intended_use, pictures)
+    card = write_card(facts, intended_use)
 
-    write_png(run, REPORTS / "loss.png", params.dpi)
-    write_png(confusion, REPORTS / "confusion.png", params.dpi)
+    for name, picture in pictures.items():
+        write_bytes(REPORTS / f"{name}.png", picture)
+    write_bytes(REPORTS / "report.html", page.encode())
+    write_bytes(REPORTS / "model-card.md", card.encode())
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Read predictions.csv; a class is a text, whatever it looks like."""
+def read_facts() -> Facts:
+    schema = read_schema(PREPARED / "schema.json")
+    importance = read_texts(REPORTS / "importance.csv")
+    numbers = ["importance", "low", "high"]
+    most_wrong = read_texts(REPORTS / "most_wrong.csv")
+    return Facts(
+        metrics=read_json(Path("metrics.json"), Evaluated),
+        training=read_json(REPORTS / "training.json", TrainingReport),
+        table=read_json(REPORTS / "table.json", TableReport),
+        schema=schema,
+        rows={
+            part: np.bincount(
+                read_target(PREPARED / f"{part}.parquet"), minlength=len(schema.classes)
+            ).tolist()
+            for part in ("train", "val", "test")
+        },
+        params={
+            section: {
+                key: value
+                for key, value in read_section(section).items()
+                if key not in WHERE_AND_HOW_FAST
+            }
+            for section in ("prepare", "train", "baseline", "evaluate")
+        },
+        importance=importance.astype(dict.fromkeys(numbers, float)),
+        most_wrong=most_wrong.astype({"probability_of_actual": float}),
+    )
+
+
+def read_curves(path: Path) -> pd.DataFrame:
+    points = read_texts(path)
+    return points.astype(dict.fromkeys(points.columns[2:], float))
+
+
+def read_texts(path: Path) -> pd.DataFrame:
+    """Read a table whose cells are texts, whatever they look like: a class may be called NA."""
     # Not by pandas, for which a text ends before a NUL.
     with path.open(encoding="utf-8", newline="") as file:
-        return pd.DataFrame(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    return pd.DataFrame(rows, columns=reader.fieldnames)
 
 
-def write_png(figure: Figure, path: Path, dpi: int) -> None:
-    with atomic_write(path) as temporary:
-        # Without this, matplotlib signs the picture with its version.
-        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
+def png_of(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    # Without this, matplotlib signs the picture with its version.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from classifier.embeddings import N_BINS
 from classifier.exported_model.write import write_exported_model
-from classifier.io.atomic_write import write_bytes, write_json
+from classifier.io.atomic_write import write_bytes
+from classifier.io.json_files import write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
@@ -83,9 +85,10 @@ def main() -> None:
     report = report_on(run, params, train_rows, val_rows, threads)
     if ranks.RANK > 0:
         return
-    write_bytes(MODELS / "weights.pt", save_bytes(run.best_weights))
+    weights, report.temperature = calibrated(run, params)
+    write_bytes(MODELS / "weights.pt", save_bytes(weights))
     write_bytes(MODELS / "checkpoint.pt", checkpoint)
-    write_exported_model(MODELS / "model.onnx", schema, run.model, run.best_weights)
+    write_exported_model(MODELS / "model.onnx", schema, run.model, weights)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))
@@ -118,6 +121,18 @@ def record_of(run: Run, params: TrainParams) -> Iterator[Callable[[Evaluation], 
         yield record
 
 
+def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]:
+    """Return the best weights, calibrated if that is wanted, and the temperature."""
+    if params.calibration == "none":
+        return run.best_weights, 1.0
+    # Here, since SciPy takes a while to import.
+    from classifier.temperature import fit_temperature, with_temperature  # noqa: PLC0415
+
+    val = read_split(VAL_FILE)
+    temperature = fit_temperature(run.model, run.best_weights, val.features, val.target)
+    return with_temperature(run.model, run.best_weights, temperature), temperature
+
+
 def report_on(
     run: Run, params: TrainParams, train_rows: Rows, val_rows: Rows, threads: int
 ) -> TrainingReport:
@@ -140,6 +155,7 @@ def report_on(
         epochs_run=run.epoch,
         stop_reason=run.stop_reason(params),
         threads=threads,
+        temperature=1.0,
     )
 
 

@@ -16,8 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from classifier.baselines import REGULARISATIONS, fit
-from classifier.evaluation.comparison import compare, comparison_in_words
-from classifier.evaluation.metrics import RESAMPLES, SEED, log_losses
+from classifier.evaluation.answers import Answers, log_losses
+from classifier.evaluation.bootstrap import RESAMPLES, SEED
+from classifier.evaluation.comparison import compare
+from classifier.evaluation.evaluated import Comparison
+from classifier.evaluation.threshold import Decision
+from classifier.evaluation.words import comparison_in_words
 from classifier.io.prepared import read_split
 from classifier.io.probabilities import read_probabilities
 from classifier.io.user_error import UserError
@@ -205,9 +209,19 @@ def two_models(
     return target, found[0], found[1]
 
 
+def compared(
+    target: npt.NDArray[np.int64],
+    ours: npt.NDArray[np.float64],
+    theirs: npt.NDArray[np.float64],
+    confidence: float,
+) -> Comparison:
+    network, model = (Answers(target, one, Decision(1)) for one in (ours, theirs))
+    return compare(network, model, confidence)
+
+
 def test_paired_intervals_are_those_of_scipy() -> None:
     target, ours, theirs = two_models(80, 0)
-    found = compare(target, ours, theirs, 0.9)
+    found = compared(target, ours, theirs, 0.9)
     differences = {
         "accuracy_difference": (ours.argmax(1) == target) * 1.0 - (theirs.argmax(1) == target),
         "log_loss_difference": log_losses(target, ours) - log_losses(target, theirs),
@@ -231,7 +245,7 @@ def test_paired_intervals_hold_the_truth_as_often_as_they_say() -> None:
     truth = compare_means(target, ours, theirs)
     held = dict.fromkeys(truth, 0)
     for seed in range(200):
-        found = compare(*two_models(200, seed + 10), 0.95)
+        found = compared(*two_models(200, seed + 10), 0.95)
         for name, value in truth.items():
             interval = getattr(found, f"{name}_interval")
             held[name] += interval.low <= value <= interval.high
@@ -254,14 +268,14 @@ def compare_means(
 
 def test_better_and_worse_in_words() -> None:
     target, ours, theirs = two_models(2000, 2)
-    better = comparison_in_words("a_model", compare(target, ours, theirs, 0.95), 2000)
+    better = comparison_in_words("a_model", compared(target, ours, theirs, 0.95), 2000)
     assert better.startswith("a model has accuracy 0.")
     assert better.endswith("on these 2000 rows the network is better")
-    worse = comparison_in_words("a_model", compare(target, theirs, ours, 0.95), 2000)
+    worse = comparison_in_words("a_model", compared(target, theirs, ours, 0.95), 2000)
     assert worse.endswith("the network is worse")
-    same = comparison_in_words("a_model", compare(target, ours, ours, 0.95), 2000)
+    same = comparison_in_words("a_model", compared(target, ours, ours, 0.95), 2000)
     assert same.endswith("the network is not to be told apart from it")
     # As sure of its errors as of the rest.
     sharp = ours**8 / (ours**8).sum(axis=1, keepdims=True)
-    split = comparison_in_words("a_model", compare(target, ours, sharp, 0.95), 2000)
+    split = comparison_in_words("a_model", compared(target, ours, sharp, 0.95), 2000)
     assert split.endswith("is not to be told apart from it by accuracy, and better by log loss")

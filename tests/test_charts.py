@@ -24,22 +24,22 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
-from classifier.charts import (
+from classifier.drawing.confusion import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
-    OVERFITTING,
     confusion_counts,
     draw_confusion,
-    draw_run,
     in_two_lines,
 )
+from classifier.drawing.training_run import OVERFITTING, draw_run
+from classifier.evaluation.answers import Answers
+from classifier.evaluation.predictions import predictions_table
+from classifier.evaluation.threshold import Decision
 from classifier.io.prepared import Split
-from classifier.io.schema import NumericColumn, Schema
 from classifier.io.table_writer import table_writer
 from classifier.verdict.advice import what_happened
 from classifier.verdict.diagnosis import TrainingReport, diagnose
-from stages.evaluate import predictions_table
-from stages.plot import read_predictions
+from stages.plot import read_texts
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]
@@ -82,6 +82,7 @@ def run_of(curves: Curves) -> tuple[pd.DataFrame, TrainingReport]:
         epochs_run=epochs[-1],
         stop_reason="early_stopping",
         threads=1,
+        temperature=1.0,
     )
     return pd.DataFrame(losses), report
 
@@ -268,7 +269,7 @@ def test_plot_writes_pictures_of_the_asked_resolution_whatever_the_users_own_set
     project: Project,
 ) -> None:
     before = project.contents("reports/*.png")
-    assert sorted(before) == ["reports/confusion.png", "reports/loss.png"]
+    assert len(before) == 6
     (project.path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\n")
     project.stage("plot")
     assert project.contents("reports/*.png") == before
@@ -295,15 +296,11 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
     test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
-    column = NumericColumn(name="x", unit="", missing_indicator=False, median=0, offset=0, scale=1)
-    schema = Schema(
-        target="y", label_kind="text", classes=classes, scaler="none", gaps=[], columns=[column]
-    )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:
-            write(predictions_table(test, probabilities, schema))
-        counts, names = confusion_counts(read_predictions(file))
+            write(predictions_table(test, Answers(target, probabilities, Decision()), classes))
+        counts, names = confusion_counts(read_texts(file))
     assert names == classes
     assert counts.tolist() == [[pairs.count((a, b)) for b in classes] for a in classes]
 

@@ -350,7 +350,7 @@ def test_a_schema_without_sense(tmp_path: Path, values: dict[str, object]) -> No
     path.write_text(changed_schema())
     assert read_schema(path).n_features == 2
     path.write_text(changed_schema(**values))
-    with pytest.raises(UserError, match="is not a schema that prepare has written"):
+    with pytest.raises(UserError, match="is not what a stage has written"):
         read_schema(path)
 
 
@@ -360,12 +360,12 @@ def test_prepared_files_that_are_none(crafted: Project) -> None:
     before = schema.read_bytes(), test.read_bytes()
     for content in ("", "{}", YAML, NESTED, '{"target": 1}'):
         schema.write_text(content)
-        with pytest.raises(UserError, match="is not a schema that prepare has written"):
+        with pytest.raises(UserError, match="is not what a stage has written"):
             read_schema(schema)
     for stage in ("train", "baseline", "evaluate"):
         line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
         assert line == (
-            f"{stage}: error: data/prepared/schema.json is not a schema that prepare has written; "
+            f"{stage}: error: data/prepared/schema.json is not what a stage has written; "
             "to make it anew: dvc repro"
         )
     schema.write_bytes(before[0])

@@ -138,6 +138,7 @@ def test_any_losses_get_a_verdict_and_advice(
         epochs_run=len(losses),
         stop_reason=data.draw(st.sampled_from(["early_stopping", "max_epochs"])),
         threads=1,
+        temperature=1.0,
     )
     assert what_happened(report).endswith(".")
     assert what_to_do(report).endswith(".")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any
@@ -13,23 +14,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score, log_loss
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
-from classifier.evaluation import metrics as metrics_module
+from classifier.evaluation import bootstrap as bootstrap_module
+from classifier.evaluation.answers import Answers, log_losses
+from classifier.evaluation.bootstrap import RESAMPLES, SEED, Counts, mean_interval
 from classifier.evaluation.calibration import (
     expected_calibration_error,
     reliability,
     wilson_interval,
 )
-from classifier.evaluation.metrics import (
-    RESAMPLES,
-    SEED,
-    bootstrap_interval,
-    in_words,
-    log_losses,
-    macro_f1,
-    measure,
-)
+from classifier.evaluation.metrics import measure
+from classifier.evaluation.resampled import resampled_scores
+from classifier.evaluation.threshold import Decision
+from classifier.evaluation.words import in_words
 from tests.conftest import Project
 
 CONFIDENCE = st.floats(0.5, 0.999)
@@ -76,34 +82,116 @@ def bootstrap_of_scipy(
     return found.low, found.high
 
 
-@given(
-    n=st.integers(2, 40),
-    n_classes=st.integers(2, 5),
-    seed=st.integers(0, 1000),
-    confidence=CONFIDENCE,
-)
-@settings(max_examples=3, deadline=None)
-def test_bootstrap_intervals_are_those_of_scipy(
-    n: int, n_classes: int, seed: int, confidence: float
-) -> None:
+def answers_of(n: int, n_classes: int, seed: int) -> Answers:
     target, probabilities = some_predictions(n, n_classes, seed)
-    predicted = probabilities.argmax(axis=1)
+    # Coarse, so that some scores are equal.
+    probabilities = probabilities.round(1) + 0.01
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return Answers(target, probabilities, Decision(1 if n_classes == 2 else None))
+
+
+SCORES: dict[str, Callable[[Answers], float]] = {
+    "balanced_accuracy": lambda one: balanced_accuracy_score(one.target, one.predicted),
+    "macro_f1": lambda one: f1_score(one.target, one.predicted, average="macro"),
+    "matthews_correlation": lambda one: matthews_corrcoef(one.target, one.predicted),
+    "log_loss": lambda one: log_loss(one.target, one.probabilities, labels=range(one.n_classes)),
+    "brier_score": lambda one: brier_score_loss(
+        one.target, one.probabilities, labels=range(one.n_classes)
+    ),
+    "roc_auc": lambda one: mean_over_classes(one, roc_auc_score),
+    "average_precision": lambda one: mean_over_classes(one, average_precision_score),
+}
+
+
+def mean_over_classes(answers: Answers, metric: Callable[..., float]) -> float:
+    """Return the mean over the classes that some rows are of and others are not."""
+    found = [
+        metric(answers.target == index, answers.probabilities[:, index])
+        for index in answers.ranked
+        if 0 < (answers.target == index).sum() < len(answers.target)
+    ]
+    return float(np.mean(found)) if found else math.nan
+
+
+@given(n=st.integers(10, 40), n_classes=st.integers(2, 5), seed=st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_scores_of_resamples_are_those_of_scikit_learn(n: int, n_classes: int, seed: int) -> None:
+    answers = answers_of(n, n_classes, seed)
+    rows = np.random.default_rng(seed).integers(0, n, (3, n))
+    counts = np.array([np.bincount(of_one, minlength=n) for of_one in rows], np.float64)
+    found = resampled_scores(answers)(counts)
+    assert list(found) == list(SCORES)
+    for index, of_one in enumerate(rows):
+        resample = Answers(answers.target[of_one], answers.probabilities[of_one], answers.decision)
+        # Of a class that is absent, average precision is none, but scikit-learn's of a class that
+        # all rows are of is 1.
+        if len(np.unique(resample.target)) < 2:
+            continue
+        with warnings.catch_warnings(action="ignore"):
+            for name, metric in SCORES.items():
+                assert found[name][index] == pytest.approx(metric(resample), rel=1e-9), name
+
+
+@given(n_classes=st.integers(2, 4), seed=st.integers(0, 1000), confidence=CONFIDENCE)
+@settings(max_examples=2, deadline=None)
+def test_bootstrap_intervals_are_those_of_scipy(
+    n_classes: int, seed: int, confidence: float
+) -> None:
+    # So many rows that each resample has all classes, for otherwise scipy has no interval.
+    answers = answers_of(30 * n_classes, n_classes, seed)
     classes = [str(index) for index in range(n_classes)]
-    metrics = measure(target, probabilities, classes, 0, confidence)
+    metrics = measure(answers, classes, 0, confidence)
+    assert metrics.undefined == {}
+    for name in ("macro_f1", "roc_auc", "log_loss"):
 
-    losses = bootstrap_of_scipy((log_losses(target, probabilities),), np.mean, confidence)
-    ours = metrics.log_loss_interval
-    # Means and quantiles are rounded in another order.
-    assert (ours.low, ours.high) == pytest.approx(losses, rel=1e-9)
+        def statistic(rows: npt.NDArray[np.int64], name: str = name) -> float:
+            resample = Answers(answers.target[rows], answers.probabilities[rows], answers.decision)
+            return float(SCORES[name](resample))
 
-    def macro_f1_of_scikit_learn(
-        target: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
-    ) -> float:
-        return float(f1_score(target, predicted, average="macro"))
+        expected = bootstrap_of_scipy((np.arange(len(answers.target)),), statistic, confidence)
+        ours = getattr(metrics, f"{name}_interval")
+        # Means and quantiles are rounded in another order.
+        assert (ours.low, ours.high) == pytest.approx(expected, rel=1e-9)
 
-    f1s = bootstrap_of_scipy((target, predicted), macro_f1_of_scikit_learn, confidence)
-    ours = metrics.macro_f1_interval
-    assert (ours.low, ours.high) == pytest.approx(f1s, rel=1e-9)
+
+def test_the_interval_of_roc_auc_is_about_hanleys_and_mcneils() -> None:
+    answers = answers_of(2000, 2, 7)
+    metrics = measure(answers, ["no", "yes"], 0, 0.95)
+    auc, n_yes = metrics.roc_auc, int(answers.target.sum())
+    assert auc is not None
+    assert metrics.roc_auc_interval is not None
+    n_no = len(answers.target) - n_yes
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (n_yes - 1) * (q1 - auc**2) + (n_no - 1) * (q2 - auc**2)
+    half = 1.96 * math.sqrt(variance / (n_yes * n_no))
+    # Their formula takes the scores for exponential, and is known to be a little wide.
+    width = metrics.roc_auc_interval.high - metrics.roc_auc_interval.low
+    assert width == pytest.approx(2 * half, rel=0.2)
+
+
+def test_what_the_test_rows_say_nothing_of_is_null_with_the_reason() -> None:
+    target = np.array([0, 0, 1, 1, 0])
+    probabilities = np.array([[0.6, 0.3, 0.1]] * 3 + [[0.2, 0.7, 0.1]] * 2)
+    metrics = measure(Answers(target, probabilities, Decision()), ["a", "b", "c"], 0, 0.95)
+    nothing = {"balanced_accuracy", "roc_auc", "average_precision"}
+    assert metrics.undefined == dict.fromkeys(
+        sorted(nothing, key=list(metrics.model_dump()).index), "no test row is of class 'c'"
+    )
+    for name, value in metrics.model_dump().items():
+        assert (value is None) == (name.removesuffix("_interval") in nothing), name
+    assert metrics.classes["c"].roc_auc is None
+    assert metrics.classes["a"].roc_auc is not None
+    written = json.loads(metrics.model_dump_json(), parse_constant=pytest.fail)
+    assert written["roc_auc"] is None
+
+
+def test_one_class_alone_among_the_test_rows() -> None:
+    target = np.zeros(5, np.int64)
+    probabilities = np.array([[0.6, 0.4]] * 5)
+    metrics = measure(Answers(target, probabilities, Decision(1)), ["a", "b"], 0, 0.95)
+    assert set(metrics.undefined) == {"balanced_accuracy", "roc_auc", "average_precision"}
+    assert metrics.accuracy == 1
+    json.loads(metrics.model_dump_json(), parse_constant=pytest.fail)
 
 
 def test_the_interval_does_not_depend_on_how_many_rows_are_held_at_once(
@@ -112,38 +200,31 @@ def test_the_interval_does_not_depend_on_how_many_rows_are_held_at_once(
     values = np.random.default_rng(1).normal(size=50)
     sizes = []
 
-    def mean(resamples: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-        sizes.append(resamples.size)
-        means: npt.NDArray[np.float64] = resamples.mean(axis=axis)
-        return means
+    def mean(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
+        sizes.append(counts.size)
+        return {"mean": (counts * values).sum(axis=1) / 50}
 
-    whole = bootstrap_interval(mean, (values,), 0.95)
-    monkeypatch.setattr(metrics_module, "ROWS_AT_ONCE", 333)
-    assert bootstrap_interval(mean, (values,), 0.95) == whole
+    def interval() -> object:
+        return bootstrap_module.bootstrap_intervals(mean, 50, 0.95)
+
+    whole = interval()
+    sizes.clear()
+    monkeypatch.setattr(bootstrap_module, "ROWS_AT_ONCE", 333)
+    assert interval() == whole
+    # The first is of the rows themselves.
     assert max(sizes[1:]) <= 333
-    monkeypatch.setattr(metrics_module, "ROWS_AT_ONCE", 1)
-    assert bootstrap_interval(mean, (values,), 0.95) == whole
+    monkeypatch.setattr(bootstrap_module, "ROWS_AT_ONCE", 1)
+    assert interval() == whole
 
 
 def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says() -> None:
     generator = np.random.default_rng(5)
     held = 0
     for _ in range(200):
-        values = generator.exponential(size=100)
-        found = bootstrap_interval(np.mean, (values,), 0.9)
+        found = mean_interval(generator.exponential(size=100), 0.9)
         held += found.low <= 1 <= found.high
     # Four standard deviations of a binomial count around 180.
     assert abs(held - 180) <= 4 * math.sqrt(200 * 0.9 * 0.1)
-
-
-@given(
-    rows=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30),
-)
-def test_macro_f1_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
-    target, predicted = np.array(rows).T
-    assert macro_f1(target, predicted) == pytest.approx(
-        f1_score(target, predicted, average="macro"), rel=1e-12
-    )
 
 
 @given(n=st.integers(2, 50), n_classes=st.integers(2, 6), seed=st.integers(0, 1000))
@@ -151,7 +232,8 @@ def test_macro_f1_is_that_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
 def test_numbers_lie_within_their_intervals(n: int, n_classes: int, seed: int) -> None:
     target, probabilities = some_predictions(n, n_classes, seed)
     classes = [str(index) for index in range(n_classes)]
-    metrics = measure(target, probabilities, classes, 0, 0.95)
+    answers = Answers(target, probabilities, Decision(1 if n_classes == 2 else None))
+    metrics = measure(answers, classes, 0, 0.95)
     assert metrics.accuracy_interval.low <= metrics.accuracy <= metrics.accuracy_interval.high
     assert metrics.log_loss == pytest.approx(log_losses(target, probabilities).mean())
     assert metrics.log_loss == pytest.approx(
@@ -210,12 +292,13 @@ def test_the_accuracy_is_compared_with_a_constant_answer_in_words(
 ) -> None:
     target = np.array([0] * 20 + [1] * 10)
     answers = np.where(np.arange(30) < n_right, target, 1 - target)
-    metrics = measure(target, np.eye(2)[answers] * 0.8 + 0.1, ["a", "b"], majority_class, 0.95)
+    found = Answers(target, np.eye(2)[answers] * 0.8 + 0.1, Decision(1))
+    metrics = measure(found, ["a", "b"], majority_class, 0.95)
     assert expected in in_words(metrics, "ab"[majority_class], 0.95)
 
 
 def test_the_interval_is_named_by_its_confidence() -> None:
-    metrics = measure(np.array([0, 1]), np.eye(2), ["a", "b"], 0, 0.995)
+    metrics = measure(Answers(np.array([0, 1]), np.eye(2), Decision(1)), ["a", "b"], 0, 0.995)
     assert "; 99.5% interval" in in_words(metrics, "a", 0.995)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from classifier.evaluation.evaluate_params import EvaluateParams
 from classifier.io.params import Params, read_params
 from classifier.io.user_error import UserError
 from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
-from stages.evaluate import EvaluateParams
 from stages.plot import PlotParams
 from tests.conftest import REPOSITORY, Project
 

@@ -39,11 +39,12 @@ def test_nothing_runs_when_nothing_changed(project: Project) -> None:
     ("change", "expected"),
     [
         ({"plot.log_scale": True}, ["plot"]),
-        ({"evaluate.confidence": 0.9}, ["evaluate"]),
+        ({"evaluate.confidence": 0.9}, ["evaluate", "plot"]),
+        ({"evaluate.slices": ["petal_width"]}, ["evaluate", "plot"]),
         ({"train.lr": 0.4}, ["train", "evaluate", "plot"]),
-        # Of classes that are balanced already: nothing comes of it.
-        ({"train.class_weights": "balanced"}, ["train", "baseline"]),
-        ({"baseline.models": []}, ["baseline", "evaluate"]),
+        # Of classes that are balanced already: nothing comes of it, but the page says it.
+        ({"train.class_weights": "balanced"}, ["train", "baseline", "plot"]),
+        ({"baseline.models": []}, ["baseline", "evaluate", "plot"]),
     ],
 )
 def test_only_what_a_parameter_touches_runs(

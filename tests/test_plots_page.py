@@ -148,8 +148,14 @@ TITLES = {
         "probability of the predicted class",
         "accuracy, with its interval",
     },
+    "How much the log loss rises when a column is shuffled": {
+        "rise of the log loss on the validation rows, with its interval",
+        "column",
+    },
+    "ROC curves on the test rows": {"false positive rate", "true positive rate"},
+    "Precision-recall curves on the test rows": {"recall", "precision"},
 }
-LOSS, ACCURACY, CONFUSION, RELIABILITY = TITLES
+LOSS, ACCURACY, CONFUSION, RELIABILITY, IMPORTANCE, ROC, PRECISION_RECALL = TITLES
 
 
 def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
@@ -166,7 +172,13 @@ def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
     assert sorted(page.charts[RELIABILITY].lines) == sorted([2, len(bins)])
     # The axis is 300 pixels high and goes from 0 to 1.
     assert page.charts[RELIABILITY].rules == pytest.approx(300 * (bins["high"] - bins["low"]))
-    assert len(page.pictures) == 2
+    # The bars' ends.
+    assert page.charts[IMPORTANCE].labels
+    for title, name in ((ROC, "roc"), (PRECISION_RECALL, "precision_recall")):
+        points = pd.read_csv(project.path / f"reports/{name}.csv").groupby(["class", "model"])
+        assert sorted(page.charts[title].lines) == sorted(points.size())
+        assert {"network", "logistic_regression"} <= set(page.charts[title].legend)
+    assert len(page.pictures) == 6
     assert all(width > 500 for _, width in page.pictures)
 
 
@@ -179,11 +191,11 @@ def test_two_runs_are_drawn_side_by_side(project: Project, tmp_path: Path) -> No
     assert page.errors == []
     assert set(page.charts) == set(TITLES)
     assert page.charts[LOSS].lines.count(6) >= 4
-    for title in (LOSS, ACCURACY, RELIABILITY):
+    for title in (LOSS, ACCURACY, RELIABILITY, IMPORTANCE, ROC, PRECISION_RECALL):
         assert {"HEAD~1", "workspace"} <= set(page.charts[title].legend), title
     assert set(page.charts[CONFUSION].columns) == {"HEAD~1", "workspace"}
     assert page.charts[CONFUSION].cells >= 18
-    assert len(page.pictures) == 4
+    assert len(page.pictures) == 12
 
     changed = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD~1").stdout)
     assert {"log_loss", "log_loss_interval.low", "macro_f1_interval.high"} <= set(

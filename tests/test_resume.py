@@ -58,6 +58,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "cpu",
     "threads": 1,
     "compile": False,
+    "calibration": "none",
     "torchrun": TORCHRUN,
     "seed": 3,
 }

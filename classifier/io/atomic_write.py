@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from classifier.io.user_error import NotWrittenError
 
 
@@ -61,11 +59,6 @@ def errors_name(path: Path) -> Iterator[None]:
 def write_bytes(path: Path, content: bytes) -> None:
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-
-
-def write_json(path: Path, model: BaseModel) -> None:
-    """Write a pydantic model for people and programs to read."""
-    write_bytes(path, f"{model.model_dump_json(indent=2)}\n".encode())
 
 
 def _temporary(path: Path) -> Path:

@@ -56,7 +56,7 @@ def read_params(
         Names the key, the value found and what is allowed.
 
     """
-    values = _read_section(section)
+    values = read_section(section)
     if only_its_keys:
         values = {key: value for key, value in values.items() if key in model.model_fields}
     try:
@@ -67,7 +67,7 @@ def read_params(
         raise UserError(_explain(section, model, first)) from None
 
 
-def _read_section(section: str) -> dict[str, Any]:
+def read_section(section: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
     except FileNotFoundError:

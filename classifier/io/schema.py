@@ -1,6 +1,7 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -9,11 +10,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from classifier.io.user_error import UserError
+from classifier.io.json_files import read_json
 
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "squash", "none"]
@@ -160,6 +160,16 @@ class Schema(_Frozen):
         return self
 
     @property
+    def feature_slices(self) -> dict[str, slice]:
+        """By column, which of the network's inputs are made of it."""
+        ends = list(accumulate(len(column.feature_names()) for column in self.columns))
+        starts = [0, *ends]
+        return {
+            column.name: slice(start, end)
+            for column, start, end in zip(self.columns, starts, ends, strict=False)
+        }
+
+    @property
     def feature_names(self) -> list[str]:
         """In the order of the network's inputs."""
         return [name for column in self.columns for name in column.feature_names()]
@@ -184,19 +194,5 @@ class Schema(_Frozen):
 
 
 def read_schema(path: Path) -> Schema:
-    """Read what `prepare` has written.
-
-    Raises
-    ------
-    UserError
-        If there is no file, or it holds no schema.
-
-    """
-    try:
-        return Schema.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; to make it: dvc repro") from None
-    except ValidationError:
-        raise UserError(
-            f"{path} is not a schema that prepare has written; to make it anew: dvc repro"
-        ) from None
+    """Read what `prepare` has written; raises `UserError` if it is none."""
+    return read_json(path, Schema)

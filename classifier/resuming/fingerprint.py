@@ -32,6 +32,7 @@ WITHOUT_INFLUENCE = {
     "device",
     "threads",
     "compile",
+    "calibration",
     "torchrun",
 }
 """Parameters that change no epoch, or of which the fingerprint has what came of them instead."""

@@ -1,9 +1,9 @@
 """What `prepare` understood of a table: for a person to check, and reports/table.json."""
 
 import numpy as np
-from pydantic import BaseModel
 
 from classifier.io.schema import Schema
+from classifier.io.table_report import TableReport
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
 from classifier.tables.prepared_table import PreparedTable
@@ -13,33 +13,6 @@ from classifier.tables.suspicions import columns_alike
 MOST_LINES = 60
 MOST_CHARACTERS = 60
 """Of a cell."""
-
-
-class TableReport(BaseModel):
-    """What reports/table.json holds."""
-
-    file: str
-    """How it is read."""
-    rows: int
-    """In the three parts."""
-    rows_without_target: int
-    """Left out."""
-    rows_of_rare_classes: int
-    """Left out."""
-    copies: int
-    """Rows that are equal to one further up; they are in the same part."""
-    gaps: int
-    """Cells, of the columns that are features."""
-    columns: int
-    """That are features."""
-    features: int
-    """Inputs of the network."""
-    columns_left_out: int
-    left_out: dict[str, str]
-    """Columns that say nothing, with the reason; not those that parameters leave out."""
-    suspicions: int
-    warnings: list[str]
-    """What is suspicious; `dvc metrics show` shows no lists, but how many."""
 
 
 def report_on(table: PreparedTable) -> TableReport:

@@ -48,6 +48,7 @@ class TrainParams(Architecture):
     )
     compile: bool = Field(description="true or false")
     torchrun: Torchrun = Field(description="a section: see docs/one-big-run.md")
+    calibration: Literal["none", "temperature"] = Field(description="one of none, temperature")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="before")

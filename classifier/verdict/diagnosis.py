@@ -78,6 +78,8 @@ class TrainingReport(Diagnosis):
     epochs_run: int
     stop_reason: Literal["early_stopping", "max_epochs"]
     threads: int
+    temperature: float
+    """By which the logits of the best weights are divided; 1 is not at all."""
 
 
 def diagnose(

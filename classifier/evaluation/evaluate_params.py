@@ -1,0 +1,35 @@
+"""The `evaluate` section of params.yaml, and what else `evaluate` needs of that file."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from classifier.evaluation.threshold import ThresholdRule
+from classifier.io.params import Number, Params
+from classifier.tables.reading import Reading
+
+
+def _none_or_several(repeats: int) -> int:
+    if repeats == 1:
+        raise ValueError
+    return repeats
+
+
+class EvaluateParams(Params):
+    """The `evaluate` section of params.yaml."""
+
+    confidence: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
+    positive_class: str | None = Field(description="the name of one of two classes, or null")
+    threshold: ThresholdRule | Annotated[Number, Field(gt=0, lt=1)] = Field(
+        description="a number between 0 and 1, best_f1 or best_balanced_accuracy"
+    )
+    importance_repeats: Annotated[int, AfterValidator(_none_or_several)] = Field(
+        ge=0, description="0 for none, or a whole number of at least 2"
+    )
+    slices: list[str] = Field(description="a list of column names, such as [sex, region] or []")
+
+
+class TableParams(Reading):
+    """What of the `prepare` section says how the table is read."""
+
+    data: str = Field(description="the path of a table")

@@ -1,0 +1,130 @@
+"""What metrics.json holds."""
+
+from pydantic import BaseModel
+
+
+class Interval(BaseModel):
+    low: float
+    high: float
+
+
+class Scores(BaseModel):
+    """Of a model; null where the test rows say nothing of it, for the reason in `undefined`."""
+
+    accuracy: float
+    """The share of rows that are right; 0 to 1."""
+    balanced_accuracy: float | None
+    """The mean recall of the classes: each counts the same, however rare; 0 to 1."""
+    macro_f1: float
+    """The mean F1 of the classes that occur among the actual or the predicted ones; 0 to 1."""
+    matthews_correlation: float
+    """Of actual and predicted classes: 1 is perfect, 0 no better than chance, or a constant.
+
+    Matthews, B. W. (1975), Biochimica et Biophysica Acta 405, 442-451; of many classes, Gorodkin,
+    J. (2004), Computational Biology and Chemistry 28, 367-374.
+    """
+    log_loss: float
+    """The mean of -log of the actual class's probability, in nats; 0 is perfect."""
+    brier_score: float
+    """The mean squared error of the probabilities: 0 is perfect.
+
+    Of two classes it is that of the positive one, 1 at worst; of more, summed over the classes, 2
+    at worst. Brier, G. W. (1950), Monthly Weather Review 78, 1-3.
+    """
+    roc_auc: float | None
+    """The probability that a row of a class is ranked above a row of none; 0.5 is chance.
+
+    Of two classes it is that of the positive one; of more, the mean of each against the rest.
+    """
+    average_precision: float | None
+    """The mean precision at the rows of a class, from the highest ranked on; 0 to 1.
+
+    Chance is the class's share of the rows. Of two classes it is that of the positive one; of
+    more, the mean of each against the rest.
+    """
+    expected_calibration_error: float
+    """How far, on average, the confidence is from how often it is right; 0 is perfect."""
+
+
+class ClassMetrics(BaseModel):
+    """Of one class.
+
+    All but `n_test` are null where no test row is of the class, but `precision` is not if one is
+    taken for it; `roc_auc` is null where all are of the class, too.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    roc_auc: float | None
+    average_precision: float | None
+    n_test: int
+
+
+class Metrics(Scores):
+    """Of the network alone. Intervals are bootstrap ones over the test rows, but accuracy's."""
+
+    accuracy_interval: Interval
+    """Wilson's."""
+    balanced_accuracy_interval: Interval | None = None
+    macro_f1_interval: Interval
+    matthews_correlation_interval: Interval
+    log_loss_interval: Interval
+    brier_score_interval: Interval
+    roc_auc_interval: Interval | None = None
+    average_precision_interval: Interval | None = None
+    majority_class_accuracy: float
+    """Of always answering the commonest class of the training rows."""
+    undefined: dict[str, str]
+    """Why a metric is null, by its name."""
+    n_test: int
+    classes: dict[str, ClassMetrics]
+
+
+class Comparison(Scores):
+    """A baseline on the test rows, and the network's number less the baseline's.
+
+    Below 0, the difference of log losses speaks for the network, that of accuracies against it.
+    The intervals are bootstrap ones over the test rows, each with both models' answers to it: what
+    makes a row hard for both of them does not widen them.
+    """
+
+    accuracy_difference: float
+    accuracy_difference_interval: Interval
+    log_loss_difference: float
+    log_loss_difference_interval: Interval
+
+
+class SliceMetrics(BaseModel):
+    """Of the test rows of a group."""
+
+    n_test: int
+    accuracy: float
+    accuracy_interval: Interval
+    """Wilson's."""
+    log_loss: float
+    log_loss_interval: Interval | None
+    """Bootstrap over the group's rows; null if there is one."""
+
+
+class Uncalibrated(BaseModel):
+    """Of the same network without its temperature."""
+
+    expected_calibration_error: float
+    log_loss: float
+
+
+class Evaluated(Metrics):
+    """The network, and what it is compared with."""
+
+    positive_class: str | None
+    """Of two classes, the one that the threshold and the ranking metrics are of."""
+    threshold: float | None
+    """The probability from which on a row is taken for it."""
+    temperature: float
+    """By which the logits are divided; 1 with `train.calibration: none`."""
+    uncalibrated: Uncalibrated | None
+    """Null with `train.calibration: none`."""
+    baselines: dict[str, Comparison]
+    slices: dict[str, dict[str, SliceMetrics]]
+    """By column and group."""

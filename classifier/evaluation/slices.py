@@ -1,0 +1,87 @@
+"""The metrics of groups of rows: a good average can hide a bad group."""
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from classifier.evaluation.answers import Answers
+from classifier.evaluation.bootstrap import mean_interval
+from classifier.evaluation.calibration import wilson_interval
+from classifier.evaluation.evaluated import Interval, SliceMetrics
+
+MOST_VALUES = 10
+"""A column of more numbers is cut into quarters; of more texts, the rarest are taken together."""
+
+MISSING = "(missing)"
+
+
+def groups(cells: pd.Series) -> pd.Series:
+    """Return each row's group, a category: numbers in their order, texts from the commonest on.
+
+    Parameters
+    ----------
+    cells
+        Of a column, shape (n,): numbers, or texts without blanks around them, NaN for gaps.
+
+    """
+    if is_numeric_dtype(cells):
+        names, order = _of_numbers(cells)
+    else:
+        names, order = _of_texts(cells)
+    return pd.Series(
+        pd.Categorical(names.astype(object).fillna(MISSING), [*order, MISSING]), cells.index
+    )
+
+
+def _of_numbers(cells: pd.Series) -> tuple[pd.Series, list[str]]:
+    if cells.nunique() <= MOST_VALUES:
+        order = [f"{value:g}" for value in np.sort(cells.dropna().unique())]
+        return cells.map("{:g}".format, na_action="ignore"), list(dict.fromkeys(order))
+    quarters = pd.qcut(cells, 4, labels=False, duplicates="drop")
+    ends = cells.groupby(quarters).agg(["min", "max"])
+    names = {quarter: f"{low:g} to {high:g}" for quarter, low, high in ends.itertuples()}
+    return quarters.map(names), list(dict.fromkeys(names.values()))
+
+
+def _of_texts(names: pd.Series) -> tuple[pd.Series, list[str]]:
+    counts = names.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
+    order = [str(name) for name in counts.index if name != MISSING]
+    if len(order) > MOST_VALUES:
+        rare = order[MOST_VALUES - 1 :]
+        others = f"({len(rare)} others)"
+        names = names.mask(names.isin(rare), others)
+        order = [*order[: MOST_VALUES - 1], others]
+    return names, order
+
+
+def measure_slices(
+    answers: Answers, group: pd.Series, confidence: float
+) -> dict[str, SliceMetrics]:
+    """Return the metrics of each group of rows that there is.
+
+    Parameters
+    ----------
+    answers
+        To `n` rows.
+    group
+        Of each, a category, shape (n,).
+    confidence
+        Of the intervals.
+
+    """
+    is_right, losses = answers.predicted == answers.target, answers.log_losses()
+    found = {}
+    for code, name in enumerate(group.cat.categories):
+        here = group.cat.codes.to_numpy() == code
+        n = int(here.sum())
+        if not n:
+            continue
+        low, high = wilson_interval(int(is_right[here].sum()), n, confidence)
+        found[str(name)] = SliceMetrics(
+            n_test=n,
+            accuracy=is_right[here].mean(),
+            accuracy_interval=Interval(low=low, high=high),
+            log_loss=losses[here].mean(),
+            log_loss_interval=mean_interval(losses[here], confidence) if n > 1 else None,
+        )
+    return found

@@ -1,0 +1,66 @@
+"""What the page and the model card say, apart from the words around it."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from classifier.evaluation.evaluated import Evaluated
+from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
+from classifier.io.schema import Schema
+from classifier.io.table_report import TableReport
+from classifier.verdict.advice import what_happened, what_to_do
+from classifier.verdict.diagnosis import TrainingReport
+
+PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
+"""Those that numbers come from."""
+
+MOST_CLASSES = 30
+"""That are listed each."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the stages have found."""
+
+    metrics: Evaluated
+    training: TrainingReport
+    table: TableReport
+    schema: Schema
+    rows: dict[str, list[int]]
+    """How many rows of each class there are in each part."""
+    params: dict[str, dict[str, Any]]
+    """By section, but for those that say where and how fast it runs."""
+    importance: pd.DataFrame
+    most_wrong: pd.DataFrame
+
+    @property
+    def data(self) -> str:
+        return str(self.params["prepare"]["data"])
+
+    @property
+    def confidence(self) -> float:
+        return float(self.params["evaluate"]["confidence"])
+
+    def verdicts(self) -> list[str]:
+        """Return what `evaluate` has said: whether it is any good."""
+        majority_class = self.schema.classes[
+            max(range(len(self.schema.classes)), key=lambda index: self.rows["train"][index])
+        ]
+        metrics = self.metrics
+        return [
+            in_words(metrics, majority_class, self.confidence),
+            *(
+                comparison_in_words(name, comparison, metrics.n_test)
+                for name, comparison in metrics.baselines.items()
+            ),
+            *slices_in_words(metrics.slices, metrics.accuracy),
+        ]
+
+    def about_training(self) -> str:
+        return f"{what_happened(self.training)} {what_to_do(self.training)}"
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages, without what says which build it is."""
+        return {name: version(name).partition("+")[0] for name in PACKAGES}

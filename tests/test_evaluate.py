@@ -1,0 +1,342 @@
+"""Thresholds, temperature, importance, groups and curves: chosen and measured as they should be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+
+from classifier.evaluation.answers import Answers
+from classifier.evaluation.curves import MOST_POINTS, curves
+from classifier.evaluation.importance import permutation_importance
+from classifier.evaluation.slices import MOST_VALUES, groups, measure_slices
+from classifier.evaluation.threshold import Decision, ThresholdRule, choose_threshold
+from classifier.exported_model.load import ExportedModel
+from classifier.io.prepared import read_split
+from classifier.io.user_error import UserError
+from classifier.model import MLP
+from classifier.prediction import predict_probabilities
+from classifier.temperature import fit_temperature, with_temperature
+from stages import evaluate
+from tests.conftest import Project
+from tests.in_process import run_all
+
+TRAINING = {
+    "train__hidden": [16],
+    "train__optimizer": "adamw",
+    "train__lr": 0.01,
+    "train__batch_size": 64,
+    "train__max_epochs": 40,
+    "train__eval_every": 4,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_table(n: int = 800) -> None:
+    """Write a table of two classes, one rare, that `a` and `sex` decide.
+
+    What is known only afterwards is in `leak`; `noise` says nothing.
+    """
+    generator = np.random.default_rng(3)
+    a, noise = generator.standard_normal((2, n)).round(3)
+    sex = generator.choice(["f", "m"], n)
+    # Of the women, nothing can be known.
+    signal = np.where(sex == "m", 3 * a - 2, -1.0)
+    is_yes = generator.random(n) < 1 / (1 + np.exp(-signal))
+    table = pd.DataFrame({"a": a, "noise": noise, "sex": sex, "other_sex": sex})
+    table["leak"] = (is_yes + 0.1 * generator.standard_normal(n)).round(3)
+    table["y"] = np.where(is_yes, "yes", "no")
+    table.to_csv("t.csv", index=False)
+
+
+def metrics_of() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("metrics.json").read_text())
+    return found
+
+
+@given(
+    rows=st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.99)), min_size=2, max_size=30),
+    rule=st.sampled_from(["best_f1", "best_balanced_accuracy"]),
+)
+@settings(deadline=None)
+def test_no_threshold_is_better_on_the_rows_that_choose_it(
+    rows: list[tuple[bool, float]], rule: ThresholdRule
+) -> None:
+    is_positive = np.array([one for one, _ in rows])
+    probability = np.array([one for _, one in rows])
+    threshold = choose_threshold(rule, is_positive, probability)
+    if is_positive.all() or not is_positive.any():
+        assert threshold == 0.5
+        return
+    metric = f1_score if rule == "best_f1" else balanced_accuracy_score
+
+    def value(threshold: float) -> float:
+        return float(metric(is_positive, probability >= threshold))
+
+    best = max(map(value, [*probability, 0.0]))
+    assert value(threshold) == pytest.approx(best)
+    assert 0 < threshold < 1
+
+
+def test_a_threshold_is_chosen_by_the_validation_rows(folder: Path) -> None:
+    write_table()
+    run_all(
+        folder,
+        "t.csv",
+        "y",
+        **TRAINING,
+        prepare__ignore=["leak"],
+        baseline__models=["logistic_regression"],
+        evaluate__threshold="best_f1",
+    )
+    metrics = metrics_of()
+    # The rarer class.
+    assert metrics["positive_class"] == "yes"
+    threshold = metrics["threshold"]
+    assert 0 < threshold < 0.5
+    predictions = pd.read_csv("reports/predictions.csv")
+    expected = np.where(predictions["probability_yes"] >= threshold, "yes", "no")
+    assert (predictions["predicted"] == expected).all()
+    is_yes = predictions["actual"] == "yes"
+    assert metrics["classes"]["yes"]["f1"] == f1_score(is_yes, expected == "yes")
+    assert metrics["roc_auc"] == pytest.approx(
+        roc_auc_score(is_yes, predictions["probability_yes"])
+    )
+
+    model = ExportedModel(Path("models/model.onnx"))
+    val = pd.read_csv("t.csv").iloc[read_split(Path("data/prepared/val.parquet")).rows - 2]
+    names = [column.name for column in model.schema.columns]
+    probability = model.probabilities({name: val[name].to_numpy() for name in names})[:, 1]
+    chosen = f1_score(val["y"] == "yes", probability >= threshold)
+    for other in np.linspace(0.05, 0.95, 19):
+        assert chosen >= f1_score(val["y"] == "yes", probability >= other)
+    # The baseline has a threshold of its own: that of 0.5 would be worse here.
+    at_half = metrics["baselines"]["logistic_regression"]
+    run_evaluate(folder, evaluate__threshold=0.5)
+    assert metrics_of()["baselines"]["logistic_regression"]["macro_f1"] != at_half["macro_f1"]
+
+
+def run_evaluate(folder: Path, **values: object) -> None:
+    import yaml  # noqa: PLC0415
+
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for name, value in values.items():
+        section, key = name.split("__")
+        params[section][key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    evaluate.main()
+
+
+def test_wrong_thresholds_classes_and_slices_are_refused(folder: Path) -> None:
+    write_table(200)
+    run_all(folder, "t.csv", "y", **{**TRAINING, "train__max_epochs": 2})
+    before = Path("metrics.json").read_bytes()
+    for key, value, message in [
+        ("threshold", 1.5, "evaluate.threshold is 1.5, but must be a number between 0 and 1, best"),
+        ("threshold", "best", "evaluate.threshold is 'best', but must be"),
+        ("positive_class", "maybe", "evaluate.positive_class is 'maybe', but must be null, or one"),
+        ("slices", ["age"], "evaluate.slices names 'age', which t.csv lacks; its columns are 'a',"),
+        ("slices", "sex", "evaluate.slices is 'sex', but must be a list of column names"),
+        ("importance_repeats", 1, "importance_repeats is 1, but must be 0 for none, or"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            run_evaluate(folder, **{f"evaluate__{key}": value})
+        run_evaluate(
+            folder,
+            **{
+                f"evaluate__{key}": {"threshold": 0.5, "importance_repeats": 10}.get(
+                    key, [] if key == "slices" else None
+                )
+            },
+        )
+    assert Path("metrics.json").read_bytes() == before
+
+
+def test_three_classes_have_no_threshold(project: Project) -> None:
+    project.set_params(evaluate__threshold="best_f1")
+    error = project.stage("evaluate", status=1).stderr
+    assert error == (
+        "evaluate: error: params.yaml: evaluate.threshold is best_f1, but the table has 3 classes, "
+        "and only of two can one have a threshold; set it to 0.5\n"
+    )
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_temperature_undoes_overconfidence(members: int) -> None:
+    torch.manual_seed(0)
+    network = MLP(4, 3, [8], members=members)
+    features = np.random.default_rng(0).standard_normal((4000, 4)).astype(np.float32)
+    weights = with_temperature(network, network.state_dict(), 0.2)
+    network.load_state_dict(weights)
+    probabilities = predict_probabilities(network, features)
+    chance = np.random.default_rng(1).random((4000, 1))
+    target = (chance > probabilities.cumsum(axis=1)[:, :2]).sum(axis=1)
+    # The probabilities are right as they are, so that of twice the logits half is right.
+    doubled = with_temperature(network, weights, 0.5)
+    found = fit_temperature(network, doubled, features, target)
+    # Within what 4,000 rows tell.
+    assert found == pytest.approx(2, rel=0.1)
+    for other in (0.9 * found, 1.1 * found):
+        losses = []
+        for temperature in (found, other):
+            network.load_state_dict(with_temperature(network, doubled, temperature))
+            losses.append(log_loss(target, predict_probabilities(network, features)))
+        assert losses[0] < losses[1]
+
+
+def test_a_temperature_is_in_the_model_that_is_handed_on(folder: Path) -> None:
+    write_table(300)
+    values = {**TRAINING, "train__lr": 0.05, "train__max_epochs": 100, "train__patience": 100}
+    run_all(folder, "t.csv", "y", **values, prepare__ignore=["leak"])
+    plain = pd.read_csv("reports/predictions.csv")
+    assert metrics_of()["temperature"] == 1
+    assert metrics_of()["uncalibrated"] is None
+    before = metrics_of()
+    run_all(
+        folder, "t.csv", "y", **values, prepare__ignore=["leak"], train__calibration="temperature"
+    )
+    metrics = metrics_of()
+    temperature = metrics["temperature"]
+    assert temperature != 1
+    assert temperature == json.loads(Path("reports/training.json").read_text())["temperature"]
+    # Divided and multiplied again, the weights are rounded.
+    for name in ("expected_calibration_error", "log_loss"):
+        assert metrics["uncalibrated"][name] == pytest.approx(before[name], rel=1e-5)
+    scaled = pd.read_csv("reports/predictions.csv")
+    logit, logit_before = (
+        np.log(one["probability_yes"] / one["probability_no"]) for one in (scaled, plain)
+    )
+    # In float32.
+    np.testing.assert_allclose(logit, logit_before / temperature, rtol=1e-3, atol=1e-5)
+    test = pd.read_csv("t.csv").iloc[scaled["row"] - 2]
+    model = ExportedModel(Path("models/model.onnx"))
+    names = [column.name for column in model.schema.columns]
+    handed_on = model.probabilities({name: test[name].to_numpy() for name in names})
+    np.testing.assert_allclose(handed_on[:, 1], scaled["probability_yes"], atol=1e-6)
+
+
+def test_importance_shows_a_leak_and_ignores_noise(folder: Path) -> None:
+    write_table()
+    run_all(folder, "t.csv", "y", **TRAINING)
+    importance = pd.read_csv("reports/importance.csv").set_index("column")
+    assert importance.index[0] == "leak"
+    assert importance["importance"]["leak"] > 5 * importance["importance"].drop("leak").max()
+    assert set(importance.index) == {"a", "noise", "sex", "other_sex", "leak"}
+    assert (importance["low"] <= importance["importance"]).all()
+    assert abs(importance["importance"]["noise"]) < importance["importance"]["leak"] / 50
+
+
+def test_all_features_of_a_column_move_together() -> None:
+    generator = np.random.default_rng(0)
+    category = generator.integers(0, 3, 300)
+    features = np.column_stack([np.eye(3)[category], generator.random(300)]).astype(np.float32)
+    seen = []
+
+    def mean_loss(features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> float:
+        seen.append(features.copy())
+        return float((features[:, :3].argmax(axis=1) != target).mean())
+
+    found = permutation_importance(
+        mean_loss,
+        features,
+        category,
+        {"number": slice(3, 4), "category": slice(0, 3)},
+        repeats=5,
+        confidence=0.9,
+    )
+    assert found["column"].tolist() == ["category", "number"]
+    # Two of three fall on another category.
+    assert found["importance"][0] == pytest.approx(2 / 3, abs=0.1)
+    assert found.iloc[1, 1:].tolist() == [0, 0, 0]
+    for shuffled in seen:
+        assert (shuffled[:, :3].sum(axis=1) == 1).all()
+        assert sorted(shuffled[:, 3]) == sorted(features[:, 3])
+
+
+def test_groups_that_a_good_average_hides_are_measured_and_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_table(1600)
+    ignored = ["leak", "other_sex"]
+    run_all(
+        folder,
+        "t.csv",
+        "y",
+        **TRAINING,
+        prepare__ignore=ignored,
+        evaluate__slices=["other_sex", "a"],
+    )
+    slices = metrics_of()["slices"]
+    predictions = pd.read_csv("reports/predictions.csv")
+    rows = pd.read_csv("t.csv").iloc[predictions["row"] - 2]
+    is_right = (predictions["actual"] == predictions["predicted"]).to_numpy()
+    # A column that is no feature.
+    for name in ("f", "m"):
+        here = (rows["other_sex"] == name).to_numpy()
+        assert slices["other_sex"][name]["n_test"] == here.sum()
+        assert slices["other_sex"][name]["accuracy"] == is_right[here].mean()
+    assert len(slices["a"]) == 4
+    assert sum(one["n_test"] for one in slices["a"].values()) == len(predictions)
+    said = [line for line in capsys.readouterr().out.splitlines() if "worse than on all" in line]
+    assert any(line.startswith("of the rows with other_sex 'f', ") for line in said)
+    assert not any("other_sex 'm'" in line for line in said)
+
+
+@given(
+    cells=st.lists(
+        st.one_of(st.none(), st.integers(0, 30), st.floats(-1e6, 1e6)), min_size=1, max_size=60
+    )
+)
+def test_each_number_is_in_one_group(cells: list[float | None]) -> None:
+    column = pd.Series(cells, dtype="float64")
+    found = groups(column)
+    assert found.notna().all()
+    assert found.nunique() <= MOST_VALUES + 1
+    assert ((found == "(missing)") == column.isna()).all()
+
+
+def test_the_rarest_texts_are_taken_together() -> None:
+    texts = pd.Series(
+        [name for index, name in enumerate("abcdefghijklm") for _ in range(20 - index)]
+    )
+    found = groups(pd.concat([texts, pd.Series([np.nan], dtype="str")], ignore_index=True))
+    counts = found.value_counts(sort=False)
+    assert list(counts.index) == [*"abcdefghi", "(4 others)", "(missing)"]
+    assert counts["(4 others)"] == 11 + 10 + 9 + 8
+
+
+def test_a_group_of_one_row_has_no_interval_of_its_loss() -> None:
+    answers = Answers(np.array([0, 1, 1]), np.array([[0.8, 0.2]] * 3), Decision(1))
+    found = measure_slices(answers, groups(pd.Series(["x", "y", "y"])), 0.95)
+    assert found["x"].log_loss_interval is None
+    assert found["x"].accuracy == 1
+    assert found["y"].log_loss_interval is not None
+    assert found["y"].accuracy == 0
+
+
+def test_curves_enclose_the_areas_that_metrics_say() -> None:
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, 5000)
+    yes = 1 / (1 + np.exp(-(2 * target - 1 + generator.normal(size=5000))))
+    answers = Answers(target, np.column_stack([1 - yes, yes]), Decision(1))
+    roc, precision_recall = curves({"network": answers}, ["no", "yes"])
+    assert set(roc["class"]) == {"yes"}
+    assert len(roc) <= MOST_POINTS >= len(precision_recall)
+    area = np.trapezoid(roc["true_positive_rate"], roc["false_positive_rate"])
+    # Of so many points, with straight lines between them.
+    assert area == pytest.approx(roc_auc_score(target, yes), abs=1e-3)
+    assert precision_recall["recall"].is_monotonic_increasing
+    assert precision_recall["recall"].iloc[-1] == 1
+    assert precision_recall["precision"].iloc[-1] == pytest.approx(target.mean(), abs=0.01)
