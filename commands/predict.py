@@ -1,6 +1,7 @@
 """Predict the classes of new rows, with nothing but the exported model."""
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from classifier.evaluation.decision import Decision
 from classifier.exported_model.load import ExportedModel
 from classifier.io.schema import CategoricalColumn, Schema
 from classifier.io.table_writer import table_writer
@@ -34,6 +36,7 @@ def main() -> None:
     arguments = parse_arguments()
     model = ExportedModel(arguments.model)
     schema = model.schema
+    decision = decision_of(arguments.threshold, schema.classes)
     with (
         opened(arguments.table, reading_of(arguments, schema)) as file,
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
@@ -47,7 +50,7 @@ def main() -> None:
             }
             unseen += count_unseen(raw, schema)
             probabilities = predict_probabilities(model, raw, chunk.index, file.name)
-            write(with_predictions(chunk, probabilities, schema))
+            write(with_predictions(chunk, probabilities, schema, decision))
     for name, count in unseen.items():
         print(
             f"predict: warning: column '{name}': rows with a value that no training row has, and "
@@ -66,8 +69,37 @@ def parse_arguments() -> argparse.Namespace:
         help="a file that ends with .csv, .csv.gz or .parquet (default: CSV on standard output)",
     )
     parser.add_argument("--model", type=Path, default=Path("models/model.onnx"))
+    parser.add_argument(
+        "--threshold",
+        metavar="CLASS=PROBABILITY",
+        help="of two classes, take a row for this one from this probability on (default: 0.5)",
+    )
     add_reading_options(parser)
     return parser.parse_args()
+
+
+def decision_of(threshold: str | None, classes: list[str]) -> Decision:
+    """Return how probabilities become a class.
+
+    Raises
+    ------
+    UserError
+        If that is no threshold, or not of one of two classes.
+
+    """
+    if threshold is None:
+        return Decision()
+    name, _, text = threshold.rpartition("=")
+    try:
+        probability = float(text)
+    except ValueError:
+        probability = math.nan
+    if len(classes) != 2 or name not in classes or not 0 < probability < 1:
+        raise UserError(
+            f"--threshold is '{threshold}', but must be one of two classes and a probability "
+            f"between 0 and 1, such as {classes[-1]}=0.3; the classes are: {quoted(classes)}"
+        )
+    return Decision(classes.index(name), probability)
 
 
 def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
@@ -150,15 +182,18 @@ def predict_probabilities(
 
 
 def with_predictions(
-    table: pd.DataFrame, probabilities: npt.NDArray[np.float64], schema: Schema
+    table: pd.DataFrame,
+    probabilities: npt.NDArray[np.float64],
+    schema: Schema,
+    decision: Decision,
 ) -> pd.DataFrame:
-    """Return the rows with the most probable class and the probabilities of all."""
+    """Return the rows with the predicted class and the probabilities of all."""
     classes = pd.Series(schema.classes)
     if schema.label_kind == "integer":
         classes = classes.astype("int64")
     elif schema.label_kind == "boolean":
         classes = classes == "true"
-    predicted = classes.take(probabilities.argmax(axis=1)).to_numpy()
+    predicted = classes.take(decision.classes(probabilities)).to_numpy()
     values = [predicted, *probabilities.T]
     added = pd.DataFrame(dict(zip(prediction_names(schema), values, strict=True)), table.index)
     return pd.concat([table, added], axis="columns")

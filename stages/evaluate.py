@@ -10,6 +10,7 @@ from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.curves import curves
+from classifier.evaluation.decision import MOST_PROBABLE
 from classifier.evaluation.evaluate_params import EvaluateParams, TableParams
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
@@ -17,7 +18,12 @@ from classifier.evaluation.metrics import measure, score
 from classifier.evaluation.predictions import most_wrong, predictions_table
 from classifier.evaluation.slices import groups, measure_slices
 from classifier.evaluation.threshold import decide, find_positive
-from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
+from classifier.evaluation.words import (
+    comparison_in_words,
+    in_words,
+    slices_in_words,
+    threshold_in_words,
+)
 from classifier.io.json_files import read_json, write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import read_split, read_target
@@ -115,6 +121,8 @@ def main() -> None:
     print(in_words(metrics, classes[majority_class], params.confidence))
     for name, comparison in comparisons.items():
         print(comparison_in_words(name, comparison, len(test.target)))
+    if positive is not None and answers.decision.threshold != MOST_PROBABLE:
+        print(threshold_in_words(classes[positive], answers.decision.threshold))
     for sentence in slices_in_words(slices, metrics.accuracy):
         print(sentence)
 

@@ -19,8 +19,8 @@ from classifier.baselines import REGULARISATIONS, fit
 from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
 from classifier.evaluation.comparison import compare
+from classifier.evaluation.decision import Decision
 from classifier.evaluation.evaluated import Comparison
-from classifier.evaluation.threshold import Decision
 from classifier.evaluation.words import comparison_in_words
 from classifier.io.prepared import read_split
 from classifier.io.probabilities import read_probabilities

@@ -1,5 +1,6 @@
 """What the pictures show: artists, labels and extents, not bytes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -31,10 +32,13 @@ from classifier.drawing.confusion import (
     draw_confusion,
     in_two_lines,
 )
+from classifier.drawing.curves import CurveKind, draw_curves
+from classifier.drawing.importance import draw_importance
+from classifier.drawing.reliability import draw_reliability
 from classifier.drawing.training_run import OVERFITTING, draw_run
 from classifier.evaluation.answers import Answers
+from classifier.evaluation.decision import Decision
 from classifier.evaluation.predictions import predictions_table
-from classifier.evaluation.threshold import Decision
 from classifier.io.prepared import Split
 from classifier.io.table_writer import table_writer
 from classifier.verdict.advice import what_happened
@@ -303,6 +307,69 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
         counts, names = confusion_counts(read_texts(file))
     assert names == classes
     assert counts.tolist() == [[pairs.count((a, b)) for b in classes] for a in classes]
+
+
+@pytest.mark.parametrize("n_classes", [0, 1, 2, 3, 9])
+@pytest.mark.parametrize("kind", ["ROC", "precision-recall"])
+def test_curves_of_all_models_and_what_they_are_called(n_classes: int, kind: CurveKind) -> None:
+    names = ["class", "model", "x", "y"]
+    models = ["network", "logistic_regression", "gradient_boosting"]
+    points = [
+        (f"$a_{index} of a rather long name, longer than there is room", model, x, x)
+        for index in range(n_classes)
+        for model in models
+        for x in (0.0, 0.5, 1.0)
+    ]
+    figure = draw_curves(pd.DataFrame(points, columns=names), kind)
+    assert_nothing_is_cut_off(figure)
+    curves = [line for axes in figure.axes for line in axes.lines if np.size(line.get_xdata()) == 3]
+    assert len(curves) == 3 * n_classes
+    if n_classes:
+        (legend,) = figure.legends
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert labels[:3] == ["network", "logistic regression", "gradient boosting"]
+
+
+def test_importances_and_reliability() -> None:
+    columns = [f"$column_{index} of a rather long name, too long" for index in range(40)]
+    values = np.linspace(1, -0.1, 40)
+    table = pd.DataFrame(
+        {"column": columns, "importance": values, "low": values - 0.1, "high": values + 0.1}
+    )
+    figure = draw_importance(table)
+    assert_nothing_is_cut_off(figure)
+    (axes,) = figure.axes
+    # The most important is on top.
+    assert [bar.get_width() for bar in axes.containers[-1]][::-1] == values[:30].tolist()
+    assert axes.get_title() == "the 30 most important of 40 columns"
+    assert_nothing_is_cut_off(draw_importance(table[:1]))
+    bins = pd.DataFrame(
+        {"confidence": [0.6, 0.9], "accuracy": [0.0, 1.0], "low": [0, 0.7], "high": [0.4, 1]}
+    )
+    figure = draw_reliability(bins.assign(n_test=[3, 20]))
+    assert_nothing_is_cut_off(figure)
+
+
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    figure.savefig(io.BytesIO())
+    whole = figure.bbox.padded(1)
+    texts = [
+        *(text for legend in figure.legends for text in legend.get_texts()),
+        *figure.texts,
+        *(axes.title for axes in figure.axes),
+        *(label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)),
+        *(
+            label
+            for axes in figure.axes
+            for label in axes.get_yticklabels()
+            if len(label.get_text()) > 5
+        ),
+    ]
+    assert any(text.get_text() for text in texts) or not figure.axes[0].axison
+    for text in filter(Text.get_text, texts):
+        box = text.get_window_extent()
+        assert whole.x0 <= box.x0 <= box.x1 <= whole.x1, text.get_text()
+        assert whole.y0 <= box.y0 <= box.y1 <= whole.y1, text.get_text()
 
 
 def test_plot_imports_neither_torch_nor_scikit_learn() -> None:

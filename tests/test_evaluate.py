@@ -15,9 +15,10 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc
 
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.curves import MOST_POINTS, curves
+from classifier.evaluation.decision import Decision
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.slices import MOST_VALUES, groups, measure_slices
-from classifier.evaluation.threshold import Decision, ThresholdRule, choose_threshold
+from classifier.evaluation.threshold import ThresholdRule, choose_threshold
 from classifier.exported_model.load import ExportedModel
 from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
@@ -26,7 +27,7 @@ from classifier.prediction import predict_probabilities
 from classifier.temperature import fit_temperature, with_temperature
 from stages import evaluate
 from tests.conftest import Project
-from tests.in_process import run_all
+from tests.in_process import run_all, run_predict
 
 TRAINING = {
     "train__hidden": [16],
@@ -122,6 +123,13 @@ def test_a_threshold_is_chosen_by_the_validation_rows(folder: Path) -> None:
     chosen = f1_score(val["y"] == "yes", probability >= threshold)
     for other in np.linspace(0.05, 0.95, 19):
         assert chosen >= f1_score(val["y"] == "yes", probability >= other)
+    # And `predict` goes by it.
+    run_predict("t.csv", "-o", "p.csv", "--threshold", f"yes={threshold}")
+    everywhere = pd.read_csv("p.csv").iloc[predictions["row"] - 2]
+    assert everywhere["predicted"].tolist() == predictions["predicted"].tolist()
+    for wrong in ("yes", "yes=", "maybe=0.3", "yes=1", "yes=nan", "0.3"):
+        with pytest.raises(UserError, match=r"--threshold is '.*', but must be one of two classes"):
+            run_predict("t.csv", "--threshold", wrong)
     # The baseline has a threshold of its own: that of 0.5 would be worse here.
     at_half = metrics["baselines"]["logistic_regression"]
     run_evaluate(folder, evaluate__threshold=0.5)

@@ -32,9 +32,9 @@ from classifier.evaluation.calibration import (
     reliability,
     wilson_interval,
 )
+from classifier.evaluation.decision import Decision
 from classifier.evaluation.metrics import measure
 from classifier.evaluation.resampled import resampled_scores
-from classifier.evaluation.threshold import Decision
 from classifier.evaluation.words import in_words
 from tests.conftest import Project
 

@@ -39,7 +39,7 @@ def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
     classes = list(points.groupby("class", sort=False))
     n_columns = max(1, min(COLUMNS, len(classes)))
     n_rows = max(1, math.ceil(len(classes) / n_columns))
-    figure = Figure(figsize=(SIDE * n_columns + 0.6, SIDE * n_rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(SIDE * n_columns + 0.9, SIDE * n_rows + 1.2), layout="constrained")
     squares = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
     for square, (name, of_class) in zip(squares, classes, strict=False):
         draw_square(square, str(name), of_class, kind)
@@ -48,16 +48,18 @@ def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
     for square in squares[len(classes) :]:
         square.set_axis_off()
     if classes:
+        # In rows where they would be wider than the squares.
+        n_labels = 4 if n_columns == COLUMNS else 2
         figure.supxlabel(str(points.columns[2]).replace("_", " "), fontsize=10)
         figure.supylabel(str(points.columns[3]).replace("_", " "), fontsize=10)
         figure.legend(
             *squares[0].get_legend_handles_labels(),
             loc="outside upper left",
-            ncols=4,
+            ncols=n_labels,
             frameon=False,
         )
     else:
-        squares[0].text(0.5, 0.5, "The test rows are of one class: no curves", ha="center")
+        figure.text(0.5, 0.5, "The test rows are of one class: no curves", ha="center")
     return figure
 
 
@@ -70,6 +72,7 @@ def draw_square(square: Axes, name: str, of_class: pd.DataFrame, kind: CurveKind
         label = str(model).replace("_", " ")
         square.plot(x, y, line, color=color, drawstyle=steps, label=label)
     # A class name may hold a dollar sign, which is no start of a formula.
-    square.set_title(name if len(name) <= NAME else f"{name[: NAME - 1]}…", parse_math=False)
+    shown = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+    square.set_title(f"class {shown}", fontsize=10, parse_math=False)
     square.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     square.grid(alpha=0.3)

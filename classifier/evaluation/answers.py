@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from classifier.evaluation.threshold import Decision
+from classifier.evaluation.decision import Decision
 
 
 @dataclass(frozen=True)

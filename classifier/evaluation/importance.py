@@ -10,8 +10,8 @@ from scipy import stats
 SEED = 0
 """Of the shuffles, and of the choice of rows where there are too many."""
 
-MOST_ROWS = 10_000
-"""More of them would change little, and take long."""
+MOST_ROWS = 2_000
+"""More of them would change little, and take long: the network runs once for each shuffle."""
 
 
 def permutation_importance(

@@ -1,34 +1,15 @@
-"""From which probability on a row is taken for the positive one of two classes."""
+"""Which of two classes is the positive one, and from which probability on a row is taken for it."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from classifier.evaluation.decision import MOST_PROBABLE, Decision
 from classifier.io.user_error import UserError, quoted
 
 ThresholdRule = Literal["best_f1", "best_balanced_accuracy"]
-
-MOST_PROBABLE = 0.5
-
-
-@dataclass(frozen=True)
-class Decision:
-    """How probabilities become a class: the most probable, or by a threshold for the positive."""
-
-    positive: int | None = None
-    """The class that a threshold is for; None where there are not two."""
-    threshold: float = MOST_PROBABLE
-
-    def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Return class indices, shape (n,), of probabilities, shape (n, n_classes)."""
-        if self.positive is None or self.threshold == MOST_PROBABLE:
-            most_probable: npt.NDArray[np.int64] = probabilities.argmax(axis=1)
-            return most_probable
-        is_positive = probabilities[:, self.positive] >= self.threshold
-        return np.where(is_positive, self.positive, 1 - self.positive)
 
 
 def find_positive(

@@ -1,5 +1,7 @@
 """The metrics in sentences."""
 
+import shlex
+
 from classifier.evaluation.evaluated import Comparison, Interval, Metrics, SliceMetrics
 
 
@@ -19,6 +21,14 @@ def in_words(metrics: Metrics, majority_class: str, confidence: float) -> str:
         f"{100 * confidence:g}% interval {low:.3f} to {high:.3f}; always answering "
         f"'{majority_class}', the commonest class of the training rows, has {constant:.3f}: "
         f"{comparison}"
+    )
+
+
+def threshold_in_words(positive_class: str, threshold: float) -> str:
+    """Say from which probability on a row is taken for the positive class."""
+    return (
+        f"a row is taken for '{positive_class}' from a probability of {threshold:.4g} on; to "
+        f"predict so: --threshold {shlex.quote(f'{positive_class}={threshold}')}"
     )
 
 
