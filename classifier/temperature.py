@@ -16,8 +16,7 @@ from classifier.model import MLP
 from classifier.prediction import predict_probabilities
 
 LARGEST = 20.0
-"""Of temperatures, and 1 over it is the smallest: where all validation rows are right, the best is
-0, and nothing would have a probability but 0 and 1."""
+"""Of temperatures, and 1 over it is the smallest."""
 
 
 def fit_temperature(
@@ -27,6 +26,9 @@ def fit_temperature(
     target: npt.NDArray[np.int64],
 ) -> float:
     """Return the temperature with which a network's log loss is lowest.
+
+    It is 1 where all rows are right: the lower the temperature, the better for these, down to
+    probabilities of 0 and 1, which says nothing about others.
 
     Parameters
     ----------
@@ -39,6 +41,9 @@ def fit_temperature(
 
     """
     trial = copy.deepcopy(network).cpu()
+    trial.load_state_dict(weights)
+    if (predict_probabilities(trial, features).argmax(axis=1) == target).all():
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         trial.load_state_dict(with_temperature(trial, weights, math.exp(log_temperature)))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 
 from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
@@ -34,7 +35,7 @@ from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
 from classifier.model import Architecture, Task, load_weights, make_network
 from classifier.prediction import predict_probabilities
 from classifier.tables.table_file import open_table
-from classifier.tables.values import is_number, texts
+from classifier.tables.values import is_number, is_text, numbers, texts
 from classifier.temperature import with_temperature
 from classifier.verdict.diagnosis import TrainingReport
 
@@ -95,6 +96,16 @@ def main() -> None:
         scores = score(Answers(test.target, probabilities, answers.decision))
         uncalibrated = Uncalibrated.model_validate(scores.model_dump())
 
+    evaluated = Evaluated(
+        **metrics.model_dump(),
+        positive_class=None if positive is None else classes[positive],
+        threshold=answers.decision.threshold_of_positive,
+        temperature=temperature,
+        uncalibrated=uncalibrated,
+        baselines=comparisons,
+        slices=slices,
+    )
+
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
         "most_wrong": most_wrong(test, answers, classes),
@@ -105,22 +116,11 @@ def main() -> None:
     }.items():
         with table_writer(REPORTS / f"{name}.csv") as write:
             write(content)
-    write_json(
-        Path("metrics.json"),
-        Evaluated(
-            **metrics.model_dump(),
-            positive_class=None if positive is None else classes[positive],
-            threshold=None if positive is None else answers.decision.threshold,
-            temperature=temperature,
-            uncalibrated=uncalibrated,
-            baselines=comparisons,
-            slices=slices,
-        ),
-    )
+    write_json(Path("metrics.json"), evaluated)
 
-    print(in_words(metrics, classes[majority_class], params.confidence))
+    print(in_words(evaluated, classes[majority_class], params.confidence))
     for name, comparison in comparisons.items():
-        print(comparison_in_words(name, comparison, len(test.target)))
+        print(comparison_in_words(name, comparison, evaluated, params.confidence))
     if positive is not None and answers.decision.threshold != MOST_PROBABLE:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
     for sentence in slices_in_words(slices, metrics.accuracy):
@@ -146,10 +146,17 @@ def read_cells(columns: list[str], rows: npt.NDArray[np.int64]) -> pd.DataFrame:
             f"params.yaml: evaluate.slices names {quoted(missing)}, which {file.name} lacks; "
             f"its columns are {quoted(file.columns)}"
         )
-    cells = file.read(text_columns=set()).loc[rows, columns]
-    return cells.apply(
-        lambda column: column if is_number(column) else texts(column, file.spelling.gaps)
-    )
+    table = file.read(text_columns={*params.categorical, *file.codes}).loc[rows, columns]
+    cells = {}
+    for name, column in table.items():
+        where = f"{file.name}: column '{name}', which is in evaluate.slices,"
+        if is_number(column):
+            cells[name] = pd.Series(numbers(column, file.spelling, where), rows)
+        elif is_text(column) or is_bool_dtype(column) or is_datetime64_any_dtype(column):
+            cells[name] = texts(column, file.spelling.gaps)
+        else:
+            raise UserError(f"{where} holds neither numbers nor texts, but {column.dtype}")
+    return pd.DataFrame(cells, rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,7 +23,7 @@ from classifier.io.params import Params, read_params, read_section
 from classifier.io.prepared import read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_report import TableReport
-from classifier.io.user_error import user_errors_in_one_line
+from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.report.facts import Facts
 from classifier.report.page import write_card, write_page
 from classifier.verdict.diagnosis import TrainingReport
@@ -43,7 +44,7 @@ class PlotParams(Params):
 def main() -> None:
     params = read_params("plot", PlotParams)
     facts = read_facts()
-    intended_use = Path("intended-use.md").read_text(encoding="utf-8")
+    intended_use = read_intended_use(Path("intended-use.md"))
     losses = pd.read_csv(REPORTS / "losses.csv")
     predictions = read_texts(REPORTS / "predictions.csv")
     roc, precision_recall = (
@@ -99,6 +100,16 @@ def read_facts() -> Facts:
     )
 
 
+def read_intended_use(path: Path) -> str:
+    """Read a text; raises `UserError` where there is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; restore it with: git checkout {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8 text: {error}") from None
+
+
 def read_curves(path: Path) -> pd.DataFrame:
     points = read_texts(path)
     return points.astype(dict.fromkeys(points.columns[2:], float))
@@ -107,6 +118,7 @@ def read_curves(path: Path) -> pd.DataFrame:
 def read_texts(path: Path) -> pd.DataFrame:
     """Read a table whose cells are texts, whatever they look like: a class may be called NA."""
     # Not by pandas, for which a text ends before a NUL.
+    csv.field_size_limit(sys.maxsize)
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

@@ -130,6 +130,10 @@ def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]
 
     val = read_split(VAL_FILE)
     temperature = fit_temperature(run.model, run.best_weights, val.features, val.target)
+    if temperature == 1:
+        print("all validation rows are right, and say nothing about a temperature: there is none")
+    else:
+        print(f"the logits are divided by a temperature of {temperature:.3g}: train.calibration")
     return with_temperature(run.model, run.best_weights, temperature), temperature
 
 

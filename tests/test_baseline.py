@@ -28,6 +28,7 @@ from classifier.io.user_error import UserError
 from stages import baseline
 from tests.conftest import Project
 from tests.in_process import run_all, run_prepare
+from tests.test_metrics import evaluated
 
 BOTH = ["logistic_regression", "gradient_boosting"]
 TRAINING = {
@@ -266,16 +267,37 @@ def compare_means(
     }
 
 
+def in_words(
+    target: npt.NDArray[np.int64], ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
+) -> str:
+    network = evaluated(Answers(target, ours, Decision(1)), 0, 0.95)
+    comparison = compared(target, ours, theirs, 0.95)
+    return comparison_in_words("a_model", comparison, network, 0.95)
+
+
 def test_better_and_worse_in_words() -> None:
     target, ours, theirs = two_models(2000, 2)
-    better = comparison_in_words("a_model", compared(target, ours, theirs, 0.95), 2000)
+    better = in_words(target, ours, theirs)
     assert better.startswith("a model has accuracy 0.")
     assert better.endswith("on these 2000 rows the network is better")
-    worse = comparison_in_words("a_model", compared(target, theirs, ours, 0.95), 2000)
-    assert worse.endswith("the network is worse")
-    same = comparison_in_words("a_model", compared(target, ours, ours, 0.95), 2000)
-    assert same.endswith("the network is not to be told apart from it")
+    assert in_words(target, theirs, ours).endswith("the network is worse")
+    assert in_words(target, ours, ours).endswith("the network is not to be told apart from it")
     # As sure of its errors as of the rest.
     sharp = ours**8 / (ours**8).sum(axis=1, keepdims=True)
-    split = comparison_in_words("a_model", compared(target, ours, sharp, 0.95), 2000)
+    split = in_words(target, ours, sharp)
     assert split.endswith("is not to be told apart from it by accuracy, and better by log loss")
+
+
+@pytest.mark.parametrize(("wins", "is_better"), [(4, False), (5, False), (6, True)])
+def test_few_rows_that_differ_do_not_tell_accuracies_apart(wins: int, *, is_better: bool) -> None:
+    target = np.zeros(100, np.int64)
+    ours = np.column_stack([np.full(100, 0.51), np.full(100, 0.49)])
+    theirs = ours.copy()
+    theirs[:wins] = theirs[:wins, ::-1]
+    found = compared(target, ours, theirs, 0.95)
+    # McNemar's exact test by hand: as many of as many coins fall on one side.
+    assert found.accuracy_p_value == pytest.approx(2 / 2**wins)
+    assert found.accuracy_difference_interval is not None
+    assert found.accuracy_difference_interval.low > 0
+    said = in_words(target, ours, theirs)
+    assert ("not to be told apart" in said) == (not is_better)

@@ -33,6 +33,7 @@ from classifier.evaluation.calibration import (
     wilson_interval,
 )
 from classifier.evaluation.decision import Decision
+from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.metrics import measure
 from classifier.evaluation.resampled import resampled_scores
 from classifier.evaluation.words import in_words
@@ -240,6 +241,8 @@ def test_numbers_lie_within_their_intervals(n: int, n_classes: int, seed: int) -
         log_loss(target, probabilities, labels=range(n_classes))
     )
     # Rounding: where all rows are alike, an interval is one point.
+    assert metrics.log_loss_interval is not None
+    assert metrics.macro_f1_interval is not None
     low, high = metrics.log_loss_interval.low, metrics.log_loss_interval.high
     assert low * (1 - 1e-12) <= metrics.log_loss <= high * (1 + 1e-12)
     assert 0 <= metrics.macro_f1_interval.low <= metrics.macro_f1_interval.high <= 1
@@ -293,13 +296,43 @@ def test_the_accuracy_is_compared_with_a_constant_answer_in_words(
     target = np.array([0] * 20 + [1] * 10)
     answers = np.where(np.arange(30) < n_right, target, 1 - target)
     found = Answers(target, np.eye(2)[answers] * 0.8 + 0.1, Decision(1))
-    metrics = measure(found, ["a", "b"], majority_class, 0.95)
+    metrics = evaluated(found, majority_class, 0.95)
     assert expected in in_words(metrics, "ab"[majority_class], 0.95)
 
 
 def test_the_interval_is_named_by_its_confidence() -> None:
-    metrics = measure(Answers(np.array([0, 1]), np.eye(2), Decision(1)), ["a", "b"], 0, 0.995)
+    metrics = evaluated(Answers(np.array([0, 1]), np.eye(2), Decision(1)), 0, 0.995)
     assert "; 99.5% interval" in in_words(metrics, "a", 0.995)
+
+
+def test_a_threshold_is_judged_by_balanced_accuracy() -> None:
+    target = np.array([0] * 90 + [1] * 10)
+    yes = np.where(target == 1, 0.4, np.where(np.arange(100) < 20, 0.35, 0.1))
+    probabilities = np.column_stack([1 - yes, yes])
+    metrics = evaluated(Answers(target, probabilities, Decision(1, 0.3)), 0, 0.95)
+    assert metrics.accuracy == 0.8 < metrics.majority_class_accuracy
+    said = in_words(metrics, "a", 0.95)
+    assert "balanced accuracy 0.889" in said
+    assert said.endswith("where a constant answer has 0.5: the model is better than that")
+
+
+def test_one_test_row_has_no_bootstrap_intervals() -> None:
+    metrics = evaluated(Answers(np.array([0]), np.array([[0.9, 0.1]]), Decision(1)), 0, 0.95)
+    assert metrics.log_loss_interval is None
+    assert metrics.accuracy_interval.low < 1 == metrics.accuracy_interval.high
+    assert "on these rows the model cannot be told from that" in in_words(metrics, "a", 0.95)
+
+
+def evaluated(answers: Answers, majority_class: int, confidence: float) -> Evaluated:
+    return Evaluated(
+        **measure(answers, ["a", "b"], majority_class, confidence).model_dump(),
+        positive_class="b",
+        threshold=answers.decision.threshold,
+        temperature=1,
+        uncalibrated=None,
+        baselines={},
+        slices={},
+    )
 
 
 def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(

@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from classifier.report.page import rounded
 from stages import plot
-from tests.conftest import Project
+from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all
 from tests.test_plots_page import CHROMIUM, COLLECT_ERRORS
 
@@ -48,6 +47,10 @@ def open_page(page: Path, profile: Path, width: int) -> dict[str, Any]:
     assert "url(" not in text
     for address in re.findall(r'(?:src|href)\s*=\s*"?([^"\s>]+)', text):
         assert address.startswith("data:image/png;base64,")
+    # It forbids all scripts, and so those of this test.
+    policy = re.compile('<meta http-equiv="Content-Security-Policy" content="default-src [^>]*>')
+    assert len(policy.findall(text)) == 1
+    text = policy.sub("", text)
     text = text.replace("<head>", f"<head>{COLLECT_ERRORS}", 1).replace(
         "</head>", f"{DESCRIBE}</head>", 1
     )
@@ -79,23 +82,40 @@ def open_page(page: Path, profile: Path, width: int) -> dict[str, Any]:
     return values
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; .ci/run installs it")
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_page_in_a_browser(project: Project, tmp_path: Path, width: int) -> None:
-    page = open_page(project.path / "reports/report.html", tmp_path / "browser", width)
+def check_page(folder: Path, profile: Path, width: int) -> tuple[dict[str, Any], set[str]]:
+    """Open the page of a folder; return it, and the places of metrics.json that it shows."""
+    page = open_page(folder / "reports/report.html", profile, width)
     assert page["errors"] == []
     assert page["window"] == width
     # Nobody has to scroll sideways.
     assert page["page"] <= width
     assert len(page["pictures"]) == 6
     assert all(0 < shown <= min(natural, width) for natural, shown in page["pictures"])
-    metrics = json.loads((project.path / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
     shown_places = set()
     for path, value, shown in page["numbers"]:
         expected = reduce(getitem, json.loads(path), metrics)
         assert json.loads(value) == expected, path
-        assert shown == rounded(expected), path
+        if expected is None:
+            assert shown == "-"
+        elif isinstance(expected, int):
+            assert int(shown.replace(",", "")) == expected, path
+        else:
+            # To 3 places or digits.
+            assert float(shown) == pytest.approx(expected, rel=5e-3, abs=0), path
         shown_places.add(path)
+    return page, shown_places
+
+
+NO_CHROMIUM = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no chromium; .ci/run installs it"
+)
+
+
+@NO_CHROMIUM
+@pytest.mark.parametrize("width", [500, 1200])
+def test_the_page_in_a_browser(project: Project, tmp_path: Path, width: int) -> None:
+    page, shown_places = check_page(project.path, tmp_path / "browser", width)
     for name in ("accuracy", "roc_auc", "log_loss", "majority_class_accuracy", "n_test"):
         assert json.dumps([name]) in shown_places
     assert json.dumps(["baselines", "gradient_boosting", "brier_score"]) in shown_places
@@ -113,13 +133,15 @@ def test_its_bytes_repeat(project: Project) -> None:
 
 def test_what_it_must_not_be_used_for_is_filled_in(project: Project) -> None:
     (project.path / "intended-use.md").write_text(
-        "Not for **children**.\n\n<b>x</b> [a](javascript:1)"
+        "Not for **children**.\n\n<b>x</b> [a](javascript:1) ![y](http://z/y.png)"
     )
     assert project.repro() == ["plot"]
     page = (project.path / "reports/report.html").read_text()
     assert "<p>Not for <strong>children</strong>.</p>" in page
     assert "&lt;b&gt;x" in page
-    assert "href" not in page
+    # Nothing that runs or loads; a link is one only when it is followed.
+    assert 'href="javascript' not in page
+    assert 'src="http' not in page
     assert "Not for **children**." in (project.path / "reports/model-card.md").read_text()
 
 
@@ -127,7 +149,7 @@ def test_what_it_must_not_be_used_for_is_filled_in(project: Project) -> None:
 def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page of a table of noise, with names that are no HTML."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(Path(__file__).parent.parent / "intended-use.md", tmp_path)
+    shutil.copy(REPOSITORY / "intended-use.md", tmp_path)
     generator = np.random.default_rng(1)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["<i>a", "b|c"])
     table["g"] = generator.choice(["<script>x", "y"], 300)
@@ -157,6 +179,41 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
     assert "By g</h3>" in page
 
 
+@NO_CHROMIUM
+def test_the_page_with_all_there_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threshold, temperature, groups, names as long as a line, and a class that no row tests."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(REPOSITORY / "intended-use.md", tmp_path)
+    generator = np.random.default_rng(1)
+    table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["a", "b" * 90])
+    table["time"] = range(300)
+    table["$" + "c" * 90] = generator.choice(["d" * 90, "e"], 300)
+    names = np.array(["no", "yes"])
+    table["y"] = names[(table["a"] + generator.standard_normal(300) > 1).astype(int)]
+    # The last rows, which test, have no yes.
+    table.loc[240:, "y"] = "no"
+    table.to_csv("t.csv", index=False)
+    run_all(
+        tmp_path,
+        "t.csv",
+        "y",
+        prepare__split="time",
+        prepare__order_by="time",
+        train__max_epochs=20,
+        train__eval_every=10,
+        train__calibration="temperature",
+        baseline__models=["logistic_regression"],
+        evaluate__slices=["$" + "c" * 90, "time"],
+        evaluate__threshold="best_f1",
+    )
+    plot.main()
+    page, shown_places = check_page(tmp_path, tmp_path / "browser", 500)
+    assert json.dumps(["threshold"]) in shown_places
+    assert json.dumps(["uncalibrated", "log_loss"]) in shown_places
+    assert json.dumps(["slices", "$" + "c" * 90, "e", "accuracy"]) in shown_places
+    assert "There is no ROC AUC: no test row is of class 'yes'." in page["text"]
+
+
 def test_the_model_card_begins_with_metadata_that_a_program_reads(noise: Path) -> None:
     card = (noise / "reports/model-card.md").read_text()
     _, metadata, text = card.split("---\n", 2)
@@ -175,3 +232,17 @@ def test_the_model_card_begins_with_metadata_that_a_program_reads(noise: Path) -
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     assert "b\\|c: the log loss rises by" in text
+    assert re.search(r"(?<!\\)<", text) is None
+
+
+def test_an_intended_use_that_cannot_be_read_gets_one_line(project: Project) -> None:
+    file = project.path / "intended-use.md"
+    file.write_bytes(b"\xff")
+    error = project.stage("plot", status=1).stderr
+    assert error.startswith("plot: error: intended-use.md must be UTF-8 text: ")
+    assert error.count("\n") == 1
+    file.unlink()
+    error = project.stage("plot", status=1).stderr
+    assert error == (
+        "plot: error: intended-use.md is missing; restore it with: git checkout intended-use.md\n"
+    )

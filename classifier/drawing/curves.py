@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classifier.drawing.colors import BLUE, GREEN, VERMILION
+from classifier.drawing.names import shortened
 
 CurveKind = Literal["ROC", "precision-recall"]
 
@@ -20,9 +21,6 @@ STYLES = {
 COLUMNS = 3
 SIDE = 3.2
 """Of a class's square, in inches."""
-
-NAME = 30
-"""Characters of a class name; what does not fit is left out."""
 
 
 def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
@@ -72,7 +70,6 @@ def draw_square(square: Axes, name: str, of_class: pd.DataFrame, kind: CurveKind
         label = str(model).replace("_", " ")
         square.plot(x, y, line, color=color, drawstyle=steps, label=label)
     # A class name may hold a dollar sign, which is no start of a formula.
-    shown = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-    square.set_title(f"class {shown}", fontsize=10, parse_math=False)
+    square.set_title(f"class {shortened(name)}", fontsize=10, parse_math=False)
     square.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     square.grid(alpha=0.3)

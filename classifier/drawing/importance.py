@@ -4,12 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from classifier.drawing.colors import BLUE
+from classifier.drawing.names import shortened
 
 MOST_COLUMNS = 30
 """Of more, the least important are left out."""
-
-NAME = 30
-"""Characters of a column's name; what does not fit is left out."""
 
 
 def draw_importance(importance: pd.DataFrame) -> Figure:
@@ -24,7 +22,7 @@ def draw_importance(importance: pd.DataFrame) -> Figure:
     shown = importance.head(MOST_COLUMNS).iloc[::-1]
     figure = Figure(figsize=(7, 1.4 + 0.28 * max(len(shown), 2)), layout="constrained")
     axes = figure.add_subplot()
-    names = [name if len(name) <= NAME else f"{name[: NAME - 1]}…" for name in shown["column"]]
+    names = [shortened(name) for name in shown["column"]]
     axes.barh(
         range(len(shown)),
         shown["importance"],

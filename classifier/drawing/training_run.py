@@ -39,7 +39,7 @@ def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     loss_axes, accuracy_axes = figure.subplots(2, sharex=True, height_ratios=[3, 2])
     for axes, name in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
-        draw_curves(axes, losses, name)
+        draw_losses(axes, losses, name)
         mark_epochs(axes, report)
     loss_axes.plot(
         report.best_epoch,
@@ -80,7 +80,7 @@ def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -
     return figure
 
 
-def draw_curves(axes: Axes, losses: pd.DataFrame, name: str) -> None:
+def draw_losses(axes: Axes, losses: pd.DataFrame, name: str) -> None:
     marker = "o" if len(losses["epoch"]) < FEW_EVALUATIONS else None
     for rows, color, linestyle in (("train", TRAIN, "-"), ("val", VAL, "--")):
         axes.plot(

@@ -12,7 +12,7 @@ from classifier.evaluation.evaluated import Interval
 RESAMPLES = 2000
 """Efron and Tibshirani (see `bootstrap_intervals`) advise 1000 or more for an interval's ends."""
 
-FEWEST_RESAMPLES, MOST_VALUES = 200, 4 * 10**7
+FEWEST_RESAMPLES, MOST_DRAWS = 200, 4 * 10**7
 """There are fewer resamples where they would take minutes: where there are many rows, an interval
 is so narrow that it does not matter if its ends are off by a tenth of its width."""
 
@@ -47,13 +47,15 @@ def bootstrap_intervals(
         From how often each row is drawn, their values, each of shape (n_resamples,); NaN where a
         resample has none, which does not count.
     n
-        At least 2.
+        Of 1 row there are no intervals.
     confidence
         Between 0 and 1.
     cost
         How many times the statistics go through all rows.
 
     """
+    if n < 2:
+        return {}
     names: list[str] = []
 
     def values(rows: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.float64]:
@@ -65,7 +67,7 @@ def bootstrap_intervals(
         result = bootstrap(
             (np.arange(n),),
             values,
-            n_resamples=min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_VALUES // (n * cost))),
+            n_resamples=min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_DRAWS // (n * cost))),
             batch=max(1, ROWS_AT_ONCE // n),
             vectorized=True,
             confidence_level=confidence,

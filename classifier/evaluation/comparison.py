@@ -1,6 +1,7 @@
 """The network beside the baselines, on the same test rows."""
 
 import numpy as np
+from scipy.stats import binomtest
 
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import bootstrap_intervals
@@ -16,6 +17,7 @@ def compare(network: Answers, baseline: Answers, confidence: float) -> Compariso
         "log_loss_difference": network.log_losses() - baseline.log_losses(),
     }
     n = len(network.target)
+    one_is_right = differences["accuracy_difference"][differences["accuracy_difference"] != 0]
     intervals = bootstrap_intervals(
         lambda counts: {name: counts @ values / n for name, values in differences.items()},
         n,
@@ -24,7 +26,13 @@ def compare(network: Answers, baseline: Answers, confidence: float) -> Compariso
     return Comparison.model_validate(
         {
             **score(baseline).model_dump(),
+            "threshold": baseline.decision.threshold_of_positive,
             **{name: values.mean() for name, values in differences.items()},
+            "accuracy_difference_interval": None,
+            "accuracy_p_value": binomtest(int((one_is_right > 0).sum()), len(one_is_right)).pvalue
+            if len(one_is_right)
+            else 1.0,
+            "log_loss_difference_interval": None,
             **{f"{name}_interval": interval for name, interval in intervals.items()},
         }
     )

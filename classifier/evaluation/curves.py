@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from classifier.evaluation.answers import Answers
 
-MOST_CLASSES = 9
+MOST_CURVES = 9
 """Of more, the commonest get curves."""
 
 MOST_POINTS = 200
@@ -53,7 +53,7 @@ def curves(models: Mapping[str, Answers], classes: list[str]) -> tuple[pd.DataFr
 def _commonest(target: npt.NDArray[np.int64], ranked: list[int]) -> list[int]:
     """Return the classes with the most rows, in their own order."""
     counts = np.bincount(target, minlength=max(ranked) + 1)
-    return sorted(sorted(ranked, key=lambda index: -counts[index])[:MOST_CLASSES])
+    return sorted(sorted(ranked, key=lambda index: -counts[index])[:MOST_CURVES])
 
 
 def _points(whose: dict[str, str], coordinates: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:

@@ -16,6 +16,11 @@ class Decision:
     """The class that a threshold is for; None where there are not two."""
     threshold: float = MOST_PROBABLE
 
+    @property
+    def threshold_of_positive(self) -> float | None:
+        """None where there is no positive class."""
+        return None if self.positive is None else self.threshold
+
     def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return class indices, shape (n,), of probabilities, shape (n, n_classes)."""
         if self.positive is None or self.threshold == MOST_PROBABLE:

@@ -62,15 +62,18 @@ class ClassMetrics(BaseModel):
 
 
 class Metrics(Scores):
-    """Of the network alone. Intervals are bootstrap ones over the test rows, but accuracy's."""
+    """Of the network alone. Intervals are bootstrap ones over the test rows, but accuracy's.
+
+    They are null where the metric is, and where there is one test row.
+    """
 
     accuracy_interval: Interval
     """Wilson's."""
     balanced_accuracy_interval: Interval | None = None
-    macro_f1_interval: Interval
-    matthews_correlation_interval: Interval
-    log_loss_interval: Interval
-    brier_score_interval: Interval
+    macro_f1_interval: Interval | None = None
+    matthews_correlation_interval: Interval | None = None
+    log_loss_interval: Interval | None = None
+    brier_score_interval: Interval | None = None
     roc_auc_interval: Interval | None = None
     average_precision_interval: Interval | None = None
     majority_class_accuracy: float
@@ -89,10 +92,17 @@ class Comparison(Scores):
     makes a row hard for both of them does not widen them.
     """
 
+    threshold: float | None
+    """That of the baseline, chosen as the network's is."""
     accuracy_difference: float
-    accuracy_difference_interval: Interval
+    accuracy_difference_interval: Interval | None
+    accuracy_p_value: float
+    """Of McNemar's exact test: were both as good, how likely would a difference as large be?
+
+    McNemar, Q. (1947), Psychometrika 12, 153-157.
+    """
     log_loss_difference: float
-    log_loss_difference_interval: Interval
+    log_loss_difference_interval: Interval | None
 
 
 class SliceMetrics(BaseModel):
@@ -104,7 +114,7 @@ class SliceMetrics(BaseModel):
     """Wilson's."""
     log_loss: float
     log_loss_interval: Interval | None
-    """Bootstrap over the group's rows; null if there is one."""
+    """Bootstrap over the group's rows; null if that is one."""
 
 
 class Uncalibrated(BaseModel):

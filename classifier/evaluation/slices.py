@@ -9,7 +9,7 @@ from classifier.evaluation.bootstrap import mean_interval
 from classifier.evaluation.calibration import wilson_interval
 from classifier.evaluation.evaluated import Interval, SliceMetrics
 
-MOST_VALUES = 10
+MOST_GROUPS = 10
 """A column of more numbers is cut into quarters; of more texts, the rarest are taken together."""
 
 MISSING = "(missing)"
@@ -21,36 +21,47 @@ def groups(cells: pd.Series) -> pd.Series:
     Parameters
     ----------
     cells
-        Of a column, shape (n,): numbers, or texts without blanks around them, NaN for gaps.
+        Of a column, shape (n,): finite numbers, or texts without blanks around them, NaN for gaps.
 
     """
     if is_numeric_dtype(cells):
         names, order = _of_numbers(cells)
     else:
         names, order = _of_texts(cells)
-    return pd.Series(
-        pd.Categorical(names.astype(object).fillna(MISSING), [*order, MISSING]), cells.index
-    )
+    # A text may look like a name of ours.
+    categories = dict.fromkeys([*order, MISSING])
+    return pd.Series(pd.Categorical(names.astype(object).fillna(MISSING), categories), cells.index)
 
 
 def _of_numbers(cells: pd.Series) -> tuple[pd.Series, list[str]]:
-    if cells.nunique() <= MOST_VALUES:
-        order = [f"{value:g}" for value in np.sort(cells.dropna().unique())]
-        return cells.map("{:g}".format, na_action="ignore"), list(dict.fromkeys(order))
-    quarters = pd.qcut(cells, 4, labels=False, duplicates="drop")
-    ends = cells.groupby(quarters).agg(["min", "max"])
-    names = {quarter: f"{low:g} to {high:g}" for quarter, low, high in ends.itertuples()}
-    return quarters.map(names), list(dict.fromkeys(names.values()))
+    counts = cells.value_counts(sort=False).sort_index()
+    if len(counts) <= MOST_GROUPS:
+        group = np.arange(len(counts))
+    else:
+        # By the middle of its ranks: equal numbers stay together, however many.
+        middle = (counts.cumsum() - counts / 2) / counts.sum()
+        group = np.floor(4 * middle).to_numpy()
+    ends = [counts.index[group == one][[0, -1]] for one in np.unique(group)]
+    names = _spans(ends, digits=12)
+    if len(set(names)) < len(names):
+        names = _spans(ends, digits=17)
+    name_of = dict(zip(np.unique(group), names, strict=True))
+    return cells.map(dict(zip(counts.index, map(name_of.get, group), strict=True))), names
+
+
+def _spans(ends: list[pd.Index], digits: int) -> list[str]:
+    shown = [[f"{end:.{digits}g}" for end in dict.fromkeys(low_and_high)] for low_and_high in ends]
+    return [" to ".join(low_and_high) for low_and_high in shown]
 
 
 def _of_texts(names: pd.Series) -> tuple[pd.Series, list[str]]:
     counts = names.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
-    order = [str(name) for name in counts.index if name != MISSING]
-    if len(order) > MOST_VALUES:
-        rare = order[MOST_VALUES - 1 :]
+    order = [str(name) for name in counts.index]
+    if len(order) > MOST_GROUPS:
+        rare = order[MOST_GROUPS - 1 :]
         others = f"({len(rare)} others)"
         names = names.mask(names.isin(rare), others)
-        order = [*order[: MOST_VALUES - 1], others]
+        order = [*order[: MOST_GROUPS - 1], others]
     return names, order
 
 

@@ -35,7 +35,7 @@ def find_positive(
     if name is not None and (len(classes) != 2 or name not in classes):
         raise UserError(
             f"params.yaml: evaluate.positive_class is '{name}', but must be null, or one of the "
-            f"two classes where there are two; there are: {quoted(classes)}"
+            f"two classes, between quotes, where there are two; there are: {quoted(classes)}"
         )
     if len(classes) != 2:
         return None
@@ -88,8 +88,8 @@ def choose_threshold(
 ) -> float:
     """Return a threshold that is best on rows of which the class is known.
 
-    It lies in the middle between two probabilities that occur; of several that are as good, it is
-    the one nearest to 0.5.
+    It lies in the middle between two probabilities that occur, where there is a number between
+    them; of several that are as good, it is the one nearest to 0.5.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def choose_threshold(
         )
         # The first is of no row at all.
         values, found = (1 + true_positives - false_positives)[1:] / 2, found[1:]
-    occurring = np.array([0, *np.unique(probability)])
-    middles = (found + occurring[np.searchsorted(occurring, found, side="left") - 1]) / 2
+    # Below the least, 0 is as far as probabilities go.
+    lower = np.array([0, *np.unique(probability)])[np.searchsorted(np.unique(probability), found)]
+    middles = np.where((found + lower) / 2 > lower, (found + lower) / 2, found)
     best = np.flatnonzero(np.isclose(values, values.max(), rtol=0, atol=1e-12))
     return float(middles[best[np.abs(middles[best] - MOST_PROBABLE).argmin()]])

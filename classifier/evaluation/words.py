@@ -2,56 +2,80 @@
 
 import shlex
 
-from classifier.evaluation.evaluated import Comparison, Interval, Metrics, SliceMetrics
+from classifier.evaluation.decision import MOST_PROBABLE
+from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
+
+NOT_TOLD_APART = "not to be told apart from it"
 
 
-def in_words(metrics: Metrics, majority_class: str, confidence: float) -> str:
+def in_words(metrics: Evaluated, majority_class: str, confidence: float) -> str:
     """Say how accurate the model is, how sure that is, and whether it beats a constant answer."""
-    low, high = metrics.accuracy_interval.low, metrics.accuracy_interval.high
-    constant = metrics.majority_class_accuracy
-    if constant < low:
-        comparison = "the model is better than that"
-    elif constant > high:
-        comparison = "the model is worse than that"
-    else:
-        comparison = "on these rows the model cannot be told from that"
+    interval, constant = metrics.accuracy_interval, metrics.majority_class_accuracy
     n_right = round(metrics.accuracy * metrics.n_test)
-    return (
+    sentence = (
         f"accuracy {metrics.accuracy:.3f}: {n_right} of {metrics.n_test} test rows are right; "
-        f"{100 * confidence:g}% interval {low:.3f} to {high:.3f}; always answering "
-        f"'{majority_class}', the commonest class of the training rows, has {constant:.3f}: "
-        f"{comparison}"
+        f"{100 * confidence:g}% interval {interval.low:.3f} to {interval.high:.3f}; always "
+        f"answering '{majority_class}', the commonest class of the training rows, has "
+        f"{constant:.3f}"
     )
+    if metrics.threshold in {None, MOST_PROBABLE}:
+        return f"{sentence}: {_beside(constant, interval)}"
+    if metrics.balanced_accuracy is None or metrics.balanced_accuracy_interval is None:
+        return sentence
+    # Whoever chooses a threshold gives up accuracy for something else.
+    interval = metrics.balanced_accuracy_interval
+    return (
+        f"{sentence}; balanced accuracy {metrics.balanced_accuracy:.3f}, interval "
+        f"{interval.low:.3f} to {interval.high:.3f}, where a constant answer has 0.5: "
+        f"{_beside(0.5, interval)}"
+    )
+
+
+def _beside(constant: float, interval: Interval) -> str:
+    if constant < interval.low:
+        return "the model is better than that"
+    if constant > interval.high:
+        return "the model is worse than that"
+    return "on these rows the model cannot be told from that"
 
 
 def threshold_in_words(positive_class: str, threshold: float) -> str:
     """Say from which probability on a row is taken for the positive class."""
     return (
         f"a row is taken for '{positive_class}' from a probability of {threshold:.4g} on; to "
-        f"predict so: --threshold {shlex.quote(f'{positive_class}={threshold}')}"
+        f"predict so: --threshold={shlex.quote(f'{positive_class}={threshold}')}"
     )
 
 
-def comparison_in_words(name: str, comparison: Comparison, n_test: int) -> str:
-    """Say whether the network is better than a baseline by more than chance."""
-    accuracy = _verdict(comparison.accuracy_difference_interval, better_is_more=True)
-    loss = _verdict(comparison.log_loss_difference_interval, better_is_more=False)
-    if accuracy == loss:
-        verdict = f"on these {n_test} rows the network is {accuracy}"
+def comparison_in_words(
+    name: str, comparison: Comparison, network: Evaluated, confidence: float
+) -> str:
+    """Say whether the network is better than a baseline by more than chance.
+
+    By accuracy alone where a row is taken for its most probable class: thresholds of two models
+    give up accuracy each in its way.
+    """
+    loss = _verdict(-comparison.log_loss_difference, comparison.log_loss_difference_interval)
+    accuracy = _verdict(comparison.accuracy_difference, comparison.accuracy_difference_interval)
+    # Of few rows on which they differ, the bootstrap is too sure.
+    if comparison.accuracy_p_value >= 1 - confidence:
+        accuracy = NOT_TOLD_APART
+    if network.threshold not in {None, MOST_PROBABLE}:
+        verdict = f"{loss}, by log loss"
+    elif accuracy == loss:
+        verdict = loss
     else:
-        verdict = (
-            f"on these {n_test} rows the network is {accuracy} by accuracy, and {loss} by log loss"
-        )
+        verdict = f"{accuracy} by accuracy, and {loss} by log loss"
     return (
         f"{name.replace('_', ' ')} has accuracy {comparison.accuracy:.3f} and log loss "
-        f"{comparison.log_loss:.4f}: {verdict}"
+        f"{comparison.log_loss:.4f}: on these {network.n_test} rows the network is {verdict}"
     )
 
 
-def _verdict(difference: Interval, *, better_is_more: bool) -> str:
-    if difference.low <= 0 <= difference.high:
-        return "not to be told apart from it"
-    return "better" if (difference.low > 0) == better_is_more else "worse"
+def _verdict(gain: float, interval: Interval | None) -> str:
+    if interval is None or interval.low <= 0 <= interval.high:
+        return NOT_TOLD_APART
+    return "better" if gain > 0 else "worse"
 
 
 def slices_in_words(slices: dict[str, dict[str, SliceMetrics]], accuracy: float) -> list[str]:

@@ -16,7 +16,7 @@ from classifier.verdict.diagnosis import TrainingReport
 PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
 """Those that numbers come from."""
 
-MOST_CLASSES = 30
+MOST_LISTED = 30
 """That are listed each."""
 
 
@@ -43,6 +43,10 @@ class Facts:
     def confidence(self) -> float:
         return float(self.params["evaluate"]["confidence"])
 
+    @property
+    def n_wrong(self) -> int:
+        return round(self.metrics.n_test * (1 - self.metrics.accuracy))
+
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
         majority_class = self.schema.classes[
@@ -52,7 +56,7 @@ class Facts:
         return [
             in_words(metrics, majority_class, self.confidence),
             *(
-                comparison_in_words(name, comparison, metrics.n_test)
+                comparison_in_words(name, comparison, metrics, self.confidence)
                 for name, comparison in metrics.baselines.items()
             ),
             *slices_in_words(metrics.slices, metrics.accuracy),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
@@ -13,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from classifier.report.facts import MOST_CLASSES, Facts
+from classifier.report.facts import MOST_LISTED, Facts
 
 METRICS = {
     "accuracy": "accuracy",
@@ -26,6 +27,9 @@ METRICS = {
     "brier_score": "Brier score",
     "expected_calibration_error": "calibration error",
 }
+
+SMALL = 0.1
+"""Numbers below it have 3 digits, however small: 0.000 would say nothing."""
 
 HUB_METRICS = {"accuracy": "accuracy", "f1": "macro_f1", "roc_auc": "roc_auc"}
 """What the model hub calls the metrics that it knows."""
@@ -44,7 +48,7 @@ def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -
         PNG files, by name.
 
     """
-    markdown = MarkdownIt("commonmark", {"html": False})
+    markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
     embedded = {
         name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
         for name, picture in pictures.items()
@@ -52,7 +56,7 @@ def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -
     return _template("page.html", facts).render(
         facts=facts,
         metric_names=METRICS,
-        most_classes=MOST_CLASSES,
+        most_classes=MOST_LISTED,
         # It lets no HTML through.
         intended_use=Markup(markdown.render(intended_use)),  # noqa: S704
         pictures=embedded,
@@ -93,7 +97,7 @@ def write_card(facts: Facts, intended_use: str) -> str:
     return _template("card.md", facts).render(
         facts=facts,
         metric_names=METRICS,
-        most_classes=MOST_CLASSES,
+        most_classes=MOST_LISTED,
         metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
         intended_use=intended_use.strip(),
     )
@@ -125,12 +129,14 @@ def _template(name: str, facts: Facts) -> Template:
 
 
 def rounded(value: float | None) -> str:
-    """Return a number as people read it: counts whole, others to 3 places."""
+    """Return a number as people read it: counts whole, others to 3 places or digits."""
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:z.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if value == 0 or abs(value) >= SMALL else f"{value:#.3g}"
 
 
 def cell(text: str) -> str:
-    """Return a text for a cell of a table in Markdown."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    """Return a text for a line of Markdown, in which nothing of it has a meaning."""
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", " ".join(text.split()))
