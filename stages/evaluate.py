@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 
 from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
@@ -31,11 +29,10 @@ from classifier.io.prepared import read_split, read_target
 from classifier.io.probabilities import read_probabilities
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
-from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
+from classifier.io.user_error import user_errors_in_one_line
 from classifier.model import Architecture, Task, load_weights, make_network
 from classifier.prediction import predict_probabilities
-from classifier.tables.table_file import open_table
-from classifier.tables.values import is_number, is_text, numbers, texts
+from classifier.tables.columns import read_columns
 from classifier.temperature import with_temperature
 from classifier.verdict.diagnosis import TrainingReport
 
@@ -49,7 +46,8 @@ def main() -> None:
     classes = schema.classes
     train_target = read_target(PREPARED / "train.parquet")
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
-    cells = read_cells(params.slices, test.rows)
+    table = read_params("prepare", TableParams, only_its_keys=True)
+    cells = read_columns(params.slices, test.rows, table.data, table, table.categorical)
     temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
     network = make_network(architecture, Task.of(schema))
     load_weights(network, Path("models/weights.pt"))
@@ -125,38 +123,6 @@ def main() -> None:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
     for sentence in slices_in_words(slices, metrics.accuracy):
         print(sentence)
-
-
-def read_cells(columns: list[str], rows: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Read columns of the table, where there are any to read, at the rows of these numbers.
-
-    Raises
-    ------
-    UserError
-        If the table lacks one.
-
-    """
-    if not columns:
-        return pd.DataFrame(index=rows)
-    params = read_params("prepare", TableParams, only_its_keys=True)
-    file = open_table(Path(params.data), params.data, params)
-    missing = [name for name in columns if name not in file.columns]
-    if missing:
-        raise UserError(
-            f"params.yaml: evaluate.slices names {quoted(missing)}, which {file.name} lacks; "
-            f"its columns are {quoted(file.columns)}"
-        )
-    table = file.read(text_columns={*params.categorical, *file.codes}).loc[rows, columns]
-    cells = {}
-    for name, column in table.items():
-        where = f"{file.name}: column '{name}', which is in evaluate.slices,"
-        if is_number(column):
-            cells[name] = pd.Series(numbers(column, file.spelling, where), rows)
-        elif is_text(column) or is_bool_dtype(column) or is_datetime64_any_dtype(column):
-            cells[name] = texts(column, file.spelling.gaps)
-        else:
-            raise UserError(f"{where} holds neither numbers nor texts, but {column.dtype}")
-    return pd.DataFrame(cells, rows)
 
 
 if __name__ == "__main__":

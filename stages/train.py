@@ -1,7 +1,6 @@
 """Train the network, stop early, keep the best weights; go on from where a run was cut off."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -24,9 +23,9 @@ from classifier.resuming.saved_state import only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.launch import become_torchrun
-from classifier.training.loop import Evaluation, Run, TrainParams, evaluate, loss_weight, train
+from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
 from classifier.training.loss import class_counts
-from classifier.training.progress import Progress, losses_file
+from classifier.training.progress import record_of
 from classifier.training.rows import Rows
 from classifier.training.step import finds_compiler
 from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
@@ -62,7 +61,7 @@ def main() -> None:
 
     with (
         signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
-        record_of(run, params) as record,
+        record_of(run, params.max_epochs, REPORTS / "losses.csv") as record,
     ):
         agreement = Agreement(interruption, params.save_every_seconds)
         for evaluation in train(run, train_rows, val_rows, params):
@@ -101,24 +100,6 @@ def read_rows(path: Path, device: torch.device) -> Rows:
     split = read_split(path, part)
     features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
     return Rows(features.to(device), target.to(device), part.start, n)
-
-
-@contextmanager
-def record_of(run: Run, params: TrainParams) -> Iterator[Callable[[Evaluation], None]]:
-    """Yield a function that records an evaluation where people look, which only rank 0 does."""
-    if ranks.RANK > 0:
-        yield lambda _evaluation: None
-        return
-    with (
-        losses_file(REPORTS / "losses.csv", run.history) as append,
-        closing(Progress(params.max_epochs, run.epoch)) as progress,
-    ):
-
-        def record(evaluation: Evaluation) -> None:
-            append(evaluation)
-            progress.show(evaluation, run.early_stopping)
-
-        yield record
 
 
 def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]:

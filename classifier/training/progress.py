@@ -5,18 +5,44 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from tqdm import tqdm
 
 from classifier.io.atomic_write import errors_name
+from classifier.training import ranks
 from classifier.training.early_stopping import EarlyStopping
-from classifier.training.loop import Evaluation
+from classifier.training.loop import Evaluation, Run
 
 SECONDS_BETWEEN_LINES = 10
 """In a log, where a tenth of the epochs takes longer."""
+
+
+@contextmanager
+def record_of(run: Run, max_epochs: int, path: Path) -> Iterator[Callable[[Evaluation], None]]:
+    """Yield a function that records an evaluation where people look, which only rank 0 does.
+
+    Raises
+    ------
+    NotWrittenError
+        If `path`, which is losses.csv, cannot be written.
+
+    """
+    if ranks.RANK > 0:
+        yield lambda _evaluation: None
+        return
+    with (
+        losses_file(path, run.history) as append,
+        closing(Progress(max_epochs, run.epoch)) as progress,
+    ):
+
+        def record(evaluation: Evaluation) -> None:
+            append(evaluation)
+            progress.show(evaluation, run.early_stopping)
+
+        yield record
 
 
 class Progress:
