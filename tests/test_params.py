@@ -94,7 +94,7 @@ def test_a_wrong_value(folder: Path, section: str, key: str, value: object, expe
         (
             "hidden",
             {"low": 1, "high": 2},
-            "is {'low': 1, 'high': 2}, but must be a list of choices",
+            "is {'high': 2, 'low': 1}, but must be a list of choices",
         ),
         ("lr", {"low": 0.1, "high": 0.1}, "is empty: low is 0.1, but must be below high, 0.1"),
         ("lr", {"low": 0, "high": 0.1}, ".low is 0, but must be a number above 0"),

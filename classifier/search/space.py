@@ -9,6 +9,9 @@ from optuna.trial import Trial
 
 from classifier.training.loop import TrainParams
 
+DIGITS = 6
+"""Of a number that is tried: those after them change nothing, and nobody wants to read them."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -22,16 +25,20 @@ class Range:
     def holds(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
+    @property
+    def first(self) -> object:
+        return int(self.low) if self.whole else self.low
+
     def in_optuna(self, value: object) -> Any:  # noqa: ANN401 (a parameter)
         return value
 
-    def from_optuna(self, found: object) -> object:
-        return found
+    def from_optuna(self, found: Any) -> object:  # noqa: ANN401 (a parameter)
+        return found if self.whole else float(f"{found:.{DIGITS}g}")
 
     def suggest(self, trial: Trial, name: str) -> object:
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
-        return trial.suggest_float(name, self.low, self.high, log=self.log)
+        return self.from_optuna(trial.suggest_float(name, self.low, self.high, log=self.log))
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class Choices:
 
     def holds(self, value: object) -> bool:
         return text_of(value) in self.values
+
+    @property
+    def first(self) -> object:
+        return next(iter(self.values.values()))
 
     def in_optuna(self, value: object) -> Any:  # noqa: ANN401 (a parameter)
         return text_of(value)
