@@ -31,6 +31,7 @@ SPLITS_QUEUED = "1,2,3,4,5"
 
 def main() -> None:
     arguments = parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(arguments.trials, arguments.storage, arguments.workers)
     # Of a storage that others use as well, this machine cannot know who is at work.
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
@@ -88,11 +89,15 @@ def find(search: Search) -> list[FrozenTrial]:
     if search.storage is None:
         give_up_interrupted(study)
     enqueue(study, in_optuna(search.space, search.train))
-    with closing(SearchProgress(n_wanted, n_done)) as progress:
-        if search.n_workers == 1:
-            work_alone(search, n_wanted - n_done, lambda study: progress.show(counted(study)))
-        else:
-            work_together(search, n_wanted - n_done, lambda: progress.show(counted(study)))
+    try:
+        with closing(SearchProgress(n_wanted, n_done)) as progress:
+            if search.n_workers == 1:
+                work_alone(search, n_wanted - n_done, lambda study: progress.show(counted(study)))
+            else:
+                work_together(search, n_wanted - n_done, lambda: progress.show(counted(study)))
+    except KeyboardInterrupt:
+        print(f"{len(counted(study))} tries are kept; the same command goes on from there")
+        raise
     return counted(study)
 
 
@@ -135,6 +140,5 @@ def in_hydra(value: object) -> str:
 
 
 if __name__ == "__main__":
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with user_errors_in_one_line("search"):
         main()

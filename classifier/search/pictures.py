@@ -3,12 +3,11 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import matplotlib as mpl
 import optuna
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
@@ -51,7 +50,7 @@ def _numbered_anew(tries: Sequence[FrozenTrial]) -> optuna.Study:
 
 
 def _write(axes: Axes, path: Path) -> None:
-    figure = cast("Figure", axes.get_figure(root=True))
+    figure: Any = axes.get_figure(root=True)
     with atomic_write(path) as temporary:
         # Without this, matplotlib signs the picture with its version.
         metadata = {"Software": None}

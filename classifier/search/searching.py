@@ -16,6 +16,7 @@ import torch
 from optuna import Study, Trial, TrialPruned
 
 from classifier.io.params import read_params
+from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.model import Task, widths
@@ -52,6 +53,8 @@ class Search:
         if n_tries is not None:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
+        for part in ("train", "val"):
+            count_rows(PREPARED / f"{part}.parquet")  # says so if there are none
         return cls(params, train, space_of(params, train), task, storage, n_workers)
 
     @cached_property

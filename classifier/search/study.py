@@ -1,6 +1,7 @@
 """A search's study: where Optuna keeps it, and which of its tries count."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import OptunaError
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -60,6 +61,8 @@ def open_study(storage: str | None, name: str, seed: int, max_epochs: int) -> St
         If the storage cannot be opened, or read.
 
     """
+    # Signs of life in a database, and the server, may change; this version of Optuna is pinned.
+    warnings.simplefilter("ignore", ExperimentalWarning)
     try:
         return optuna.create_study(
             study_name=name,
