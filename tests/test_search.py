@@ -23,6 +23,12 @@ from stages import train
 from tests import search_soak
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_prepare, write_params
+from tests.readme import commands
+
+PAGE, TITLE = "docs/search.md", "How do I find better parameters?"
+
+MAKE_SEARCH = "--no-print-directory --assume-old=.venv/installed"
+"""Without an environment of its own: that of the tests is there."""
 
 SPACE = {"lr": {"low": 0.001, "high": 0.5, "log": True}, "hidden": [[10], [16, 8]]}
 SEARCHED = ("embedding", "hidden", "dropout", "lr", "weight_decay")
@@ -158,7 +164,8 @@ def test_apply_keeps_comments(folder: Path) -> None:
 
 
 def test_several_use_a_storage_one_after_the_other(folder: Path) -> None:
-    for storage in ("sqlite:///study.db", "shared.journal"):
+    (command,) = commands(PAGE, "On all cores, on several machines", block=1)
+    for storage in (command.split()[-1], "shared.journal"):
         few = run_search(folder, "--storage", storage)
         more = run_search(folder, "--storage", storage, "--trials", "6")
         pd.testing.assert_frame_equal(more[:4], few)
@@ -212,11 +219,29 @@ def test_mistakes_get_one_line(to_search: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.xdist_group("search")
+def test_what_the_page_says(to_search: Project, tmp_path: Path) -> None:
+    project = to_search.copy(tmp_path / "project")
+    project.set_params(**{"search.trials": 5})
+    (search,) = commands(PAGE, TITLE, block=0)
+    project.run("sh", "-c", search.replace("search", f"{MAKE_SEARCH} search").replace("100", "4"))
+    assert len(pd.read_csv(project.path / "reports/search.csv")) == 4
+    (workers,) = commands(PAGE, "On all cores, on several machines", block=0)
+    project.run("sh", "-c", workers)
+    tries = pd.read_csv(project.path / "reports/search.csv")
+    assert len(tries) == 5
+    apply, _ = commands(PAGE, TITLE, block=1)
+    project.run("sh", "-c", apply)
+    written = yaml.safe_load((project.path / "params.yaml").read_text())["train"]["lr"]
+    assert written == tries["lr"][tries["val_loss"].idxmin()]
+
+
+@pytest.mark.xdist_group("search")
 def test_the_best_are_queued(to_search: Project, tmp_path: Path) -> None:
     project = to_search.copy(tmp_path / "project")
     project.set_params(**{"search.trials": 3})
     project.commit("a search")
-    project.run(sys.executable, "-m", "commands.search", "--queue", "1")
+    queue, *_ = commands(PAGE, "How much of it is luck?", block=0)
+    project.run("sh", "-c", queue.replace("--queue 3", "--queue 1"))
     best = json.loads((project.path / "reports/search.json").read_text())["params"]
     shown = json.loads(project.dvc("exp", "show", "--json"))
     queued = [

@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ class StudyFile(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         with errors_name(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            self._file = path.open("ab+")
         self._path = path
         self._journal = JournalFileBackend(str(path))
 
@@ -33,14 +34,22 @@ class StudyFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
-        with errors_name(self._path), self._path.open("ab+") as file:
-            # The kernel releases it when this process ends, however it ends.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _cut_off_half_a_line(file)
-            file.write(lines.encode())
-            file.flush()
+        with errors_name(self._path), _locked(self._file):
+            _cut_off_half_a_line(self._file)
+            self._file.write(lines.encode())
+            self._file.flush()
             if any("datetime_complete" in log for log in logs):
-                os.fsync(file.fileno())
+                os.fsync(self._file.fileno())
+
+
+@contextmanager
+def _locked(file: BinaryIO) -> Iterator[None]:
+    """Hold a lock, which the kernel releases when this process ends, however it ends."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _cut_off_half_a_line(file: BinaryIO) -> None:
