@@ -99,6 +99,7 @@ def measure(clone: Path) -> dict[str, float]:
 
 def train_what_was_tried(part: int) -> None:
     """Train every second try anew, in the current folder; print the seconds."""
+    import optuna
     import torch
 
     from classifier.search.searching import PREPARED, Search
@@ -107,6 +108,7 @@ def train_what_was_tried(part: int) -> None:
     from classifier.search.trying import PreparedRows, SeededRun
     from classifier.training.device import compute_deterministically
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
     rows = PreparedRows.read(PREPARED, search.task, torch.device("cpu"))
     compute_deterministically(1)
@@ -126,7 +128,9 @@ def seconds_of_queued_runs(clone: Path) -> float:
     rates = ",".join(str(0.01 * (1 + n)) for n in range(N_QUEUED))
     seconds_of([*DVC, "exp", "run", "--queue", "-S", f"train.lr={rates}"], clone)
     start = time.perf_counter()
-    seconds_of([*DVC, "queue", "start", "-j", str(N_WORKERS)], clone)
+    # Not through a pipe, which the workers would keep open.
+    command = [*DVC, "queue", "start", "-j", str(N_WORKERS)]
+    subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)
     while n_finished(clone) < N_QUEUED:
         time.sleep(0.2)
         if time.perf_counter() - start > TIME_LIMIT:
@@ -158,8 +162,8 @@ def report(repetitions: list[dict[str, float]], queued: float) -> str:
 | a search that has nothing left to try: imports, report, pictures | {nothing:.1f} | |
 | the search without that | {search - nothing:.1f} | {tries:.2f} |
 
-A try takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`, {N_QUEUED} runs with
-the same parameters, one training seed each) takes {queued:.1f} s: {queued / each:.0f} times as long.
+A try takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`, {N_QUEUED} runs
+of as many epochs, one training seed each) takes {queued:.1f} s: {queued / each:.0f} times as long.
 """
 
 
