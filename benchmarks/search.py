@@ -36,11 +36,11 @@ SEARCH = [sys.executable, "-m", "commands.search", "--workers", str(N_WORKERS)]
 INTRODUCTION = f"""# Benchmark of the search
 
 Written by `python -m benchmarks.search`, but for the last section. Iris, the lesson's network,
-{PARAMS["max_epochs"]} epochs a try, an evaluation every {PARAMS["eval_every"]}, two training seeds
-for each; {N_TRIES} tries by {N_WORKERS} workers on two cores. "Pure training" is what was trained,
-with the same parameters and for the same epochs, without Optuna, by two processes: the seconds of
-their loops, without their imports. The search is the whole command: imports, the study on the disk,
-the report and its pictures. All are interleaved; the numbers are medians of {REPETITIONS}.
+{PARAMS["max_epochs"]} epochs a try, an evaluation every {PARAMS["eval_every"]}, two training seeds;
+{N_TRIES} tries by {N_WORKERS} workers on two cores. "Pure training" is what was trained, with the
+same parameters and for as many epochs, by two processes without Optuna: the seconds of their loops,
+without their imports. The search is the whole command: imports, the study on the disk, the report
+and its pictures. They take turns; the numbers are medians of {REPETITIONS}.
 """
 
 
