@@ -120,6 +120,8 @@ def test_more_tries_go_on_and_others_begin_anew(
     assert "going on with a study that has 4 tries" in capsys.readouterr().out
     pd.testing.assert_frame_equal(more[:4], few)
     assert len(more) == 6
+    for options in ([], ["--workers", "2"]):
+        pd.testing.assert_frame_equal(run_search(folder, *options, search__trials=3), more)
     for change in ({"train__max_epochs": 10}, {"search__seeds": [2]}, {"train__momentum": 0.5}):
         assert len(run_search(folder, **change)) == 4
         assert "have changed since the last search: this is a new study" in capsys.readouterr().out
@@ -179,12 +181,21 @@ def test_several_use_a_storage_one_after_the_other(folder: Path) -> None:
         ("sqlite:////no/such/folder/study.db", "unable to open database file"),
         ("/no/such/folder/study.journal", "No such file or directory"),
         ("nonsense://here", "Can't load plugin"),
+        (".", "Is a directory"),
     ],
 )
 def test_a_storage_that_is_not_there(folder: Path, storage: str, expected: str) -> None:
     with pytest.raises(UserError, match=r"the study in .* cannot be opened: ") as error:
         run_search(folder, "--storage", storage)
     assert expected in str(error.value)
+
+
+def test_a_study_that_is_none(folder: Path) -> None:
+    run_search(folder)
+    (study,) = (folder / ".training/search").glob("*.journal")
+    study.write_bytes(b"no journal\n" * 3)
+    with pytest.raises(UserError, match=r"the study in .*\.journal cannot be opened: JSONDecodeE"):
+        search_again()
 
 
 def test_when_no_try_finishes(folder: Path) -> None:
