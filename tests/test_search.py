@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from classifier.io.user_error import UserError
 from classifier.search.luck import luck_of_choosing, resampled
+from classifier.search.result import SearchReport, in_words
 from classifier.search.study_file import StudyFile
 from commands import search
 from stages import train
@@ -87,6 +88,23 @@ def test_it_begins_with_params_yaml_and_reports_what_is_best(folder: Path) -> No
     # What is worse is stopped earlier.
     assert tries[tries["state"] == "stopped"]["epochs"].max() < 20
     assert report["luck"] >= 0
+
+
+def test_it_says_when_the_gain_may_be_luck() -> None:
+    found: dict[str, Any] = {"n_tries": 9, "n_finished": 9, "n_stopped": 0, "n_failed": 0}
+    for luck, says_so in ((0.02, True), (0.005, False)):
+        report = SearchReport(
+            **found,
+            seeds=[1],
+            best_try=3,
+            best_val_loss=0.4,
+            luck=luck,
+            first_val_loss=0.41,
+            params={},
+        )
+        lines = in_words(report)
+        assert any(f"{0.4 + luck:.4f} on other rows" in line for line in lines)
+        assert any("what it began with may be as good" in line for line in lines) == says_so
 
 
 def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
