@@ -152,6 +152,12 @@ def test_more_tries_go_on_and_others_begin_anew(
     assert another["lr"][4] == 0.02
 
 
+def test_two_workers_make_no_try_too_many(folder: Path) -> None:
+    # Long enough that the second worker looks for a try before the first has ended its own.
+    tries = run_search(folder, "--workers", "2", search__trials=1, train__max_epochs=2_000)
+    assert len(tries) == 1
+
+
 def test_a_try_that_diverges_is_a_failed_try(folder: Path) -> None:
     values = {"train__max_epochs": 20, "train__eval_every": 1, "train__hidden": [10]}
     space = {"lr": [0.01, 1e30]}
