@@ -7,7 +7,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro start test format constraints benchmark benchmark-quality
+.PHONY: repro start search test format constraints benchmark benchmark-quality
 
 repro: $(VENV)/installed
 	@python -m commands.mend
@@ -17,6 +17,13 @@ repro: $(VENV)/installed
 # Further options, such as --dry-run, in ARGS.
 start: $(VENV)/installed
 	@python -m commands.start "$(TABLE)" "$(TARGET)" $(ARGS)
+
+# Search for better training parameters: make search TRIALS=100
+# Further options, such as --workers 2, in ARGS.
+search: $(VENV)/installed
+	@python -m commands.mend
+	dvc repro prepare
+	@python -m commands.search $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(VENV)/installed-dev
 	ruff check

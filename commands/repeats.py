@@ -58,6 +58,7 @@ def finished_runs(shown: Any) -> pd.DataFrame:  # noqa: ANN401 (JSON)
             run: dict[str, object] = {
                 f"{section}.{key}": json.dumps(value)
                 for section, values in params.items()
+                if section != "search"  # no stage reads it
                 for key, value in values.items()
             }
             run["code and data"] = hash_of_sources(data["deps"], params["prepare"]["data"])

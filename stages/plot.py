@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,6 +27,7 @@ from classifier.io.table_report import TableReport
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.report.facts import Facts
 from classifier.report.page import write_card, write_page
+from classifier.search.search_report import LastSearch, SearchReport, hash_of_rows
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, REPORTS = Path("data/prepared"), Path("reports")
@@ -73,6 +75,14 @@ def main() -> None:
 
 def read_facts() -> Facts:
     schema = read_schema(PREPARED / "schema.json")
+    params = {
+        section: {
+            key: value
+            for key, value in read_section(section).items()
+            if key not in WHERE_AND_HOW_FAST
+        }
+        for section in ("prepare", "train", "baseline", "evaluate")
+    }
     importance = read_texts(REPORTS / "importance.csv")
     numbers = ["importance", "low", "high"]
     most_wrong = read_texts(REPORTS / "most_wrong.csv")
@@ -87,17 +97,20 @@ def read_facts() -> Facts:
             ).tolist()
             for part in ("train", "val", "test")
         },
-        params={
-            section: {
-                key: value
-                for key, value in read_section(section).items()
-                if key not in WHERE_AND_HOW_FAST
-            }
-            for section in ("prepare", "train", "baseline", "evaluate")
-        },
+        params=params,
+        search=read_search(params["train"]),
         importance=importance.astype(dict.fromkeys(numbers, float)),
         most_wrong=most_wrong.astype({"probability_of_actual": float}),
     )
+
+
+def read_search(train: dict[str, Any]) -> SearchReport | None:
+    """Read what the last search has found, if these are its parameters, found with these rows."""
+    search = read_json(REPORTS / "search.json", LastSearch).root
+    if search is None or search.prepared_rows != hash_of_rows(PREPARED):
+        return None
+    is_of_these = all(train[name] == value for name, value in search.params.items())
+    return search if is_of_these else None
 
 
 def read_intended_use(path: Path) -> str:

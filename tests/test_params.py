@@ -8,6 +8,8 @@ import yaml
 from classifier.evaluation.evaluate_params import EvaluateParams
 from classifier.io.params import Params, read_params
 from classifier.io.user_error import UserError
+from classifier.search.search_params import SearchParams, space_of
+from classifier.starting.training import training_params
 from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
 from stages.plot import PlotParams
@@ -16,6 +18,7 @@ from tests.conftest import REPOSITORY, Project
 MODELS: dict[str, type[Params]] = {
     "prepare": PrepareParams,
     "train": TrainParams,
+    "search": SearchParams,
     "evaluate": EvaluateParams,
     "plot": PlotParams,
 }
@@ -60,6 +63,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("prepare", "split", "group", "split is group, so group must be the name of a column"),
         ("prepare", "order_by", "date", "order_by is 'date', so split must be time, or order_by"),
         ("prepare", "data", "", "prepare.data is '', but must be the path of a table"),
+        ("search", "trials", 0, "search.trials is 0, but must be a whole number of at least 1"),
+        ("search", "seeds", [], "search.seeds is [], but must be a list of whole numbers"),
+        ("search", "seeds", [1, -1], "search.seeds[1] is -1, but must be a list of whole numbers"),
+        ("search", "space", {}, "search.space is {}, but must be a section with at least one"),
+        ("search", "space", ["lr"], "search.space is ['lr'], but must be a section with at"),
+        ("search", "pruner", "none", "search.pruner is not a parameter; those of search are"),
         ("evaluate", "confidence", 95, "evaluate.confidence is 95, but must be a number between"),
         ("plot", "log_scale", "yes", "plot.log_scale is 'yes', but must be true or false"),
     ],
@@ -71,6 +80,57 @@ def test_a_wrong_value(folder: Path, section: str, key: str, value: object, expe
         read_params(section, MODELS[section])
     assert f"params.yaml: {section}" in str(error.value)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("learning_rate", [0.1], "is not a parameter that can be searched; those are: embedding, "),
+        ("seed", [1, 2], "is not a parameter that can be searched; those are: embedding, hidden"),
+        ("lr", 0.1, "is 0.1, but must be a list of choices, or a range such as {low: 0.001"),
+        ("lr", [], "is [], but must be a list of choices, or a range"),
+        ("lr", {"low": 0.1}, "is {'low': 0.1}, but must be a list of choices, or a range"),
+        ("lr", {"low": 0.1, "high": 1, "step": 2}, "but must be a list of choices, or a range"),
+        (
+            "hidden",
+            {"low": 1, "high": 2},
+            "is {'high': 2, 'low': 1}, but must be a list of choices",
+        ),
+        ("lr", {"low": 0.1, "high": 0.1}, "is empty: low is 0.1, but must be below high, 0.1"),
+        ("lr", {"low": 0, "high": 0.1}, ".low is 0, but must be a number above 0"),
+        ("lr", {"low": "small", "high": 0.1}, ".low is 'small', but must be a number above 0"),
+        ("lr", {"low": 0.001, "high": 0.1, "log": 1}, ".log is 1, but must be true or false"),
+        (
+            "dropout",
+            {"low": 0, "high": 0.5, "log": True},
+            ".low is 0.0, but with log must be above",
+        ),
+        (
+            "members",
+            {"low": 1, "high": 8.5},
+            ".high is 8.5, but must be a whole number of at least",
+        ),
+        ("hidden", [[10], 10], "[1] is 10, but must be a list of whole numbers of at least 1"),
+        ("activation", ["relu", "sine"], "[1] is 'sine', but must be one of relu, tanh, gelu"),
+        ("activation", ["relu", "relu"], "but must have each choice once"),
+        ("lr", {"low": 0.1, "high": 1.0}, "does not hold train.lr, which is 0.01: the search"),
+        ("hidden", [[64], [128]], "does not hold train.hidden, which is [10]: the search begins"),
+    ],
+)
+def test_a_wrong_space(folder: Path, name: str, value: object, expected: str) -> None:
+    values = {**DEFAULTS["search"], "space": {name: value}}
+    (folder / "params.yaml").write_text(yaml.safe_dump({**DEFAULTS, "search": values}))
+    search, train = read_params("search", SearchParams), read_params("train", TrainParams)
+    with pytest.raises(UserError) as error:
+        space_of(search, train)
+    assert str(error.value).startswith(f"params.yaml: search.space.{name}")
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("n_train", [100, 3_000, 50_000, 1_000_000])
+def test_the_default_space_holds_what_start_writes(n_train: int) -> None:
+    train = TrainParams.model_validate({**DEFAULTS["train"], **training_params(n_train)})
+    assert space_of(SearchParams.model_validate(DEFAULTS["search"]), train)
 
 
 @pytest.mark.parametrize(("section", "model"), MODELS.items())

@@ -13,10 +13,12 @@ from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
 SOAK, FAULTS = "python -m tests.soak --kills 100", "python -m tests.faults"
+SEARCH_SOAK = "python -m tests.search_soak --kills 30 --workers 2"
 MUTATIONS = "python -m tests.mutations --count 10000"
 
 SHORT_FORMS = {
     SOAK: "soak.kill_until_done(",
+    SEARCH_SOAK: "search_soak.kill_until_done(",
     FAULTS: "complaints_of_the_next_run(",
     MUTATIONS: "mutants(",
 }
@@ -52,6 +54,23 @@ RUN_ELSEWHERE = {
         "dvc exp run": "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter",
         # At an address of this machine.
         "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
+    },
+    "docs/search.md": {
+        # With fewer tries.
+        "make search": "tests/test_search.py::test_what_the_page_says",
+        "python -m commands.search --apply": "tests/test_search.py::test_what_the_page_says",
+        "dvc repro": "README.md",
+        "python -m commands.search --queue": "tests/test_search.py::test_the_best_are_queued",
+        "dvc queue start": "tests/test_experiments.py::queue_done",
+        "python -m commands.repeats": (
+            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
+        ),
+        "python -m commands.search --workers": "tests/test_search.py::test_what_the_page_says",
+        "python -m commands.search --storage": (
+            "tests/test_search.py::test_several_use_a_storage_one_after_the_other"
+        ),
+        # With fewer kills.
+        SEARCH_SOAK: "tests/test_search.py::test_killed_and_gone_on_with_two_workers",
     },
     "docs/sharing.md": {
         # Nothing is left to install.

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from classifier.search.search_report import SearchReport, hash_of_rows
 from stages import plot
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all
@@ -145,11 +146,48 @@ def test_what_it_must_not_be_used_for_is_filled_in(project: Project) -> None:
     assert "Not for **children**." in (project.path / "reports/model-card.md").read_text()
 
 
+def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
+    project: Project,
+) -> None:
+    prepared_rows = hash_of_rows(project.path / "data/prepared")
+    for params, rows, is_told in [
+        ({"lr": 0.5, "hidden": [10]}, prepared_rows, True),
+        ({"lr": 0.4}, prepared_rows, False),
+        ({"lr": 0.5}, "others", False),
+    ]:
+        report = SearchReport(
+            n_tries=77,
+            n_finished=50,
+            n_stopped=27,
+            n_failed=0,
+            seeds=[1],
+            best_try=3,
+            best_val_loss=0.4,
+            luck=0.0123,
+            first_val_loss=0.5,
+            params=params,
+            prepared_rows=rows,
+        )
+        (project.path / "reports/search.json").write_text(report.model_dump_json())
+        project.stage("plot")
+        for name in ("report.html", "model-card.md"):
+            text = (project.path / "reports" / name).read_text()
+            assert ("the best of 77 tries" in text) == is_told
+            assert ("about 0.0123 of the val_loss of 0.4000 is likely luck" in text) == is_told
+
+
+def copy_what_is_no_output(folder: Path) -> None:
+    """Copy the files that `plot` reads and no stage writes."""
+    (folder / "reports").mkdir()
+    for name in ("intended-use.md", "reports/search.json"):
+        shutil.copy(REPOSITORY / name, folder / name)
+
+
 @pytest.fixture
 def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page of a table of noise, with names that are no HTML."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(REPOSITORY / "intended-use.md", tmp_path)
+    copy_what_is_no_output(tmp_path)
     generator = np.random.default_rng(1)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["<i>a", "b|c"])
     table["g"] = generator.choice(["<script>x", "y"], 300)
@@ -183,7 +221,7 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
 def test_the_page_with_all_there_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threshold, temperature, groups, names as long as a line, and a class that no row tests."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(REPOSITORY / "intended-use.md", tmp_path)
+    copy_what_is_no_output(tmp_path)
     generator = np.random.default_rng(1)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["a", "b" * 90])
     table["time"] = range(300)

@@ -10,6 +10,7 @@ from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
 from classifier.io.schema import Schema
 from classifier.io.table_report import TableReport
+from classifier.search.search_report import SearchReport
 from classifier.verdict.advice import what_happened, what_to_do
 from classifier.verdict.diagnosis import TrainingReport
 
@@ -32,6 +33,8 @@ class Facts:
     """How many rows of each class there are in each part."""
     params: dict[str, dict[str, Any]]
     """By section, but for those that say where and how fast it runs."""
+    search: SearchReport | None
+    """That has found the parameters; None if none has."""
     importance: pd.DataFrame
     most_wrong: pd.DataFrame
 
@@ -64,6 +67,16 @@ class Facts:
 
     def about_training(self) -> str:
         return f"{what_happened(self.training)} {what_to_do(self.training)}"
+
+    def about_search(self) -> str:
+        """Say among how many tries the parameters were chosen, and how much of it is luck."""
+        if self.search is None:
+            return ""
+        return (
+            f"Its parameters are the best of {self.search.n_tries} tries by the validation rows: "
+            f"about {self.search.luck:.4f} of the val_loss of {self.search.best_val_loss:.4f} is "
+            "likely luck of choosing. The test rows had no part in it."
+        )
 
     def versions(self) -> dict[str, str]:
         """Return the versions of packages, without what says which build it is."""

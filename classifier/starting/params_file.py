@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -51,33 +52,62 @@ def with_choice(choice: Choice, training: dict[str, object]) -> str:
         If the file is not there, or no YAML.
 
     """
-    # It keeps comments, and makes no objects but lists, maps and plain values.
-    round_trip = YAML(typ="rt")
-    round_trip.preserve_quotes = True
-    round_trip.width = 4096
-    round_trip.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
-    )
-    try:
-        document = round_trip.load(PARAMS_FILE.read_text(encoding="utf-8"))
-        prepare, train = document["prepare"], document["train"]
-    except (OSError, YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{PARAMS_FILE} cannot be read; restore it with git checkout {PARAMS_FILE}: {error}"
-        ) from None
+    document = _read()
     reasons = {
         (decision.parameter, decision.value): decision.reason for decision in choice.decisions
     }
+    prepare = document["prepare"]
     for name, value in choice.params.model_dump().items():
         if name in LISTS and value:
             prepare[name] = _commented(value, [reasons.get((name, item), "") for item in value])
         else:
             _set(prepare, name, value)
     for name, value in training.items():
-        _set(train, name, value)
+        _set(document["train"], name, value)
+    return _text(document)
+
+
+def with_training(training: Mapping[str, object]) -> str:
+    """Return params.yaml with these parameters of `train`.
+
+    Raises
+    ------
+    UserError
+        If the file is not there, or no YAML.
+
+    """
+    document = _read()
+    for name, value in training.items():
+        _set(document["train"], name, value)
+    return _text(document)
+
+
+def _read() -> CommentedMap:
+    try:
+        document: CommentedMap = _round_trip().load(PARAMS_FILE.read_text(encoding="utf-8"))
+        document["prepare"], document["train"]
+    except (OSError, YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{PARAMS_FILE} cannot be read; restore it with git checkout {PARAMS_FILE}: {error}"
+        ) from None
+    return document
+
+
+def _text(document: CommentedMap) -> str:
     text = io.StringIO()
-    round_trip.dump(document, text)
+    _round_trip().dump(document, text)
     return text.getvalue()
+
+
+def _round_trip() -> YAML:
+    """Return what keeps comments, and makes no objects but lists, maps and plain values."""
+    round_trip = YAML(typ="rt")
+    round_trip.preserve_quotes = True
+    round_trip.width = 4096
+    round_trip.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar(NULL, "null")
+    )
+    return round_trip
 
 
 def write_params(text: str) -> None:

@@ -1,0 +1,72 @@
+"""What the last search has found: reports/search.json."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, RootModel
+
+
+class SearchReport(BaseModel):
+    """What reports/search.json holds. Tries are numbered from 0, the parameters it began with."""
+
+    n_tries: int
+    n_finished: int
+    n_stopped: int
+    """Worse than half of the others at some epoch."""
+    n_failed: int
+    """Diverged, or too large for the device."""
+    seeds: list[int]
+    """Of training; a loss is the mean over them."""
+    best_try: int
+    best_val_loss: float
+    luck: float
+    """By how much the best loss is likely to be too low, because the try was chosen by it."""
+    first_val_loss: float | None
+    """Of the parameters that the search began with; None if that try failed."""
+    params: dict[str, Any]
+    """Of `train`: what was searched, as the best try has it."""
+    prepared_rows: str
+    """Which rows it was searched with: what `hash_of_rows` says."""
+
+
+class LastSearch(RootModel[SearchReport | None]):
+    """Null before the first."""
+
+
+def hash_of_rows(folder: Path) -> str:
+    """Return what differs whenever the training or the validation rows of a folder differ."""
+    digest = hashlib.sha256()
+    for part in ("train", "val"):
+        digest.update((folder / f"{part}.parquet").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def in_words(report: SearchReport) -> list[str]:
+    """Return what the search has come to, a line for each thing to know."""
+    failed = f", {report.n_failed} failed" if report.n_failed else ""
+    of_these = f"{report.n_finished} finished, {report.n_stopped} were stopped early{failed}"
+    lines = [f"tries: {report.n_tries}, of which {of_these}"]
+    if report.best_try == 0:
+        lines.append(
+            f"none is better than what the search began with: val_loss {report.best_val_loss:.4f}"
+        )
+    else:
+        before = "" if report.first_val_loss is None else f" instead of {report.first_val_loss:.4f}"
+        lines.append(
+            f"best: try {report.best_try}, val_loss {report.best_val_loss:.4f}{before}, the mean "
+            f"over the training seeds {', '.join(map(str, report.seeds))}"
+        )
+    lines.append(
+        f"it was chosen among {report.n_tries} tries by these validation rows: about "
+        f"{report.luck:.4f} of its val_loss is likely luck of choosing, so expect "
+        f"{report.best_val_loss + report.luck:.4f} on other rows"
+    )
+    if report.first_val_loss is not None and report.best_try > 0:
+        gain = report.first_val_loss - report.best_val_loss
+        if gain <= report.luck:
+            lines.append(
+                f"that is more than what was gained, {gain:.4f}: what it began with may be as good"
+            )
+    lines.append("the test rows, which no try has seen, have the last word: dvc repro")
+    return lines

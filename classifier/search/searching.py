@@ -1,0 +1,193 @@
+"""The search itself: tries, one after another, in one process or in several."""
+
+import hashlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Semaphore
+from pathlib import Path
+
+import optuna
+import torch
+from optuna import Study, Trial, TrialPruned
+
+from classifier.io.params import read_params
+from classifier.io.prepared import count_rows
+from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.model import Task, widths
+from classifier.resuming.fingerprint import fingerprint
+from classifier.search.luck import resampled
+from classifier.search.search_params import SearchParams, space_of
+from classifier.search.space import Space, suggest
+from classifier.search.study import FAILED_WITH, counted, open_study
+from classifier.search.trying import PreparedRows, losses_of_rows, mean_val_loss, try_out
+from classifier.training.device import choose_threads, compute_deterministically, select_device
+from classifier.training.loop import Run, TrainParams
+from classifier.training.loss import class_weights
+
+PREPARED = Path("data/prepared")
+SECONDS_BETWEEN_LOOKS = 0.5
+"""At what the workers have done."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a worker has to know."""
+
+    params: SearchParams
+    train: TrainParams
+    space: Space
+    task: Task
+    storage: str | None
+    n_workers: int
+
+    @classmethod
+    def in_params_yaml(cls, n_tries: int | None, storage: str | None, n_workers: int) -> "Search":
+        """Return what params.yaml says, with `n_tries` in all if that is not None."""
+        params, train = read_params("search", SearchParams), read_params("train", TrainParams)
+        if n_tries is not None:
+            params = params.model_copy(update={"trials": n_tries})
+        task = Task.of(read_schema(PREPARED / "schema.json"))
+        for part in ("train", "val"):
+            count_rows(PREPARED / f"{part}.parquet")  # says so if there are none
+        return cls(params, train, space_of(params, train), task, storage, n_workers)
+
+    @cached_property
+    def study_name(self) -> str:
+        """A name that differs whenever a try could give something else, or another be next.
+
+        How many tries there are to be is not in it, nor what `train` has for what is searched.
+        """
+        searched = {name: each.first for name, each in self.space.items()}
+        course = fingerprint(
+            self.train.model_copy(update={**searched, "seed": 0}),
+            PREPARED / "train.parquet",
+            PREPARED / "val.parquet",
+            self.task,
+            device_type=select_device(self.train.device).type,
+            threads=0,  # as many as suit the network of each try
+        )
+        belongs_to = [
+            course,
+            self.train.model_dump(include={"max_epochs", "patience", "threads"}),
+            self.params.model_dump(include={"seeds", "seed"}),
+            list(self.params.space.items()),
+            optuna.__version__,
+        ]
+        text = json.dumps(belongs_to, sort_keys=True)
+        return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def open_study(self) -> Study:
+        """Return the study; each process has to open it for itself."""
+        return open_study(self.storage, self.study_name, self.params.seed, self.train.max_epochs)
+
+
+def work(
+    search: Search, number: int, takes_one: Callable[[], bool], after_each: Callable[[Study], None]
+) -> None:
+    """Try parameters as long as `takes_one` says so, and the study lacks tries.
+
+    `number` is that of this worker, from 0 on: of several CUDA devices, each has its own.
+    """
+    device = select_device(search.train.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", number % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    rows = PreparedRows.read(PREPARED, search.task, device)
+    study = search.open_study()
+    n_cores = max(1, torch.get_num_threads() // search.n_workers)
+
+    def objective(trial: Trial) -> float:
+        torch.set_num_threads(n_cores)
+        return try_parameters(search, rows, trial)
+
+    while takes_one() and len(counted(study)) < search.params.trials:
+        study.optimize(objective, n_trials=1, catch=(UserError, torch.OutOfMemoryError))
+        after_each(study)
+
+
+def try_parameters(search: Search, rows: PreparedRows, trial: Trial) -> float:
+    """Return the mean over the seeds of the best `val_loss`, and record it in the trial."""
+    params = suggest(search.space, trial, search.train)
+    n_rows = len(rows.train.target)
+    batch_size = min(params.batch_size or n_rows, n_rows)
+    compute_deterministically(
+        choose_threads(params.threads, batch_size, widths(params, rows.task), params.members)
+    )
+
+    def report(runs: Sequence[Run]) -> None:
+        trial.report(mean_val_loss(runs), max(run.epoch for run in runs))
+        if trial.should_prune():
+            trial.set_user_attr("epochs", [run.epoch for run in runs])
+            raise TrialPruned
+
+    try:
+        runs = try_out(params, search.params.seeds, rows, report)
+    except (UserError, torch.OutOfMemoryError) as error:
+        trial.set_user_attr(FAILED_WITH, str(error))
+        raise
+    trial.set_user_attr("epochs", [run.epoch for run in runs])
+    weight = class_weights(params.class_weights, rows.train.target, rows.task.n_classes)
+    of_rows = torch.ones(len(rows.val.target)) if weight is None else weight[rows.val.target].cpu()
+    losses = resampled(losses_of_rows(runs, rows.val), of_rows.double().numpy())
+    trial.set_user_attr("resampled", losses.model_dump())
+    return mean_val_loss(runs)
+
+
+def work_alone(search: Search, n_tries: int, after_each: Callable[[Study], None]) -> None:
+    left = iter(range(n_tries))
+    work(search, 0, lambda: next(left, None) is not None, after_each)
+
+
+def work_together(search: Search, n_tries: int, look: Callable[[], None]) -> None:
+    """Let several processes work, and look at it now and then.
+
+    If this one is killed, they end with the tries that are under way.
+
+    Raises
+    ------
+    UserError
+        If one of them was killed.
+
+    """
+    # A forked process has its imports; one that is to use CUDA must not be forked.
+    forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
+    context = get_context("fork") if forks else get_context("spawn")
+    tries_left = context.Semaphore(n_tries)
+    workers = [
+        context.Process(target=_worker, args=(search, number, tries_left))
+        for number in range(search.n_workers)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        while at_work := [worker.sentinel for worker in workers if worker.is_alive()]:
+            wait(at_work, SECONDS_BETWEEN_LOOKS)
+            look()
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise UserError(
+            "a worker was killed, or has ended as it says above; the tries that have ended are "
+            "kept, and the same command goes on from there"
+        )
+
+
+def _worker(search: Search, number: int, tries_left: Semaphore) -> None:
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def takes_one() -> bool:
+        return parent is not None and parent.is_alive() and tries_left.acquire(block=False)
+
+    with user_errors_in_one_line("search"):
+        work(search, number, takes_one, lambda _study: None)

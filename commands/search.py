@@ -1,0 +1,146 @@
+"""Search for better parameters of `train`, by the training and validation rows alone."""
+
+import argparse
+import difflib
+import json
+import subprocess
+import sys
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from classifier.io.json_files import write_json
+from classifier.io.params import PARAMS_FILE
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.resuming.saved_state import only_one_training_process
+from classifier.search.pictures import write_pictures
+from classifier.search.progress import SearchProgress
+from classifier.search.result import best_first, report_on, write_csv
+from classifier.search.search_report import hash_of_rows, in_words
+from classifier.search.searching import PREPARED, Search, work_alone, work_together
+from classifier.search.space import from_optuna, in_optuna
+from classifier.search.study import FOLDER, counted, enqueue, give_up_interrupted, has_others
+from classifier.starting.params_file import with_training, write_params
+
+REPORTS = Path("reports")
+
+SPLITS_QUEUED = "1,2,3,4,5"
+"""Of the rows, by `prepare.seed`: what commands.repeats compares is a mean over several."""
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = Search.in_params_yaml(arguments.trials, arguments.storage, arguments.workers)
+    # Of a storage that others use as well, this machine cannot know who is at work.
+    alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
+    with alone:
+        tries = find(search)
+    report = report_on(tries, search.space, search.params.seeds, hash_of_rows(PREPARED))
+    write_csv(REPORTS / "search.csv", tries, search.space)
+    write_json(REPORTS / "search.json", report)
+    write_pictures(REPORTS, tries)
+    print("\n".join(in_words(report)))
+    propose(report.params, apply=arguments.apply)
+    for trial in best_first(tries)[: arguments.queue]:
+        queue(from_optuna(search.space, trial.params))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m commands.search", description=__doc__)
+    parser.add_argument("--trials", type=at_least_one, help="instead of search.trials")
+    parser.add_argument("--workers", type=at_least_one, default=1, help="processes at work here")
+    parser.add_argument(
+        "--storage",
+        help="that several machines share: a journal file, the URL of a database, or the host:port "
+        "of Optuna's gRPC server (default: a file of this folder)",
+    )
+    parser.add_argument("--apply", action="store_true", help="write the best into params.yaml")
+    parser.add_argument(
+        "--queue",
+        type=at_least_one,
+        default=0,
+        metavar="K",
+        help="queue the best K as experiments, each on five splits, for commands.repeats",
+    )
+    return parser.parse_args()
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def find(search: Search) -> list[FrozenTrial]:
+    """Make the tries that the study lacks; return all."""
+    study = search.open_study()
+    n_done, n_wanted = len(counted(study)), search.params.trials
+    if n_done:
+        print(f"going on with a study that has {n_done} tries", flush=True)
+    elif search.storage is None and has_others(search.study_name):
+        print(
+            "the prepared rows, the code or what is searched have changed since the last search: "
+            "this is a new study",
+            flush=True,
+        )
+    if search.storage is None:
+        give_up_interrupted(study)
+    enqueue(study, in_optuna(search.space, search.train))
+    try:
+        with closing(SearchProgress(n_wanted, n_done)) as progress:
+            n_left = max(0, n_wanted - n_done)
+            if search.n_workers == 1:
+                work_alone(search, n_left, lambda study: progress.show(counted(study)))
+            else:
+                work_together(search, n_left, lambda: progress.show(counted(study)))
+    except KeyboardInterrupt:
+        print(f"{len(counted(study))} tries are kept; the same command goes on from there")
+        raise
+    return counted(study)
+
+
+def propose(params: dict[str, object], *, apply: bool) -> None:
+    """Show how params.yaml changes with these parameters of `train`; write it if told to."""
+    before, after = PARAMS_FILE.read_text(encoding="utf-8"), with_training(params)
+    if before == after:
+        print(f"{PARAMS_FILE} has these parameters")
+        return
+    lines = difflib.unified_diff(
+        before.splitlines(),
+        after.splitlines(),
+        str(PARAMS_FILE),
+        str(PARAMS_FILE),
+        n=0,
+        lineterm="",
+    )
+    print("\n".join(lines))
+    if apply:
+        write_params(after)
+        print(f"written to {PARAMS_FILE}; next: dvc repro")
+    else:
+        print(f"to write this to {PARAMS_FILE}: the same command with --apply")
+
+
+def queue(params: dict[str, object]) -> None:
+    """Queue an experiment with these parameters of `train` on each of several splits."""
+    settings = [f"train.{name}={in_hydra(value)}" for name, value in params.items()]
+    settings.append(f"prepare.seed={SPLITS_QUEUED}")
+    options = [part for setting in settings for part in ("-S", setting)]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--queue", *options]
+    queued = subprocess.run(command, check=False)  # noqa: S603 (no shell)
+    if queued.returncode != 0:
+        raise UserError("dvc exp run --queue failed: see above")
+
+
+def in_hydra(value: object) -> str:
+    """Return a value as DVC's -S takes it."""
+    return json.dumps(value) if not isinstance(value, str) else value
+
+
+if __name__ == "__main__":
+    with user_errors_in_one_line("search"):
+        main()
