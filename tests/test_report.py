@@ -150,11 +150,12 @@ def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
     project: Project,
 ) -> None:
     prepared_rows = hash_of_rows(project.path / "data/prepared")
-    for params, rows, is_told in [
+    cases: list[tuple[dict[str, Any], str, bool]] = [
         ({"lr": 0.5, "hidden": [10]}, prepared_rows, True),
         ({"lr": 0.4}, prepared_rows, False),
         ({"lr": 0.5}, "others", False),
-    ]:
+    ]
+    for params, rows, is_told in cases:
         report = SearchReport(
             n_tries=77,
             n_finished=50,
