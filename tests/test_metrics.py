@@ -31,6 +31,7 @@ from classifier.evaluation.metrics import (
     measure,
 )
 from tests.conftest import Project
+from tests.in_process import run_stages
 
 CONFIDENCE = st.floats(0.5, 0.999)
 
@@ -82,7 +83,7 @@ def bootstrap_of_scipy(
     seed=st.integers(0, 1000),
     confidence=CONFIDENCE,
 )
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_bootstrap_intervals_are_those_of_scipy(
     n: int, n_classes: int, seed: int, confidence: float
 ) -> None:
@@ -226,9 +227,7 @@ def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(
     table = pd.read_csv(project.path / "data/iris.csv")
     table[25:125].to_csv(project.path / "data/uneven.csv", index=False)
     project.set_params(prepare__data="data/uneven.csv")
-    for stage in ("prepare", "train", "baseline"):
-        project.stage(stage)
-    output = project.stage("evaluate").stdout
+    output = run_stages(project.path, "prepare", "train", "baseline", "evaluate")
     metrics = json.loads((project.path / "metrics.json").read_text())
     predictions = pd.read_csv(project.path / "reports/predictions.csv")
     assert metrics["majority_class_accuracy"] == (predictions["actual"] == "versicolor").mean()
