@@ -134,6 +134,21 @@ def _trained(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) ->
     return project
 
 
+@pytest.fixture(scope="session")
+def _as_made(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _fresh_clone.copy(tmp_path_factory.mktemp("made") / "project")
+    project.repro()
+    return project
+
+
+@pytest.fixture(scope="session")
+def _ahead_of_git(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = _trained.copy(tmp_path_factory.mktemp("ahead") / "project")
+    project.set_params(train__lr=0.1)
+    project.repro()
+    return project
+
+
 @pytest.fixture
 def fresh_clone(_fresh_clone: Project, tmp_path: Path) -> Project:
     """A clone in which nothing has run yet."""
@@ -144,3 +159,15 @@ def fresh_clone(_fresh_clone: Project, tmp_path: Path) -> Project:
 def project(_trained: Project, tmp_path: Path) -> Project:
     """A clone with quick training parameters in which `dvc repro` has run."""
     return _trained.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def as_made(_as_made: Project, tmp_path: Path) -> Project:
+    """A clone as `make repro` leaves it. It takes long: for the tests of the group "docs"."""
+    return _as_made.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def ahead_of_git(_ahead_of_git: Project, tmp_path: Path) -> Project:
+    """A project in which `dvc repro` has run since, with another train.lr: not yet committed."""
+    return _ahead_of_git.copy(tmp_path / "project")

@@ -1,6 +1,8 @@
 """The stages run here, in a folder of their own, where starting processes would take long."""
 
 import sys
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -41,6 +43,19 @@ def run_all(folder: Path, table: str, target: str, **values: object) -> None:
     train.main()
     baseline.main()
     evaluate.main()
+
+
+def run_stages(folder: Path, *names: str) -> str:
+    """Run stages in a folder that has their parameters; return what they print.
+
+    A process of its own takes long to import torch and what exports the model.
+    """
+    stages = {"prepare": prepare, "train": train, "baseline": baseline, "evaluate": evaluate}
+    printed = StringIO()
+    with chdir(folder), redirect_stdout(printed):
+        for name in names:
+            stages[name].main()
+    return printed.getvalue()
 
 
 def run_predict(*arguments: str) -> None:

@@ -27,7 +27,7 @@ from classifier.io.probabilities import read_probabilities
 from classifier.io.user_error import UserError
 from stages import baseline
 from tests.conftest import Project
-from tests.in_process import run_all, run_prepare
+from tests.in_process import run_all, run_prepare, run_stages
 from tests.test_metrics import evaluated
 
 BOTH = ["logistic_regression", "gradient_boosting"]
@@ -82,11 +82,11 @@ def test_what_is_known_of_a_table_is_said(
     assert told_from_constant == (kind != "noise")
 
 
-def test_changing_the_network_does_not_fit_baselines_again(project: Project) -> None:
+def test_another_network_is_compared_with_the_same_baselines(project: Project) -> None:
     metrics = json.loads((project.path / "metrics.json").read_text())
     assert list(metrics["baselines"]) == BOTH
     project.set_params(evaluate__confidence=0.5, train__lr=0.2)
-    assert project.repro() == ["train", "evaluate", "plot"]
+    run_stages(project.path, "train", "evaluate")
     again = json.loads((project.path / "metrics.json").read_text())
     for name in BOTH:
         ours, before = again["baselines"][name], metrics["baselines"][name]

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import onnx
 import pytest
@@ -21,8 +22,9 @@ from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.model import MLP, load_weights
 from classifier.resuming.saved_state import SavedStates
+from stages import baseline, evaluate, plot, prepare, train
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_predict
+from tests.in_process import run_predict, run_start
 from tests.readme import PAGES, fenced, read
 
 
@@ -285,21 +287,24 @@ def test_weights_are_the_right_ones_again_through_dvc(project: Project) -> None:
     assert project.contents("metrics.json") == metrics
 
 
-def test_a_saved_state_that_is_none(project: Project) -> None:
+def test_a_saved_state_that_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (state,) = (project.path / ".training").glob("*.state")
     checkpoint = project.path / "checkpoint"
     about = state.read_bytes().split(b"\n")[1]
     project.set_params(train__max_epochs=80)
+    monkeypatch.chdir(project.path)
     for craft in NO_MODELS:
         craft(checkpoint)
         # With the checksum that it should have.
         content = about + b"\n" + checkpoint.read_bytes()
         state.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        line = refused(project, sys.executable, "-m", "stages.train")
-        assert line == (
-            "train: error: a state in .training/ is none that training has saved; to train from "
-            "the start, remove that folder"
+        with pytest.raises(UserError) as error:
+            train.main()
+        assert str(error.value) == (
+            "a state in .training/ is none that training has saved; to train from the start, "
+            "remove that folder"
         )
+        assert not Path("pwned").exists()
 
 
 @pytest.mark.parametrize("about", [b"[]", b'{"version": 1}', b"\xff", "nested"])
@@ -354,7 +359,7 @@ def test_a_schema_without_sense(tmp_path: Path, values: dict[str, object]) -> No
         read_schema(path)
 
 
-def test_prepared_files_that_are_none(crafted: Project) -> None:
+def test_prepared_files_that_are_none(crafted: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A schema for all its readers, and what one of them says."""
     schema, test = (crafted.path / f"data/prepared/{name}" for name in SOME_PREPARED)
     before = schema.read_bytes(), test.read_bytes()
@@ -362,11 +367,12 @@ def test_prepared_files_that_are_none(crafted: Project) -> None:
         schema.write_text(content)
         with pytest.raises(UserError, match="is not what a stage has written"):
             read_schema(schema)
-    for stage in ("train", "baseline", "evaluate"):
-        line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
-        assert line == (
-            f"{stage}: error: data/prepared/schema.json is not what a stage has written; "
-            "to make it anew: dvc repro"
+    monkeypatch.chdir(crafted.path)
+    for stage in (train, baseline, evaluate):
+        with pytest.raises(UserError) as error:
+            stage.main()
+        assert str(error.value) == (
+            "data/prepared/schema.json is not what a stage has written; to make it anew: dvc repro"
         )
     schema.write_bytes(before[0])
     test.write_bytes(before[1][:-100])
@@ -381,21 +387,29 @@ SOME_PREPARED = ("schema.json", "test.parquet")
 @pytest.mark.parametrize(
     ("content", "stages"),
     [
-        (YAML, ["prepare", "train", "baseline", "evaluate", "plot"]),
-        (f"train: {YAML}", ["train"]),
-        (NESTED, ["prepare"]),
+        (YAML, [prepare, train, baseline, evaluate, plot]),
+        (f"train: {YAML}", [train]),
+        (NESTED, [prepare]),
     ],
     ids=["YAML", "section", "nested"],
 )
-def test_parameters_that_are_code(crafted: Project, content: str, stages: list[str]) -> None:
+def test_parameters_that_are_code(
+    crafted: Project, monkeypatch: pytest.MonkeyPatch, content: str, stages: list[ModuleType]
+) -> None:
     path = crafted.path / "params.yaml"
     before = path.read_bytes()
     path.write_text(content)
+    if train in stages:
+        # It reads them before its main function as well.
+        line = refused(crafted, sys.executable, "-m", "stages.train")
+        assert line.startswith("train: error: params.yaml"), line
+    monkeypatch.chdir(crafted.path)
     for stage in stages:
-        line = refused(crafted, sys.executable, "-m", f"stages.{stage}")
-        assert line.startswith(f"{stage}: error: params.yaml"), line
-    start = ["-m", "commands.start", "data/iris.csv", "species", "--force"]
-    assert refused(crafted, sys.executable, *start).startswith("start: error: params.yaml")
+        with pytest.raises(UserError, match=r"params\.yaml"):
+            stage.main()
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        run_start("data/iris.csv", "species", "--force")
+    assert not Path("pwned").exists()
     path.write_bytes(before)
 
 

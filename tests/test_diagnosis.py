@@ -24,7 +24,7 @@ from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose
 from stages.train import main as train_main
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_prepare
+from tests.in_process import run_prepare, run_stages
 from tests.test_prepare import mixed_table
 from tests.test_resume import make_params
 
@@ -241,8 +241,7 @@ def test_train_says_it_and_the_report_and_the_picture_hold_it(
         train__lr=0.02,
         train__max_epochs=500,
     )
-    project.stage("prepare")
-    output = project.stage("train").stdout
+    output = run_stages(project.path, "prepare", "train")
     report = json.loads((project.path / "reports/training.json").read_text())
     losses = pd.read_csv(project.path / "reports/losses.csv")
     best, last = losses.loc[losses["val_loss"].idxmin()], losses.iloc[-1]

@@ -38,6 +38,7 @@ from classifier.evaluation.metrics import measure
 from classifier.evaluation.resampled import resampled_scores
 from classifier.evaluation.words import in_words
 from tests.conftest import Project
+from tests.in_process import run_stages
 
 CONFIDENCE = st.floats(0.5, 0.999)
 
@@ -342,9 +343,7 @@ def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(
     table = pd.read_csv(project.path / "data/iris.csv")
     table[25:125].to_csv(project.path / "data/uneven.csv", index=False)
     project.set_params(prepare__data="data/uneven.csv")
-    for stage in ("prepare", "train", "baseline"):
-        project.stage(stage)
-    output = project.stage("evaluate").stdout
+    output = run_stages(project.path, "prepare", "train", "baseline", "evaluate")
     metrics = json.loads((project.path / "metrics.json").read_text())
     predictions = pd.read_csv(project.path / "reports/predictions.csv")
     assert metrics["majority_class_accuracy"] == (predictions["actual"] == "versicolor").mean()

@@ -1,6 +1,5 @@
 """Embeddings of numbers and ensembles of networks, compared with their authors' packages."""
 
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +190,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NETWORKS = list(product(["none", "periodic", "piecewise_linear"], [1, 3]))
+NETWORKS = [("none", 1), ("periodic", 3), ("piecewise_linear", 3)]
 
 
 @pytest.mark.parametrize(("embedding", "members"), NETWORKS)
@@ -245,7 +244,7 @@ def test_squashed_features_are_those_of_skrub(folder: Path) -> None:
         assert 2 < np.abs(split.features).max() <= 3
 
 
-@pytest.mark.parametrize("value", ["1e300", "-1.7976931348623157e308", "1e20", "0.3"])
+@pytest.mark.parametrize("value", ["1e300", "-1.7976931348623157e308", "0.3"])
 def test_numbers_of_any_size_are_squashed(folder: Path, value: str) -> None:
     # Where half of the values are equal, where all are, and where they are all tiny.
     table = pd.DataFrame(

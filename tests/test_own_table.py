@@ -204,7 +204,7 @@ PREPARATIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     table=tables(),
     preparation=PREPARATIONS,

@@ -188,7 +188,6 @@ def test_numbers_as_yaml_1_2_and_dvc_read_them(folder: Path, text: str, number: 
     [
         ("prepare", "test_size", 0.001),
         ("train", "activation", "sine"),
-        ("train", "device", "tpu"),
         ("evaluate", "confidence", 0),
         ("plot", "dpi", 10_000),
     ],

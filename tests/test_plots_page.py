@@ -182,9 +182,8 @@ def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
     assert all(width > 500 for _, width in page.pictures)
 
 
-def test_two_runs_are_drawn_side_by_side(project: Project, tmp_path: Path) -> None:
-    project.set_params(train__lr=0.1)
-    project.repro()
+def test_two_runs_are_drawn_side_by_side(ahead_of_git: Project, tmp_path: Path) -> None:
+    project = ahead_of_git
     project.commit("slower")
     project.dvc("plots", "diff", "HEAD~1")
     page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")

@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.io.params import read_params
 from classifier.io.prepared import Split, read_split, write_split
+from classifier.io.user_error import UserError
+from classifier.training.loop import TrainParams
 from classifier.training.ranks import shard
 from classifier.training.rows import Rows, batches
 from tests import soak
 from tests.conftest import Project
+from tests.in_process import DEFAULTS, run_stages, write_params
 from tests.readme import commands
-from tests.test_resume import some_rows, start, wait_for_evaluations
+from tests.test_resume import outputs_of_train, some_rows, start, wait_for_evaluations
 
 PAGE = "docs/one-big-run.md"
 
@@ -119,12 +124,12 @@ def assert_close(project: Project, one_process: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("name", "n_ranks"),
-    [("full batch", 2), ("mini-batch", 4), ("mini-batch, embedding, members", 4)],
+    [("full batch", 2), ("mini-batch", 4), ("mini-batch, embedding, members", 2)],
 )
 def test_the_losses_are_those_of_one_process(project: Project, name: str, n_ranks: int) -> None:
     # 90 and 30 rows; four ranks have unequal shards of them.
     project.set_params(**TWENTY_EPOCHS, **CONFIGURATIONS[name])
-    project.stage("train")
+    run_stages(project.path, "train")
     one_process = losses_of(project)
     project.run("torchrun", "--standalone", f"--nproc-per-node={n_ranks}", "-m", "stages.train")
     assert_close(project, one_process)
@@ -136,7 +141,7 @@ def test_more_ranks_than_rows(project: Project) -> None:
     project.set_params(**TWENTY_EPOCHS, prepare__val_size=0.3, prepare__test_size=0.3)
     project.stage("prepare")
     assert len(read_split(project.path / "data/prepared/val.parquet").target) == 3
-    project.stage("train")
+    run_stages(project.path, "train")
     one_process = losses_of(project)
     project.run("torchrun", "--standalone", "--nproc-per-node=4", "-m", "stages.train")
     assert_close(project, one_process)
@@ -148,7 +153,7 @@ def test_two_agents_at_a_rendezvous(project: Project, rendezvous: str) -> None:
         unbound.bind(("127.0.0.1", 0))
         port = unbound.getsockname()[1]
     project.set_params(**TWENTY_EPOCHS, train__momentum=0.9, train__batch_size=4)
-    project.stage("train")
+    run_stages(project.path, "train")
     one_process = losses_of(project)
     (second,) = commands(PAGE, "On two machines", block=0)
     second = second.replace("HOST:29500", f"127.0.0.1:{port}")
@@ -180,7 +185,11 @@ def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> N
     name, chance = "mini-batch, AdamW, embedding, members", random.Random(0)
     # Three, because a sum of two has no order.
     configuration = soak.CONFIGURATIONS[name] | soak.launch(3)
-    reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
+    undisturbed = project.copy(tmp_path / "undisturbed")
+    undisturbed.set_params(**soak.KILLED_TRAINING, **configuration)
+    began = time.monotonic()
+    undisturbed.stage("train")
+    seconds = time.monotonic() - began
     counts = soak.kill_ranks_until_done(
         project,
         configuration,
@@ -188,7 +197,7 @@ def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> N
         moments=lambda: chance.uniform(seconds / 3, seconds / 2),
     )
     assert counts["killed"] >= 1
-    assert project.outputs() == reference.outputs()
+    assert outputs_of_train(project) == outputs_of_train(undisturbed)
 
 
 def test_sigterm_to_torchrun(project: Project) -> None:
@@ -202,7 +211,7 @@ def test_sigterm_to_torchrun(project: Project) -> None:
     assert process.returncode != 0
     assert output.count("SIGTERM: epoch ") == 1
     assert output.count(" is saved; to go on from there: dvc repro") == 1
-    assert "going on from epoch" in project.dvc("repro")
+    assert "going on from epoch" in project.stage("train").stdout
 
 
 @pytest.mark.parametrize(
@@ -216,15 +225,19 @@ def test_sigterm_to_torchrun(project: Project) -> None:
     ],
 )
 def test_what_is_no_option_of_torchrun(
-    project: Project, key: str, value: str, allowed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str, allowed: str
 ) -> None:
-    project.set_params(**{f"train.torchrun.{key}": value})
-    output = project.dvc("repro", status=255)
-    assert f"train.torchrun.{key} is {value!r}, but must be {allowed}" in output
-    assert not (project.path / "pwned").exists()
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, train__torchrun={**DEFAULTS["train"]["torchrun"], key: value})
+    with pytest.raises(UserError) as error:
+        read_params("train", TrainParams)
+    assert f"train.torchrun.{key} is {value!r}, but must be {allowed}" in str(error.value)
 
 
 def test_parameters_run_no_command(project: Project) -> None:
+    project.set_params(train__torchrun__nproc_per_node="2; touch pwned")
+    assert "nproc_per_node is '2; touch pwned', but must" in project.dvc("repro", status=255)
+    assert not (project.path / "pwned").exists()
     params = project.path / "params.yaml"
     # So it was until there was `torchrun`: part of the stage's command.
     params.write_text(

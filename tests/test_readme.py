@@ -143,19 +143,6 @@ def test_the_readme_from_top_to_bottom(fresh_clone: Project) -> None:
     do_what_is_typed(fresh_clone, "README.md")
 
 
-@pytest.fixture(scope="session")
-def _as_made(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = _fresh_clone.copy(tmp_path_factory.mktemp("made") / "project")
-    project.repro()
-    return project
-
-
-@pytest.fixture
-def as_made(_as_made: Project, tmp_path: Path) -> Project:
-    """A clone as `make repro` leaves it."""
-    return _as_made.copy(tmp_path / "project")
-
-
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize(
     "page", [page for page in PAGES[1:] if typed(page) or fenced(read(page), "python")]

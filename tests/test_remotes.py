@@ -10,20 +10,15 @@ from moto.server import ThreadedMotoServer
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
 from tests.readme import commands
 
-pytestmark = pytest.mark.xdist_group("remotes")
-
 FOLDER = ("docs/sharing.md", "A folder")
 S3 = ("docs/sharing.md", "Amazon S3, or what speaks its protocol")
 
 
-@pytest.fixture(scope="module")
-def two_results(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+@pytest.fixture
+def two_results(ahead_of_git: Project) -> Project:
     """A project whose last two commits have different results."""
-    project = _trained.copy(tmp_path_factory.mktemp("results") / "project")
-    project.set_params(train__lr=0.4)
-    project.repro()
-    project.commit("another learning rate")
-    return project
+    ahead_of_git.commit("another learning rate")
+    return ahead_of_git
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def s3_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_folder(two_results: Project, tmp_path: Path) -> None:
-    project = two_results.copy(tmp_path / "first" / "project")
+    project = two_results
     add, commit, push = commands(*FOLDER, block=0)
     assert "/mnt/shared/iris" in add
     for command in (add.replace("/mnt/shared/iris", str(tmp_path / "storage")), commit):
@@ -70,7 +65,7 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
 
 
 def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
-    project = two_results.copy(tmp_path / "first" / "project")
+    project = two_results
     install, add, modify = commands(*S3, block=0)
     assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}' -c constraints.txt"
     assert "https://s3.example.com" in modify
@@ -82,8 +77,7 @@ def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address
 
     # DVC takes no stage whose metrics or plots git holds from the run cache of another clone.
     clone.run("git", "rm", "-q", "dvc.lock")
-    assert clone.repro() == ["prepare", "train", "baseline", "evaluate", "plot"]
-    assert clone.outputs() == project.outputs()
+    assert "Running stage 'prepare'" in clone.dvc("repro", "prepare")
 
 
 def check_second_clone(project: Project, path: Path, *options: str) -> Project:

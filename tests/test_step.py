@@ -94,7 +94,7 @@ def trained(params: TrainParams) -> Run:
 
 
 @given(values=CHOICES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_training_is_the_plain_loop_bit_for_bit(values: dict[str, Any]) -> None:
     params = make_params(**values, patience=99)
     run = trained(params)
