@@ -1,0 +1,169 @@
+"""Measure what a search costs beside pure training and queued runs of DVC; write SEARCH.md.
+
+`python -m benchmarks.search` takes some minutes on two cores that do nothing else.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+from benchmarks.pipeline import DVC, REPOSITORY, seconds_of, users_environment
+
+HERE = Path(__file__).parent
+REPETITIONS = 3
+N_TRIES = 200
+N_WORKERS = 2
+N_QUEUED = 4
+TIME_LIMIT = 300
+"""Seconds for all of these."""
+
+# The lesson's network, with what does not change what an epoch costs.
+PARAMS = {"max_epochs": 300, "eval_every": 10}
+SPACE = {
+    "lr": {"low": 0.001, "high": 1.0, "log": True},
+    "momentum": {"low": 0.0, "high": 0.95},
+    "weight_decay": [0.0, 0.001, 0.01],
+}
+
+SEARCH = [sys.executable, "-m", "commands.search", "--workers", str(N_WORKERS)]
+
+INTRODUCTION = f"""# Benchmark of the search
+
+Written by `python -m benchmarks.search`, but for the last section. Iris, the lesson's network,
+{PARAMS["max_epochs"]} epochs a try, an evaluation every {PARAMS["eval_every"]}, two training seeds;
+{N_TRIES} tries by {N_WORKERS} workers on two cores. "Pure training" is what was trained, with the
+same parameters and for as many epochs, by two processes without Optuna: the seconds of their loops,
+without their imports. The search is the whole command: imports, the study on the disk, the report
+and its pictures. They take turns; the numbers are medians of {REPETITIONS}.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", type=int, help="train a part of what was tried; for itself")
+    part = parser.parse_args().part
+    if part is not None:
+        train_what_was_tried(part)
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # workers of the queue
+        clone = Path(folder) / "clone"
+        seconds_of(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], Path(folder))
+        set_params(clone)
+        seconds_of([*DVC, "repro", "prepare"], clone)
+        repetitions = [measure(clone) for _ in range(REPETITIONS)]
+        queued = seconds_of_queued_runs(clone)
+    print(text := report(repetitions, queued))
+    file = HERE / "SEARCH.md"
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    by_hand = before.partition("\n## Is what it finds better?")
+    file.write_text(text + "".join(by_hand[1:]), encoding="utf-8")
+
+
+def set_params(clone: Path) -> None:
+    file = clone / "params.yaml"
+    params = yaml.safe_load(file.read_text(encoding="utf-8"))
+    params["train"] |= PARAMS
+    params["search"] |= {"trials": N_TRIES, "space": SPACE}
+    file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    seconds_of(["git", "commit", "--quiet", "--all", "--message", "quick"], clone)
+
+
+def measure(clone: Path) -> dict[str, float]:
+    """Return the seconds of a new search, of one that has nothing to do, and of pure training."""
+    for file in (clone / ".training/search").glob("*.journal"):
+        file.unlink()
+    search = seconds_of(SEARCH, clone)
+    nothing = seconds_of(SEARCH, clone)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.search", "--part", str(part)],
+            cwd=clone,
+            env=users_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for part in range(N_WORKERS)
+    ]
+    pure = max(float(process.communicate()[0]) for process in processes)
+    return {"search": search, "nothing": nothing, "pure": pure}
+
+
+def train_what_was_tried(part: int) -> None:
+    """Train every second try anew, in the current folder; print the seconds."""
+    import optuna
+    import torch
+
+    from classifier.search.searching import PREPARED, Search
+    from classifier.search.space import from_optuna
+    from classifier.search.study import counted
+    from classifier.search.trying import PreparedRows, SeededRun
+    from classifier.training.device import compute_deterministically
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    search = Search.in_params_yaml(None, None, 1)
+    rows = PreparedRows.read(PREPARED, search.task, torch.device("cpu"))
+    compute_deterministically(1)
+    tries = counted(search.open_study())[part::N_WORKERS]
+    start = time.perf_counter()
+    for one in tries:
+        for seed, epochs in zip(search.params.seeds, one.user_attrs["epochs"], strict=True):
+            values = {**from_optuna(search.space, one.params), "seed": seed, "max_epochs": epochs}
+            run = SeededRun.start(search.train.model_copy(update=values), rows)
+            while run.go_on():
+                pass
+    print(time.perf_counter() - start)
+
+
+def seconds_of_queued_runs(clone: Path) -> float:
+    """Return the seconds per run of DVC's queue, two at a time."""
+    rates = ",".join(str(0.01 * (1 + n)) for n in range(N_QUEUED))
+    seconds_of([*DVC, "exp", "run", "--queue", "-S", f"train.lr={rates}"], clone)
+    start = time.perf_counter()
+    # Not through a pipe, which the workers would keep open.
+    command = [*DVC, "queue", "start", "-j", str(N_WORKERS)]
+    subprocess.run(command, cwd=clone, check=True, stdout=subprocess.DEVNULL)
+    while n_finished(clone) < N_QUEUED:
+        time.sleep(0.2)
+        if time.perf_counter() - start > TIME_LIMIT:
+            raise TimeoutError
+    seconds = time.perf_counter() - start
+    seconds_of([*DVC, "queue", "stop"], clone)
+    return seconds / N_QUEUED
+
+
+def n_finished(clone: Path) -> int:
+    """Count the experiments that git has: to ask DVC would take time from its workers."""
+    command = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    listed = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
+    # refs/exps/ab/cdef.../its-name; others are of DVC's own.
+    return sum(len(ref.split("/")[2]) == 2 for ref in listed.splitlines())
+
+
+def report(repetitions: list[dict[str, float]], queued: float) -> str:
+    search, nothing, pure = (
+        median(one[name] for one in repetitions) for name in ("search", "nothing", "pure")
+    )
+    whole = median(one["search"] / one["pure"] for one in repetitions)
+    tries = median((one["search"] - one["nothing"]) / one["pure"] for one in repetitions)
+    each = search / N_TRIES
+    return f"""{INTRODUCTION}
+| what | seconds | beside pure training |
+|---|---|---|
+| pure training | {pure:.1f} | 1.00 |
+| the search | {search:.1f} | {whole:.2f} |
+| a search that has nothing left to try: imports, report, pictures | {nothing:.1f} | |
+| the search without that | {search - nothing:.1f} | {tries:.2f} |
+
+A try takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`, {N_QUEUED} runs
+of as many epochs, one training seed each) takes {queued:.1f} s: {queued / each:.0f} times as long.
+"""
+
+
+if __name__ == "__main__":
+    main()
