@@ -91,10 +91,11 @@ def find(search: Search) -> list[FrozenTrial]:
     enqueue(study, in_optuna(search.space, search.train))
     try:
         with closing(SearchProgress(n_wanted, n_done)) as progress:
+            n_left = max(0, n_wanted - n_done)
             if search.n_workers == 1:
-                work_alone(search, n_wanted - n_done, lambda study: progress.show(counted(study)))
+                work_alone(search, n_left, lambda study: progress.show(counted(study)))
             else:
-                work_together(search, n_wanted - n_done, lambda: progress.show(counted(study)))
+                work_together(search, n_left, lambda: progress.show(counted(study)))
     except KeyboardInterrupt:
         print(f"{len(counted(study))} tries are kept; the same command goes on from there")
         raise

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from classifier.io.user_error import UserError
 from classifier.search.luck import luck_of_choosing, resampled
+from classifier.search.result import SearchReport, in_words
 from classifier.search.study_file import StudyFile
 from commands import search
 from stages import train
@@ -89,6 +90,23 @@ def test_it_begins_with_params_yaml_and_reports_what_is_best(folder: Path) -> No
     assert report["luck"] >= 0
 
 
+def test_it_says_when_the_gain_may_be_luck() -> None:
+    found: dict[str, Any] = {"n_tries": 9, "n_finished": 9, "n_stopped": 0, "n_failed": 0}
+    for luck, says_so in ((0.02, True), (0.005, False)):
+        report = SearchReport(
+            **found,
+            seeds=[1],
+            best_try=3,
+            best_val_loss=0.4,
+            luck=luck,
+            first_val_loss=0.41,
+            params={},
+        )
+        lines = in_words(report)
+        assert any(f"{0.4 + luck:.4f} on other rows" in line for line in lines)
+        assert any("what it began with may be as good" in line for line in lines) == says_so
+
+
 def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
     """Also with chance in it, and side by side with another seed."""
     values = {
@@ -120,6 +138,8 @@ def test_more_tries_go_on_and_others_begin_anew(
     assert "going on with a study that has 4 tries" in capsys.readouterr().out
     pd.testing.assert_frame_equal(more[:4], few)
     assert len(more) == 6
+    for options in ([], ["--workers", "2"]):
+        pd.testing.assert_frame_equal(run_search(folder, *options, search__trials=3), more)
     for change in ({"train__max_epochs": 10}, {"search__seeds": [2]}, {"train__momentum": 0.5}):
         assert len(run_search(folder, **change)) == 4
         assert "have changed since the last search: this is a new study" in capsys.readouterr().out
@@ -130,6 +150,12 @@ def test_more_tries_go_on_and_others_begin_anew(
     another = run_search(folder, train__lr=0.02, search__trials=5)
     assert "going on with a study that has 4 tries" in capsys.readouterr().out
     assert another["lr"][4] == 0.02
+
+
+def test_two_workers_make_no_try_too_many(folder: Path) -> None:
+    # Long enough that the second worker looks for a try before the first has ended its own.
+    tries = run_search(folder, "--workers", "2", search__trials=1, train__max_epochs=2_000)
+    assert len(tries) == 1
 
 
 def test_a_try_that_diverges_is_a_failed_try(folder: Path) -> None:
@@ -179,12 +205,21 @@ def test_several_use_a_storage_one_after_the_other(folder: Path) -> None:
         ("sqlite:////no/such/folder/study.db", "unable to open database file"),
         ("/no/such/folder/study.journal", "No such file or directory"),
         ("nonsense://here", "Can't load plugin"),
+        (".", "Is a directory"),
     ],
 )
 def test_a_storage_that_is_not_there(folder: Path, storage: str, expected: str) -> None:
     with pytest.raises(UserError, match=r"the study in .* cannot be opened: ") as error:
         run_search(folder, "--storage", storage)
     assert expected in str(error.value)
+
+
+def test_a_study_that_is_none(folder: Path) -> None:
+    run_search(folder)
+    (study,) = (folder / ".training/search").glob("*.journal")
+    study.write_bytes(b"no journal\n" * 3)
+    with pytest.raises(UserError, match=r"the study in .*\.journal cannot be opened: JSONDecodeE"):
+        search_again()
 
 
 def test_when_no_try_finishes(folder: Path) -> None:

@@ -100,9 +100,15 @@ def in_words(report: SearchReport) -> list[str]:
     lines.append(
         f"it was chosen among {report.n_tries} tries by these validation rows: about "
         f"{report.luck:.4f} of its val_loss is likely luck of choosing, so expect "
-        f"{report.best_val_loss + report.luck:.4f} on others; the test rows, which no try has "
-        "seen, say it after dvc repro"
+        f"{report.best_val_loss + report.luck:.4f} on other rows"
     )
+    if report.first_val_loss is not None and report.best_try > 0:
+        gain = report.first_val_loss - report.best_val_loss
+        if gain <= report.luck:
+            lines.append(
+                f"that is more than what was gained, {gain:.4f}: what it began with may be as good"
+            )
+    lines.append("the test rows, which no try has seen, have the last word: dvc repro")
     return lines
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
@@ -166,18 +167,17 @@ def work_together(search: Search, n_tries: int, look: Callable[[], None]) -> Non
     for worker in workers:
         worker.start()
     try:
-        while any(worker.is_alive() for worker in workers):
-            workers[0].join(SECONDS_BETWEEN_LOOKS)
+        while at_work := [worker.sentinel for worker in workers if worker.is_alive()]:
+            wait(at_work, SECONDS_BETWEEN_LOOKS)
             look()
     finally:
         for worker in workers:
             worker.terminate()
             worker.join()
     if any(worker.exitcode for worker in workers):
-        numbers = ", ".join(str(-worker.exitcode) for worker in workers if worker.exitcode)
         raise UserError(
-            f"a worker has ended before its time ({numbers}); what was finished is kept, and the "
-            "same command goes on from there"
+            "a worker was killed, or has ended as it says above; the tries that have ended are "
+            "kept, and the same command goes on from there"
         )
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from classifier.io.user_error import NotWrittenError, UserError
 from classifier.resuming.saved_state import STATE_FOLDER
@@ -30,9 +29,6 @@ RANDOM_TRIES = 10
 
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 30
 """Of a try in a database; one that gives none for twice as long is an interrupted one."""
-
-OPTUNA_CANNOT = (ImportError, KeyError, OSError, OptunaError, SQLAlchemyError, ValueError)
-"""What it raises for a storage that is not there, or not as it should be."""
 
 HOST_AND_PORT = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*):([0-9]+)")
 
@@ -72,12 +68,12 @@ def open_study(storage: str | None, name: str, seed: int, max_epochs: int) -> St
             sampler=SamplerByNumber(seed),
             pruner=optuna.pruners.MedianPruner(RANDOM_TRIES, n_warmup_steps=max_epochs // 20),
         )
-    except NotWrittenError:
+    except (MemoryError, NotWrittenError):
         raise
-    except OPTUNA_CANNOT as error:
-        what = next(iter(str(error).splitlines()), type(error).__name__)
+    except Exception as error:  # noqa: BLE001 (what databases and servers raise has no end)
         raise UserError(
-            f"the study in {storage or study_file(name)} cannot be opened: {what}"
+            f"the study in {storage or study_file(name)} cannot be opened: "
+            f"{type(error).__name__}: {str(error).strip()[:200]}"
         ) from None
 
 
