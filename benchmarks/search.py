@@ -51,7 +51,7 @@ def main() -> None:
     if part is not None:
         train_what_was_tried(part)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # workers of the queue
         clone = Path(folder) / "clone"
         seconds_of(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], Path(folder))
         set_params(clone)
