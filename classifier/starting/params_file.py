@@ -4,6 +4,7 @@ import io
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -12,7 +13,10 @@ from ruamel.yaml.error import YAMLError
 from classifier.io.atomic_write import atomic_write
 from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import LISTS, UserError
-from classifier.starting.choice import Choice
+
+if TYPE_CHECKING:
+    # With it come skrub and scikit-learn, for which a search would wait.
+    from classifier.starting.choice import Choice
 
 NULL = "tag:yaml.org,2002:null"
 
@@ -43,7 +47,7 @@ def refuse_uncommitted_changes() -> None:
         )
 
 
-def with_choice(choice: Choice, training: dict[str, object]) -> str:
+def with_choice(choice: "Choice", training: dict[str, object]) -> str:
     """Return params.yaml with the sections `prepare` and `train` as chosen.
 
     Raises
