@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
@@ -76,6 +76,9 @@ PROBABILITY = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.3, np.nextafter(0.3
     rows=st.lists(st.tuples(st.booleans(), PROBABILITY), min_size=2, max_size=30),
     rule=st.sampled_from(["best_f1", "best_balanced_accuracy"]),
 )
+# Between these two there is no number: the middle is rounded to the lower one, or the upper one.
+@example(rows=[(True, float(np.nextafter(0.3, 1))), (False, 0.3)], rule="best_f1")
+@example(rows=[(True, 0.3), (False, float(np.nextafter(0.3, 0)))], rule="best_f1")
 @settings(deadline=None)
 def test_no_threshold_is_better_on_the_rows_that_choose_it(
     rows: list[tuple[bool, float]], rule: ThresholdRule
@@ -185,6 +188,15 @@ def test_three_classes_have_no_threshold(project: Project) -> None:
         "evaluate: error: params.yaml: evaluate.threshold is best_f1, but the table has 3 classes, "
         "and only of two can one have a threshold; set it to 0.5\n"
     )
+
+
+def test_logits_are_divided_by_the_temperature() -> None:
+    torch.manual_seed(0)
+    network, features = MLP(4, 3, [8, 8]).eval(), torch.randn(20, 4)
+    logits = network(features)
+    network.load_state_dict(with_temperature(network, network.state_dict(), 4))
+    # By a power of 2, which rounds nothing.
+    assert torch.equal(network(features), logits / 4)
 
 
 @pytest.mark.parametrize("members", [1, 3])
