@@ -1,7 +1,6 @@
 """Draw the training run and the test, and put all that is known on one page."""
 
 import csv
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from pydantic import Field
 
 from classifier.drawing.confusion import draw_confusion
 from classifier.drawing.curves import draw_curves
 from classifier.drawing.importance import draw_importance
+from classifier.drawing.png import png_of
 from classifier.drawing.reliability import draw_reliability
 from classifier.drawing.training_run import draw_run
 from classifier.evaluation.evaluated import Evaluated
@@ -24,7 +23,8 @@ from classifier.io.params import Params, read_params, read_section
 from classifier.io.prepared import read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_report import TableReport
-from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.io.text_file import read_text
+from classifier.io.user_error import user_errors_in_one_line
 from classifier.report.facts import Facts
 from classifier.report.page import write_card, write_page
 from classifier.search.search_report import LastSearch, SearchReport, hash_of_rows
@@ -46,7 +46,7 @@ class PlotParams(Params):
 def main() -> None:
     params = read_params("plot", PlotParams)
     facts = read_facts()
-    intended_use = read_intended_use(Path("intended-use.md"))
+    intended_use = read_text(Path("intended-use.md"), encoding="utf-8-sig")
     losses = pd.read_csv(REPORTS / "losses.csv")
     predictions = read_texts(REPORTS / "predictions.csv")
     roc, precision_recall = (
@@ -113,16 +113,6 @@ def read_search(train: dict[str, Any]) -> SearchReport | None:
     return search if is_of_these else None
 
 
-def read_intended_use(path: Path) -> str:
-    """Read a text; raises `UserError` where there is none."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; restore it with: git checkout {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} must be UTF-8 text: {error}") from None
-
-
 def read_curves(path: Path) -> pd.DataFrame:
     points = read_texts(path)
     return points.astype(dict.fromkeys(points.columns[2:], float))
@@ -136,13 +126,6 @@ def read_texts(path: Path) -> pd.DataFrame:
         reader = csv.DictReader(file)
         rows = list(reader)
     return pd.DataFrame(rows, columns=reader.fieldnames)
-
-
-def png_of(figure: Figure, dpi: int) -> bytes:
-    buffer = io.BytesIO()
-    # Without this, matplotlib signs the picture with its version.
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,22 +1,19 @@
 """The page of `dvc plots show`, opened in a real browser."""
 
-import html
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
 from tests.conftest import REPOSITORY, Project
 from tests.test_resume import start, wait_for_evaluations
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PACKAGES = REPOSITORY / "tests/node_modules"
 VERSIONS: dict[str, str] = json.loads((REPOSITORY / "tests/package.json").read_text())[
     "dependencies"
@@ -29,18 +26,6 @@ pytestmark = [
         reason="the page's libraries are not in tests/node_modules; .ci/run installs them",
     ),
 ]
-
-# Before the page's own scripts: collect what goes wrong.
-COLLECT_ERRORS = """
-<script>
-const errors = [];
-console.error = (...parts) => errors.push(parts.join(" "));
-addEventListener(
-    "error", event => errors.push(event.message || `${event.target.src} failed`), true
-);
-addEventListener("unhandledrejection", event => errors.push(String(event.reason)));
-</script>
-"""
 
 # After them: draw as SVG, whose parts can be looked at, and write down what was drawn.
 DESCRIBE_DRAWINGS = """
@@ -106,32 +91,7 @@ def open_in_browser(page: Path, profile: Path) -> Page:
     text = text.replace("</head>", f"{DESCRIBE_DRAWINGS}</head>", 1)
     assert "https://" not in text.replace("https://vega.github.io/schema/", "")
     page.write_text(text)
-    dom = subprocess.run(
-        [
-            str(CHROMIUM),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--allow-file-access-from-files",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=30000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout
-    found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2000:]
-    values = json.loads(html.unescape(found[1]))
+    values = found_by(page, profile, "--allow-file-access-from-files")
     charts = [Chart(**chart) for chart in values["charts"]]
     return Page(
         {chart.title: chart for chart in charts},

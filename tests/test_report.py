@@ -1,10 +1,8 @@
 """The page to hand on, opened in a real browser without a network, and the model card."""
 
-import html
 import json
 import re
 import shutil
-import subprocess
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -17,9 +15,9 @@ import yaml
 
 from classifier.search.search_report import SearchReport, hash_of_rows
 from stages import plot
+from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all
-from tests.test_plots_page import CHROMIUM, COLLECT_ERRORS
 
 DESCRIBE = """
 <script>
@@ -57,30 +55,9 @@ def open_page(page: Path, profile: Path, width: int) -> dict[str, Any]:
     )
     copy = page.with_name("opened.html")
     copy.write_text(text)
-    dom = subprocess.run(
-        [
-            str(CHROMIUM),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--window-size={width},800",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=10000",
-            "--dump-dom",
-            copy.as_uri(),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout
-    found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2000:]
-    values: dict[str, Any] = json.loads(html.unescape(found[1]))
-    return values
+    return found_by(
+        copy, profile, "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},800"
+    )
 
 
 def check_page(folder: Path, profile: Path, width: int) -> tuple[dict[str, Any], set[str]]:

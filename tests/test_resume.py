@@ -157,7 +157,7 @@ def test_the_fingerprint_covers_every_module_that_computes() -> None:
     # They read parameters and report mistakes; they have no part in the arithmetic.
     without_influence = {
         f"classifier/io/{name}.py"
-        for name in ("params", "user_error", "atomic_write", "json_files")
+        for name in ("params", "user_error", "atomic_write", "json_files", "text_file")
     }
     needed = imported_files("classifier/training/loop.py") | imported_files(
         "classifier/resuming/checkpoint.py"

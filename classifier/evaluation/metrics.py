@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -30,8 +31,9 @@ def measure(
     answers: Answers, classes: list[str], majority_class: int, confidence: float
 ) -> Metrics:
     """Return all metrics of the network; `confidence` is that of the intervals."""
-    scores = score(answers)
-    undefined = why_undefined(answers, classes)
+    of_classes = of_each_class(answers)
+    scores = _score(answers, of_classes)
+    undefined = why_undefined(scores, answers.target, classes)
     n_test = len(answers.target)
     n_right = int((answers.predicted == answers.target).sum())
     low, high = wilson_interval(n_right, n_test, confidence)
@@ -47,17 +49,20 @@ def measure(
             "majority_class_accuracy": float((answers.target == majority_class).mean()),
             "undefined": undefined,
             "n_test": n_test,
-            "classes": dict(zip(classes, of_each_class(answers), strict=True)),
+            "classes": dict(zip(classes, of_classes, strict=True)),
         }
     )
 
 
 def score(answers: Answers) -> Scores:
     """Return what scikit-learn says of a model's answers."""
+    return _score(answers, of_each_class(answers))
+
+
+def _score(answers: Answers, of_classes: list[ClassMetrics]) -> Scores:
     target, probabilities, predicted = answers.target, answers.probabilities, answers.predicted
     labels = range(answers.n_classes)
     has_all = len(np.unique(target)) == answers.n_classes
-    of_classes = of_each_class(answers)
     with warnings.catch_warnings(action="ignore"):
         # It warns where all rows are of one class.
         correlation = matthews_corrcoef(target, predicted)
@@ -83,15 +88,14 @@ def _mean_of_all(values: list[float | None]) -> float | None:
     return float(np.mean(found)) if len(found) == len(values) else None
 
 
-def why_undefined(answers: Answers, classes: list[str]) -> dict[str, str]:
+def why_undefined(
+    scores: Scores, target: npt.NDArray[np.int64], classes: list[str]
+) -> dict[str, str]:
     """Return the names of the metrics that the test rows say nothing of, each with the reason."""
-    absent = [name for index, name in enumerate(classes) if not (answers.target == index).any()]
-    if not absent:
-        return {}
+    absent = [name for index, name in enumerate(classes) if not (target == index).any()]
     names = ", ".join(f"'{name}'" for name in absent)
     reason = f"no test row is of class {names}"
     found = ("balanced_accuracy", "roc_auc", "average_precision")
-    scores = score(answers)
     return {name: reason for name in found if getattr(scores, name) is None}
 
 

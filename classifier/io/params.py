@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from classifier.io.text_file import read_text
 from classifier.io.user_error import UserError
 
 PARAMS_FILE = Path("params.yaml")
@@ -69,13 +70,7 @@ def read_params(
 
 def read_section(section: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{PARAMS_FILE} is missing; restore it with: git checkout {PARAMS_FILE}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{PARAMS_FILE} must be UTF-8 text: {error}") from None
+        document = yaml.safe_load(read_text(PARAMS_FILE))
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{PARAMS_FILE} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or section not in document:

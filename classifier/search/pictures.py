@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
-from classifier.io.atomic_write import atomic_write
+from classifier.drawing.png import png_of
+from classifier.io.atomic_write import write_bytes
 
 MEASURE = "val_loss"
 
@@ -51,7 +52,4 @@ def _numbered_anew(tries: Sequence[FrozenTrial]) -> optuna.Study:
 
 def _write(axes: Axes, path: Path) -> None:
     figure: Any = axes.get_figure(root=True)
-    with atomic_write(path) as temporary:
-        # Without this, matplotlib signs the picture with its version.
-        metadata = {"Software": None}
-        figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight", metadata=metadata)
+    write_bytes(path, png_of(figure, dpi=100, bbox_inches="tight"))
