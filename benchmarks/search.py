@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -102,20 +103,25 @@ def train_what_was_tried(part: int) -> None:
     from classifier.search.searching import PREPARED, Search
     from classifier.search.space import from_optuna
     from classifier.search.study import counted
-    from classifier.search.trying import PreparedRows, SeededRun
+    from classifier.search.validation_splits import read_splits
     from classifier.training.device import compute_deterministically
+    from classifier.training.loop import start_run, train
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
-    rows = PreparedRows.read(PREPARED, search.task, torch.device("cpu"))
+    splits = read_splits(
+        PREPARED, search.task, torch.device("cpu"), search.n_splits, search.params.seed
+    )
+    runs = list(product(splits, search.params.seeds))
     compute_deterministically(1)
     tries = counted(search.open_study())[part::N_WORKERS]
     start = time.perf_counter()
     for one in tries:
-        for seed, epochs in zip(search.params.seeds, one.user_attrs["epochs"], strict=True):
+        for (split, seed), epochs in zip(runs, one.user_attrs["epochs"], strict=True):
             values = {**from_optuna(search.space, one.params), "seed": seed, "max_epochs": epochs}
-            run = SeededRun.start(search.train.model_copy(update=values), rows)
-            while run.go_on():
+            params = search.train.model_copy(update=values)
+            run = start_run(params, search.task, torch.device("cpu"), split.edges)
+            for _ in train(run, split.train, split.val, params):
                 pass
     print(time.perf_counter() - start)
 

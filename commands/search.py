@@ -9,13 +9,13 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import optuna
+from optuna import Study
 from optuna.trial import FrozenTrial
 
 from classifier.io.json_files import write_json
 from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.pictures import write_pictures
 from classifier.search.progress import SearchProgress
 from classifier.search.result import best_first, report_on, write_csv
 from classifier.search.search_report import hash_of_rows, in_words
@@ -38,10 +38,12 @@ def main() -> None:
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
     with alone:
         tries = find(search)
-    report = report_on(tries, search.space, search.params.seeds, hash_of_rows(PREPARED))
+    report = report_on(
+        tries, search.space, search.params.seeds, search.n_splits, hash_of_rows(PREPARED)
+    )
     write_csv(REPORTS / "search.csv", tries, search.space)
     write_json(REPORTS / "search.json", report)
-    write_pictures(REPORTS, tries)
+    draw(tries)
     print("\n".join(in_words(report)))
     propose(report.params, apply=arguments.apply)
     for trial in best_first(tries)[: arguments.queue]:
@@ -96,11 +98,26 @@ def find(search: Search) -> list[FrozenTrial]:
             if search.n_workers == 1:
                 work_alone(search, n_left, lambda study: progress.show(counted(study)))
             else:
-                work_together(search, n_left, lambda: progress.show(counted(study)))
+                work_together(search, n_left, lambda: look(study, progress))
     except KeyboardInterrupt:
         print(f"{len(counted(study))} tries are kept; the same command goes on from there")
         raise
     return counted(study)
+
+
+def look(study: Study, progress: SearchProgress) -> None:
+    """Show how far the workers are."""
+    # While they are at work: it takes a second.
+    import classifier.search.pictures  # noqa: F401, PLC0415
+
+    progress.show(counted(study))
+
+
+def draw(tries: list[FrozenTrial]) -> None:
+    # Not before it is needed: it takes a second, and a wrong parameter is to be named at once.
+    from classifier.search.pictures import write_pictures  # noqa: PLC0415
+
+    write_pictures(REPORTS, tries)
 
 
 def propose(params: dict[str, object], *, apply: bool) -> None:

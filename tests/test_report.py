@@ -140,9 +140,9 @@ def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
             n_failed=0,
             seeds=[1],
             best_try=3,
-            best_val_loss=0.4,
+            best_loss=0.4,
             luck=0.0123,
-            first_val_loss=0.5,
+            first_loss=0.5,
             params=params,
             prepared_rows=rows,
         )
@@ -151,7 +151,7 @@ def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
         for name in ("report.html", "model-card.md"):
             text = (project.path / "reports" / name).read_text()
             assert ("the best of 77 tries" in text) == is_told
-            assert ("about 0.0123 of the val_loss of 0.4000 is likely luck" in text) == is_told
+            assert ("about 0.0123 of the loss of 0.4000 is likely luck" in text) == is_told
 
 
 def copy_what_is_no_output(folder: Path) -> None:

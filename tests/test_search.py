@@ -1,6 +1,7 @@
 """A search can be interrupted, shared and believed."""
 
 import json
+import math
 import random
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 import pandas as pd
 import pytest
@@ -15,10 +17,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.io.prepared import Split, read_split, write_split
+from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.search.luck import luck_of_choosing, resampled
+from classifier.search.held_out import MOST_GROUPS, HeldOutLoss
+from classifier.search.luck import ResampledLosses, luck_of_choosing
 from classifier.search.search_report import SearchReport, hash_of_rows, in_words
 from classifier.search.study_file import StudyFile
+from classifier.search.validation_splits import count_splits, split_again
 from commands import search
 from stages import train
 from tests import search_soak
@@ -40,6 +46,7 @@ IRIS: dict[str, Any] = {
     "train__eval_every": 2,
     "search__trials": 4,
     "search__seeds": [1],
+    "search__splits": 1,
     "search__space": SPACE,
 }
 
@@ -65,6 +72,13 @@ def search_again(*arguments: str) -> pd.DataFrame:
     return pd.read_csv("reports/search.csv", dtype={"hidden": str})
 
 
+def read_prepared(folder: Path) -> tuple[Split, Split]:
+    train_rows, val_rows = (
+        read_split(folder / f"data/prepared/{part}.parquet") for part in ("train", "val")
+    )
+    return train_rows, val_rows
+
+
 def test_it_reads_no_test_rows(folder: Path) -> None:
     (folder / "data/prepared/test.parquet").unlink()
     tries = run_search(folder)
@@ -76,10 +90,10 @@ def test_it_begins_with_params_yaml_and_reports_what_is_best(folder: Path) -> No
     assert (tries["lr"][0], tries["hidden"][0]) == (0.01, "[10]")
     report = json.loads((folder / "reports/search.json").read_text())
     finished = tries[tries["state"] == "finished"]
-    best = finished.loc[finished["val_loss"].idxmin()]
+    best = finished.loc[finished["held_out_loss"].idxmin()]
     assert report["best_try"] == best["try"]
-    assert report["best_val_loss"] == best["val_loss"] < tries["val_loss"][0]
-    assert report["first_val_loss"] == tries["val_loss"][0]
+    assert report["best_loss"] == best["held_out_loss"] < tries["held_out_loss"][0]
+    assert report["first_loss"] == tries["held_out_loss"][0]
     assert report["params"] == {"lr": best["lr"], "hidden": json.loads(best["hidden"])}
     counts = tries["state"].value_counts()
     assert report["n_finished"] == counts["finished"]
@@ -97,9 +111,9 @@ def test_it_says_when_the_gain_may_be_luck() -> None:
             **found,
             seeds=[1],
             best_try=3,
-            best_val_loss=0.4,
+            best_loss=0.4,
             luck=luck,
-            first_val_loss=0.41,
+            first_loss=0.41,
             params={},
             prepared_rows="",
         )
@@ -109,7 +123,7 @@ def test_it_says_when_the_gain_may_be_luck() -> None:
 
 
 def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
-    """Also with chance in it, and side by side with another seed."""
+    """Also with chance in it, and side by side with other seeds and splits."""
     values = {
         "train__dropout": 0.3,
         "train__batch_size": 16,
@@ -119,16 +133,118 @@ def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
         "train__optimizer": "adam",
         "train__lr": 0.05,
         "train__class_weights": "balanced",
+        "train__embedding": "piecewise_linear",
     }
-    tries = run_search(folder, search__seeds=[3, 4], search__trials=1, **values)
+    space = {"lr": [0.05, 0.1]}
+    tries = run_search(
+        folder,
+        search__seeds=[3, 4],
+        search__splits=3,
+        search__trials=1,
+        search__space=space,
+        **values,
+    )
+    schema = read_schema(folder / "data/prepared/schema.json")
+    prepared = read_prepared(folder)
     losses = []
-    for seed in (3, 4):
-        write_params(folder, **values, train__seed=seed)
-        train.main()
-        report = json.loads((folder / "reports/training.json").read_text())
-        losses.append(report["best_val_loss"])
-    assert losses[0] != losses[1]
-    assert tries["val_loss"][0] == sum(losses) / 2
+    for split in split_again(*prepared, 3, seed=42):
+        for part, rows in zip(("train", "val"), split, strict=True):
+            path = folder / f"data/prepared/{part}.parquet"
+            names = [*schema.feature_names, schema.target]
+            write_split(path, rows.rows, list(rows.features.T), rows.target, names)
+        for seed in (3, 4):
+            write_params(folder, **values, train__seed=seed)
+            train.main()
+            report = json.loads((folder / "reports/training.json").read_text())
+            losses.append(report["best_val_loss"])
+    assert len({*losses}) == 6
+    assert tries["val_loss"][0] == math.fsum(losses) / 6
+
+
+@st.composite
+def prepared_rows(draw: st.DrawFn) -> tuple[Split, Split]:
+    """Training and validation rows, some of them equal, of up to four classes."""
+    n_val = draw(st.integers(1, 12))
+    n_train = draw(st.integers(2 * n_val, 60))
+    # Equal rows are in one part: the first feature says which.
+    parts = []
+    for part, n in enumerate((n_train, n_val)):
+        numbers = draw(st.lists(st.integers(0, 8), min_size=n, max_size=n))
+        features = np.array([[part, number] for number in numbers], np.float32)
+        target = np.array(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), np.int64)
+        parts.append(Split(np.arange(n) + part * n_train, features, target))
+    return parts[0], parts[1]
+
+
+@settings(deadline=None, max_examples=200)
+@given(prepared=prepared_rows(), n=st.integers(1, 9))
+def test_each_split_leaves_out_other_rows(prepared: tuple[Split, Split], n: int) -> None:
+    splits = list(split_again(*prepared, n, seed=0))
+    assert splits[0][0] is prepared[0]
+    assert splits[0][1] is prepared[1]
+    assert 1 <= len(splits) <= n
+    validated: list[int] = []
+    for number, (train_rows, val_rows) in enumerate(splits):
+        # A class is always trained on.
+        assert number == 0 or {*val_rows.target} <= {*train_rows.target}
+        rows = [*train_rows.rows, *val_rows.rows]
+        assert sorted(rows) == list(range(len(prepared[0].rows) + len(prepared[1].rows)))
+        assert len(val_rows.rows) > 0
+        validated += list(val_rows.rows)
+        equal = [
+            {(*row, label) for row, label in zip(part.features.tolist(), part.target, strict=True)}
+            for part in (train_rows, val_rows)
+        ]
+        assert not equal[0] & equal[1]
+    assert len({*validated}) == len(validated)
+
+
+def test_the_other_splits_are_as_large_and_stratified(folder: Path) -> None:
+    prepared = read_prepared(folder)
+    for seed in range(5):
+        for train_rows, val_rows in split_again(*prepared, 4, seed):
+            assert len(val_rows.target) in (29, 30, 31)
+            for rows, expected in ((train_rows, 30), (val_rows, 10)):
+                assert (abs(np.bincount(rows.target) - expected) <= 1).all()
+
+
+def test_few_rows_are_split_several_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for splits, n in (("auto", 4), (2, 2), (1, 1)):
+        run_search(folder, search__splits=splits)
+        assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == n
+        said = f"training seeds 1 and {n} splits into training and validation rows"
+        assert (said in capsys.readouterr().out) == (n > 1)
+    too_many = "search.splits is 5, but must be at most 4: train.parquet has 90 rows and val.parq"
+    with pytest.raises(UserError, match=too_many):
+        run_search(folder, search__splits=5)
+    # Where the prepared rows do not say which belong together, or how they follow each other.
+    kept_together = {"prepare__split": "time", "prepare__order_by": "petal_length"}
+    run_search(folder, search__splits="auto", **kept_together)
+    assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == 1
+    with pytest.raises(UserError, match=r"at most 1: with prepare\.split: time there is no second"):
+        run_search(folder, search__splits=2, **kept_together)
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n_val", "n"),
+    [(3000, 1000, 1), (2997, 999, 2), (1800, 600, 2), (600, 200, 4), (6, 2, 4), (4, 4, 1)],
+)
+def test_so_many_splits_that_a_thousand_rows_validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_train: int, n_val: int, n: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    assert count_splits("auto", n_train, n_val) == n
+
+
+def test_all_seeds_count_the_same(folder: Path) -> None:
+    one, other, both = (
+        run_search(folder, search__seeds=seeds, search__trials=1)["held_out_loss"][0]
+        for seeds in ([3], [4], [3, 4])
+    )
+    assert one != other
+    # The mean of the same two numbers, added up in another order.
+    assert both == pytest.approx((one + other) / 2, rel=1e-12)
 
 
 def test_more_tries_go_on_and_others_begin_anew(
@@ -141,7 +257,7 @@ def test_more_tries_go_on_and_others_begin_anew(
     assert len(more) == 6
     for options in ([], ["--workers", "2"]):
         pd.testing.assert_frame_equal(run_search(folder, *options, search__trials=3), more)
-    for change in ({"train__max_epochs": 10}, {"search__seeds": [2]}, {"train__momentum": 0.5}):
+    for change in ({"train__max_epochs": 10}, {"search__splits": 2}, {"train__momentum": 0.5}):
         assert len(run_search(folder, **change)) == 4
         assert "have changed since the last search: this is a new study" in capsys.readouterr().out
     run_prepare(folder, str(REPOSITORY / "data/iris.csv"), "species", prepare__seed=1)
@@ -166,14 +282,14 @@ def test_a_try_that_diverges_is_a_failed_try(folder: Path) -> None:
     failed = tries[tries["state"] == "failed"]
     assert set(failed["lr"]) == {1e30}
     assert set(tries[tries["state"] != "failed"]["lr"]) == {0.01}
-    assert failed["val_loss"].isna().all()
+    assert failed[["held_out_loss", "val_loss"]].isna().all(axis=None)
 
 
 def test_apply_keeps_comments(folder: Path) -> None:
     write_params(folder)
     text = (REPOSITORY / "params.yaml").read_text()
     quick = text.replace("max_epochs: 20000", "max_epochs: 20").replace("ry: 200", "ry: 2")
-    quick = quick.replace("trials: 100", "trials: 12")
+    quick = quick.replace("trials: 100", "trials: 12").replace("splits: auto", "splits: 1")
     (folder / "params.yaml").write_text(quick)
     search_again()
     assert (folder / "params.yaml").read_text() == quick
@@ -271,7 +387,7 @@ def test_what_the_page_says(to_search: Project, tmp_path: Path) -> None:
     apply, _ = commands(PAGE, TITLE, block=1)
     project.run("sh", "-c", apply)
     written = yaml.safe_load((project.path / "params.yaml").read_text())["train"]["lr"]
-    assert written == tries["lr"][tries["val_loss"].idxmin()]
+    assert written == tries["lr"][tries["held_out_loss"].idxmin()]
 
 
 @pytest.mark.xdist_group("search")
@@ -338,28 +454,84 @@ def test_a_study_that_was_cut_off_anywhere_is_readable(
     assert optuna.load_study(study_name="a", storage=optuna.storages.JournalStorage(plain)).trials
 
 
-def test_the_luck_of_choosing_is_found() -> None:
+Losses = npt.NDArray[np.float64]
+
+
+def held_out(evaluations: Losses, min_delta: float = 0.0) -> HeldOutLoss:
+    """Take in losses of rows, shape (number of evaluations, n)."""
+    loss = HeldOutLoss(np.ones(evaluations.shape[1]), min_delta)
+    for losses in evaluations:
+        loss.add(losses)
+    return loss
+
+
+def of_try(evaluations: Losses) -> ResampledLosses:
+    return ResampledLosses.of([held_out(evaluations)])
+
+
+def test_rows_that_have_not_chosen_the_epoch_judge_it_fairly() -> None:
+    rng = np.random.default_rng(0)
+    found, lowest = [], []
+    for _ in range(40):
+        # 50 epochs as good as one another, on 60 rows whose losses have the mean 1.
+        losses = rng.exponential(1.0, (50, 60))
+        lowest.append(losses.mean(axis=1).min())
+        found.append(held_out(losses).mean)
+    assert np.mean(lowest) < 0.8
+    # 40 means of 60 such losses differ from 1 by a fiftieth.
+    assert np.mean(found) == pytest.approx(1, abs=0.06)
+
+
+def test_an_epoch_that_is_best_for_all_rows_judges_itself() -> None:
+    best = np.array([[0.1, 0.4] * 20])
+    loss = held_out(np.concatenate([best + 1, best, best + 0.2]))
+    assert loss.left_out.tolist() == held_out(best).left_out.tolist()
+    assert loss.drawn.tolist() == held_out(best).drawn.tolist()
+    # What is less than min_delta better is not chosen.
+    late = held_out(np.concatenate([best, best - 0.05]), min_delta=0.06)
+    assert late.left_out.tolist() == held_out(best).left_out.tolist()
+
+
+@pytest.mark.parametrize("n", [50, 2 * MOST_GROUPS + 1])
+def test_rows_count_as_much_as_their_class(n: int) -> None:
+    weights, losses = np.full(n, 3.0), np.full(n, 0.2)
+    weights[: n // 5], losses[: n // 5] = 1.0, 1.0
+    loss = HeldOutLoss(weights, 0.0)
+    loss.add(losses)
+    # With equal weights it were 0.36 instead of 0.26; 100 resamples scatter by a fiftieth.
+    expected = (weights * losses).sum() / weights.sum()
+    assert loss.mean == pytest.approx(expected, abs=0.02)
+    assert loss.drawn.mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_a_single_row_has_no_others() -> None:
+    loss = held_out(np.array([[0.5], [0.3], [0.9]]))
+    assert loss.mean == pytest.approx(0.3)
+    tries = [of_try(np.array([[mean]])) for mean in (0.3, 0.4)]
+    assert luck_of_choosing(tries, 0) == 0
+
+
+@pytest.mark.parametrize("n_epochs", [1, 10])
+def test_the_luck_of_choosing_is_found(n_epochs: int) -> None:
     """Of tries that are all as good as one another, the winner's loss is too low by luck alone."""
     rng = np.random.default_rng(0)
     luck, found = [], []
     for _ in range(40):
-        # 50 tries with losses that have the mean 1, on 100 rows.
-        losses = rng.exponential(1.0, (50, 100))
-        winner = int(losses.mean(axis=1).argmin())
-        tries = [resampled(each, np.ones(100)) for each in losses]
-        luck.append(1 - losses[winner].mean())
-        found.append(luck_of_choosing(tries, winner))
-    # The luck is about 0.2, and 40 means of it differ by a hundredth.
+        # 30 tries with losses that have the mean 1, on 100 rows.
+        losses = rng.exponential(1.0, (30, n_epochs, 100))
+        means = [held_out(each).mean for each in losses]
+        luck.append(1 - min(means))
+        found.append(luck_of_choosing([of_try(each) for each in losses], int(np.argmin(means))))
+    # They scatter by a tenth or two of themselves; the mean of 40, by a tenth at most.
     assert np.mean(found) == pytest.approx(np.mean(luck), rel=0.3)
-    assert np.mean(luck) > 0.15
+    assert np.mean(luck) > 0.1
 
 
 def test_a_single_try_was_not_chosen() -> None:
-    losses = np.random.default_rng(0).exponential(1.0, 30)
-    assert luck_of_choosing([resampled(losses, np.ones(30))], 0) == 0
+    losses = np.random.default_rng(0).exponential(1.0, (3, 30))
+    assert luck_of_choosing([of_try(losses)], 0) == 0
 
 
 def test_a_clear_winner_owes_nothing_to_luck() -> None:
-    losses = np.random.default_rng(0).exponential(1.0, 30)
-    tries = [resampled(losses + more, np.ones(30)) for more in (1.0, 0.0, 2.0)]
-    assert luck_of_choosing(tries, 1) == 0
+    losses = np.random.default_rng(0).exponential(1.0, (3, 30))
+    assert luck_of_choosing([of_try(losses + more) for more in (1.0, 0.0, 2.0)], 1) == 0

@@ -1,6 +1,6 @@
 """A prepared part of the table: train.parquet, val.parquet or test.parquet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,10 +131,18 @@ def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDAr
 
     Shape (number of features, n_bins + 1). One feature is read at a time.
     """
-    levels = np.linspace(0, 1, n_bins + 1)
     with open_parquet(path) as file:
-        quantiles = [np.quantile(_read_column(file, 1 + index), levels) for index in features]
-    return np.array(quantiles, np.float32).reshape(len(features), n_bins + 1)
+        return quantiles((_read_column(file, 1 + index) for index in features), n_bins)
+
+
+def quantiles(columns: Iterable[npt.NDArray[np.float32]], n_bins: int) -> npt.NDArray[np.float32]:
+    """Return what divides the values of each column into `n_bins` of equal size.
+
+    Shape (number of columns, n_bins + 1).
+    """
+    levels = np.linspace(0, 1, n_bins + 1)
+    found = [np.quantile(column, levels) for column in columns]
+    return np.array(found, np.float32).reshape(-1, n_bins + 1)
 
 
 def _read_column(file: pq.ParquetFile, index: int) -> npt.NDArray[Any]:

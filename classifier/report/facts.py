@@ -74,7 +74,7 @@ class Facts:
             return ""
         return (
             f"Its parameters are the best of {self.search.n_tries} tries by the validation rows: "
-            f"about {self.search.luck:.4f} of the val_loss of {self.search.best_val_loss:.4f} is "
+            f"about {self.search.luck:.4f} of the loss of {self.search.best_loss:.4f} is "
             "likely luck of choosing. The test rows had no part in it."
         )
 

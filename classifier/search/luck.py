@@ -1,52 +1,36 @@
 """How much of a winner's loss is the luck of having been chosen."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 
-N_RESAMPLES = 200
-
-MOST_GROUPS = 20_000
-"""Of validation rows: where there are more rows, some share a group that is drawn as one."""
+from classifier.search.held_out import HeldOutLoss
 
 
 class ResampledLosses(BaseModel):
-    """A try's loss on resamples of the validation rows, and on the rows that those left out."""
+    """A try's loss on resamples of the validation rows, and on the rows that those left out.
 
-    drawn: list[float]
-    """Of each resample."""
-    left_out: list[float | None]
-    """None where it left out no row."""
-
-
-def resampled(losses: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> ResampledLosses:
-    """Return the weighted mean of the rows' losses on each resample and on what it left out.
-
-    Both arrays have shape (n,). Resamples are the same for every try with as many rows.
+    Numbers are None where there were too few rows.
     """
-    group = np.arange(len(losses)) % MOST_GROUPS
-    of_groups = np.stack([np.bincount(group, weights * losses), np.bincount(group, weights)])
-    counts = _resamples(of_groups.shape[1])
-    drawn, left_out = of_groups @ counts.T, of_groups @ (counts == 0).T
-    return ResampledLosses(
-        drawn=[_mean(*sums) for sums in drawn.T.tolist()],
-        left_out=[_mean(*sums) if sums[1] > 0 else None for sums in left_out.T.tolist()],
-    )
+
+    drawn: list[float | None]
+    """By the rows drawn alone: they have chosen the epoch, and judged it."""
+    left_out: list[float | None]
+    """With the epoch that the rows drawn have chosen."""
+
+    @classmethod
+    def of(cls, runs: Sequence[HeldOutLoss]) -> "ResampledLosses":
+        """Return the means over runs."""
+        return cls(
+            drawn=_listed([run.drawn for run in runs]),
+            left_out=_listed([run.left_out for run in runs]),
+        )
 
 
-def _mean(total: float, weight: float) -> float:
-    return float(f"{total / weight:.7g}")
-
-
-@cache
-def _resamples(n: int) -> npt.NDArray[np.float32]:
-    """Return how often each resample has each of n rows, shape (N_RESAMPLES, n)."""
-    rng = np.random.default_rng(0)
-    counts = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(N_RESAMPLES)]
-    return np.array(counts, np.float32)
+def _listed(losses: list[np.ndarray[tuple[int], np.dtype[np.float64]]]) -> list[float | None]:
+    means: list[float] = np.mean(losses, axis=0).tolist()
+    return [None if np.isnan(mean) else float(f"{mean:.7g}") for mean in means]
 
 
 def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float:
@@ -58,7 +42,11 @@ def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float:
     Greasidou, E. and Borboudakis, G. (2018), "Bootstrapping the out-of-sample predictions for
     efficient and accurate cross-validation", Machine Learning 107, 1895-1922.
     """
-    drawn = np.array([each.drawn for each in tries])
+    drawn = np.array([each.drawn for each in tries], np.float64)
     left_out = np.array([each.left_out for each in tries], np.float64)
-    chosen = np.take_along_axis(left_out, drawn.argmin(axis=0)[None], axis=0)[0]
-    return max(0.0, float(np.nanmean(chosen - left_out[winner])))
+    known = ~np.isnan(drawn + left_out).any(axis=0)
+    if not known.any():
+        return 0.0
+    best = drawn[:, known].argmin(axis=0)
+    chosen = np.take_along_axis(left_out[:, known], best[None], axis=0)[0]
+    return max(0.0, float(np.mean(chosen - left_out[winner, known])))

@@ -14,7 +14,7 @@ from optuna.visualization import matplotlib as drawn
 from classifier.drawing.png import png_of
 from classifier.io.atomic_write import write_bytes
 
-MEASURE = "val_loss"
+MEASURE = "held_out_loss"
 
 
 def write_pictures(folder: Path, tries: Sequence[FrozenTrial]) -> None:

@@ -58,4 +58,4 @@ def best_in_words(tries: Sequence[FrozenTrial]) -> str:
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in ranked[0].params.items()
     )
-    return f"best val_loss={ranked[0].values[0]:.4f} {params}"
+    return f"best held_out_loss={ranked[0].values[0]:.4f} {params}"

@@ -23,7 +23,11 @@ STATES = {
 
 
 def report_on(
-    tries: Sequence[FrozenTrial], space: Space, seeds: list[int], prepared_rows: str
+    tries: Sequence[FrozenTrial],
+    space: Space,
+    seeds: list[int],
+    n_splits: int,
+    prepared_rows: str,
 ) -> SearchReport:
     """Sum up tries.
 
@@ -45,13 +49,14 @@ def report_on(
         n_stopped=counts["stopped"],
         n_failed=counts["failed"],
         seeds=seeds,
+        n_splits=n_splits,
         best_try=tries.index(ranked[0]),
-        best_val_loss=ranked[0].values[0],
+        best_loss=ranked[0].values[0],
         luck=luck_of_choosing(
             [ResampledLosses.model_validate(each.user_attrs["resampled"]) for each in finished],
             finished.index(ranked[0]),
         ),
-        first_val_loss=tries[0].values[0] if tries[0] in finished else None,
+        first_loss=tries[0].values[0] if tries[0] in finished else None,
         params=from_optuna(space, ranked[0].params),
         prepared_rows=prepared_rows,
     )
@@ -67,10 +72,10 @@ def write_csv(path: Path, tries: Sequence[FrozenTrial], space: Space) -> None:
     """Write a row for each try, in the order of their start."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["try", "state", "val_loss", "epochs", *space])
+    writer.writerow(["try", "state", "held_out_loss", "val_loss", "epochs", *space])
     for number, each in enumerate(tries):
         epochs = max(each.user_attrs.get("epochs", [0]))
-        loss = each.values[0] if each.values else ""
+        losses = each.values[0] if each.values else "", each.user_attrs.get("val_loss", "")
         params = map(text_of, from_optuna(space, each.params).values())
-        writer.writerow([number, STATES[each.state], loss, epochs or "", *params])
+        writer.writerow([number, STATES[each.state], *losses, epochs or "", *params])
     write_bytes(path, text.getvalue().encode())

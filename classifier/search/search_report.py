@@ -17,12 +17,15 @@ class SearchReport(BaseModel):
     n_failed: int
     """Diverged, or too large for the device."""
     seeds: list[int]
-    """Of training; a loss is the mean over them."""
+    """Of training; a loss is the mean over them, and over the splits."""
+    n_splits: int = 1
+    """Of the training and validation rows."""
     best_try: int
-    best_val_loss: float
+    best_loss: float
+    """On validation rows that have not chosen the epoch: see `HeldOutLoss`."""
     luck: float
     """By how much the best loss is likely to be too low, because the try was chosen by it."""
-    first_val_loss: float | None
+    first_loss: float | None
     """Of the parameters that the search began with; None if that try failed."""
     params: dict[str, Any]
     """Of `train`: what was searched, as the best try has it."""
@@ -46,24 +49,25 @@ def in_words(report: SearchReport) -> list[str]:
     """Return what the search has come to, a line for each thing to know."""
     failed = f", {report.n_failed} failed" if report.n_failed else ""
     of_these = f"{report.n_finished} finished, {report.n_stopped} were stopped early{failed}"
-    lines = [f"tries: {report.n_tries}, of which {of_these}"]
+    of_runs = f"the training seeds {', '.join(map(str, report.seeds))}"
+    if report.n_splits > 1:
+        of_runs += f" and {report.n_splits} splits into training and validation rows"
+    lines = [
+        f"tries: {report.n_tries}, of which {of_these}",
+        f"loss: of validation rows that have not chosen the epoch, the mean over {of_runs}",
+    ]
     if report.best_try == 0:
-        lines.append(
-            f"none is better than what the search began with: val_loss {report.best_val_loss:.4f}"
-        )
+        lines.append(f"none is better than what the search began with: loss {report.best_loss:.4f}")
     else:
-        before = "" if report.first_val_loss is None else f" instead of {report.first_val_loss:.4f}"
-        lines.append(
-            f"best: try {report.best_try}, val_loss {report.best_val_loss:.4f}{before}, the mean "
-            f"over the training seeds {', '.join(map(str, report.seeds))}"
-        )
+        before = "" if report.first_loss is None else f" instead of {report.first_loss:.4f}"
+        lines.append(f"best: try {report.best_try}, loss {report.best_loss:.4f}{before}")
     lines.append(
         f"it was chosen among {report.n_tries} tries by these validation rows: about "
-        f"{report.luck:.4f} of its val_loss is likely luck of choosing, so expect "
-        f"{report.best_val_loss + report.luck:.4f} on other rows"
+        f"{report.luck:.4f} of its loss is likely luck of choosing, so expect "
+        f"{report.best_loss + report.luck:.4f} on other rows"
     )
-    if report.first_val_loss is not None and report.best_try > 0:
-        gain = report.first_val_loss - report.best_val_loss
+    if report.first_loss is not None and report.best_try > 0:
+        gain = report.first_loss - report.best_loss
         if gain <= report.luck:
             lines.append(
                 f"that is more than what was gained, {gain:.4f}: what it began with may be as good"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,14 +23,14 @@ from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.model import Task, widths
 from classifier.resuming.fingerprint import fingerprint
-from classifier.search.luck import resampled
+from classifier.search.luck import ResampledLosses
 from classifier.search.search_params import SearchParams, space_of
 from classifier.search.space import Space, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
-from classifier.search.trying import PreparedRows, losses_of_rows, mean_val_loss, try_out
+from classifier.search.trying import SeededRun, mean_loss, try_out
+from classifier.search.validation_splits import ValidationSplit, count_splits, read_splits
 from classifier.training.device import choose_threads, compute_deterministically, select_device
-from classifier.training.loop import Run, TrainParams
-from classifier.training.loss import class_weights
+from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -44,6 +45,7 @@ class Search:
     train: TrainParams
     space: Space
     task: Task
+    n_splits: int
     storage: str | None
     n_workers: int
 
@@ -54,9 +56,9 @@ class Search:
         if n_tries is not None:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
-        for part in ("train", "val"):
-            count_rows(PREPARED / f"{part}.parquet")  # says so if there are none
-        return cls(params, train, space_of(params, train), task, storage, n_workers)
+        n_train, n_val = (count_rows(PREPARED / f"{part}.parquet") for part in ("train", "val"))
+        n_splits = count_splits(params.splits, n_train, n_val)
+        return cls(params, train, space_of(params, train), task, n_splits, storage, n_workers)
 
     @cached_property
     def study_name(self) -> str:
@@ -78,6 +80,7 @@ class Search:
             self.train.model_dump(include={"max_epochs", "patience", "threads"}),
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
+            self.n_splits,
             optuna.__version__,
         ]
         text = json.dumps(belongs_to, sort_keys=True)
@@ -99,45 +102,46 @@ def work(
     if device.type == "cuda":
         device = torch.device("cuda", number % torch.cuda.device_count())
         torch.cuda.set_device(device)
-    rows = PreparedRows.read(PREPARED, search.task, device)
+    splits = read_splits(PREPARED, search.task, device, search.n_splits, search.params.seed)
     study = search.open_study()
     n_cores = max(1, torch.get_num_threads() // search.n_workers)
 
     def objective(trial: Trial) -> float:
         torch.set_num_threads(n_cores)
-        return try_parameters(search, rows, trial)
+        return try_parameters(search, splits, trial)
 
     while takes_one() and len(counted(study)) < search.params.trials:
         study.optimize(objective, n_trials=1, catch=(UserError, torch.OutOfMemoryError))
         after_each(study)
 
 
-def try_parameters(search: Search, rows: PreparedRows, trial: Trial) -> float:
-    """Return the mean over the seeds of the best `val_loss`, and record it in the trial."""
+def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Trial) -> float:
+    """Return the mean loss of held-out rows over splits and seeds; record it in the trial."""
     params = suggest(search.space, trial, search.train)
-    n_rows = len(rows.train.target)
+    n_rows = len(splits[0].train.target)
     batch_size = min(params.batch_size or n_rows, n_rows)
     compute_deterministically(
-        choose_threads(params.threads, batch_size, widths(params, rows.task), params.members)
+        choose_threads(params.threads, batch_size, widths(params, search.task), params.members)
     )
 
-    def report(runs: Sequence[Run]) -> None:
-        trial.report(mean_val_loss(runs), max(run.epoch for run in runs))
+    def report(runs: Sequence[SeededRun]) -> None:
+        epochs = [each.run.epoch for each in runs]
+        trial.report(mean_loss(runs), max(epochs))
         if trial.should_prune():
-            trial.set_user_attr("epochs", [run.epoch for run in runs])
+            trial.set_user_attr("epochs", epochs)
             raise TrialPruned
 
     try:
-        runs = try_out(params, search.params.seeds, rows, report)
+        runs = try_out(params, search.params.seeds, splits, report)
     except (UserError, torch.OutOfMemoryError) as error:
         trial.set_user_attr(FAILED_WITH, str(error))
         raise
-    trial.set_user_attr("epochs", [run.epoch for run in runs])
-    weight = class_weights(params.class_weights, rows.train.target, rows.task.n_classes)
-    of_rows = torch.ones(len(rows.val.target)) if weight is None else weight[rows.val.target].cpu()
-    losses = resampled(losses_of_rows(runs, rows.val), of_rows.double().numpy())
-    trial.set_user_attr("resampled", losses.model_dump())
-    return mean_val_loss(runs)
+    val_losses = [each.run.early_stopping.best_val_loss for each in runs]
+    trial.set_user_attr("epochs", [each.run.epoch for each in runs])
+    trial.set_user_attr("val_loss", math.fsum(val_losses) / len(val_losses))
+    resampled = ResampledLosses.of([each.held_out for each in runs])
+    trial.set_user_attr("resampled", resampled.model_dump())
+    return mean_loss(runs)
 
 
 def work_alone(search: Search, n_tries: int, after_each: Callable[[Study], None]) -> None:

@@ -155,6 +155,17 @@ def train(
     moments `run` is complete: a copy of it, trained on, gives the same bits as this one.
     """
     weight = loss_weight(run, train_rows, params)
+    for is_due in train_batches(run, train_rows, weight, params):
+        yield evaluate(run, train_rows, val_rows, weight, params) if is_due else None
+
+
+def train_batches(
+    run: Run, train_rows: Rows, weight: Tensor | None, params: TrainParams
+) -> Iterator[bool]:
+    """Train until `run` is over; its early stopping is left to the caller.
+
+    Yields False after every batch, and True when an evaluation is due.
+    """
     step = make_step(
         run.model,
         run.optimizer,
@@ -170,11 +181,11 @@ def train(
         ):
             step(batch)
             run.batch += 1
-            yield None
+            yield False
         run.epoch += 1
         run.batch = 0
         if run.epoch % params.eval_every == 0:
-            yield evaluate(run, train_rows, val_rows, weight, params)
+            yield True
 
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:

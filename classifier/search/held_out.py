@@ -1,0 +1,111 @@
+"""What a network loses on validation rows that have not chosen its epoch."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+N_RESAMPLES = 100
+
+N_AGAIN = 5
+"""How often the rows of each resample are resampled."""
+
+MOST_GROUPS = 2_000
+"""Of validation rows: where there are more rows, some share a group that is drawn as one."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+class HeldOutLoss:
+    """The loss on validation rows that have no part in choosing the epoch.
+
+    The lowest of many losses is too low, and the more so the more they jump: a `val_loss` favours
+    large learning rates. So the epoch is chosen by rows drawn at random with replacement, and
+    judged by those left out, again and again: Efron, B. (1983), "Estimating the error rate of a
+    prediction rule: improvement on cross-validation", Journal of the American Statistical
+    Association 78, 316-331. With each resample, the same is done as if there were no other rows.
+    Resamples are the same for every run with as many rows.
+
+    Parameters
+    ----------
+    weights
+        What each row counts for, shape (n,).
+    min_delta
+        By how much a loss has to be lower to be better.
+
+    """
+
+    def __init__(self, weights: Numbers, min_delta: float) -> None:
+        self._weights, self._min_delta = weights, min_delta
+        self._group = np.arange(len(weights)) % MOST_GROUPS
+        self._roles = _roles(min(len(weights), MOST_GROUPS))
+        of_groups = self._sums_of_groups(weights)
+        self._weight_of_choosers = _dot(self._roles.choosers, of_groups)
+        self._weight_of_judges = _dot(self._roles.judges, of_groups)
+        self._lowest = np.full(len(self._weight_of_choosers), np.inf)
+        self._judged = np.full(len(self._weight_of_choosers), np.nan)
+
+    def add(self, losses: Numbers) -> None:
+        """Take in what each row loses at one more evaluation, in nats, shape (n,)."""
+        of_groups = self._sums_of_groups(self._weights * losses)
+        of_choosers = _dot(self._roles.choosers, of_groups) / self._weight_of_choosers
+        is_better = of_choosers < self._lowest - self._min_delta
+        self._lowest[is_better] = of_choosers[is_better]
+        with np.errstate(invalid="ignore"):  # where there is none to judge
+            of_judges = _dot(self._roles.judges, of_groups) / self._weight_of_judges
+        self._judged[is_better] = of_judges[is_better]
+
+    def _sums_of_groups(self, values: Numbers) -> Numbers:
+        sums: Numbers = np.bincount(self._group, values).astype(np.float64)
+        return sums
+
+    @property
+    def left_out(self) -> Numbers:
+        """The loss on what each resample left out, shape (N_RESAMPLES,); NaN where that is none."""
+        return self._judged[:N_RESAMPLES]
+
+    @property
+    def drawn(self) -> Numbers:
+        """The same within each resample, as if there were no other rows, shape (N_RESAMPLES,)."""
+        return _means(self._judged[N_RESAMPLES:].reshape(N_RESAMPLES, N_AGAIN))
+
+    @property
+    def mean(self) -> float:
+        """Of what the resamples left out; the `val_loss`, roughly, of a row without others."""
+        mean = float(_means(self.left_out))
+        return float(self._lowest[:N_RESAMPLES].mean()) if np.isnan(mean) else mean
+
+
+class _Roles(NamedTuple):
+    """How often each group of rows counts; those of each resample, then those of it resampled."""
+
+    choosers: Numbers
+    """Of the epoch, shape (N_RESAMPLES * (1 + N_AGAIN), n_groups)."""
+    judges: Numbers
+    """Of the same shape."""
+
+
+@cache
+def _roles(n: int) -> _Roles:
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
+    again = rng.multinomial(n, drawn[:, None] / n, size=(N_RESAMPLES, N_AGAIN))
+    left_out_again = np.where(again == 0, drawn[:, None], 0)
+    choosers = np.concatenate([drawn, again.reshape(-1, n)])
+    judges = np.concatenate([drawn == 0, left_out_again.reshape(-1, n)])
+    return _Roles(choosers.astype(np.float64), judges.astype(np.float64))
+
+
+def _dot(matrix: Numbers, vector: Numbers) -> Numbers:
+    """Multiply without BLAS, which adds in an order that depends on the number of threads."""
+    product: Numbers = np.einsum("ij,j->i", matrix, vector)
+    return product
+
+
+def _means(values: Numbers) -> Numbers:
+    """Return the means over the last axis of what is a number; NaN where nothing is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: Numbers = np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)
+    return means
