@@ -37,11 +37,13 @@ SEARCH = [sys.executable, "-m", "commands.search", "--workers", str(N_WORKERS)]
 INTRODUCTION = f"""# Benchmark of the search
 
 Written by `python -m benchmarks.search`, but for the last section. Iris, the lesson's network,
-{PARAMS["max_epochs"]} epochs a try, an evaluation every {PARAMS["eval_every"]}, two training seeds;
-{N_TRIES} tries by {N_WORKERS} workers on two cores. "Pure training" is what was trained, with the
-same parameters and for as many epochs, by two processes without Optuna: the seconds of their loops,
-without their imports. The search is the whole command: imports, the study on the disk, the report
-and its pictures. They take turns; the numbers are medians of {REPETITIONS}.
+{PARAMS["max_epochs"]} epochs at most, an evaluation every {PARAMS["eval_every"]}; {N_TRIES} tries
+by {N_WORKERS} workers on two cores, each try eight networks: two training seeds on four splits. "Pure
+training" is what was trained, with the same parameters and for as many epochs, by two processes in
+the way of the stage `train`: the seconds of their loops, without their imports. The search is the
+whole command: imports, the study on the disk, held-out losses (but none of training rows, which
+`train` has), the report and its pictures. They take turns; the numbers are medians of
+{REPETITIONS}.
 """
 
 
@@ -166,8 +168,9 @@ def report(repetitions: list[dict[str, float]], queued: float) -> str:
 | a search that has nothing left to try: imports, report, pictures | {nothing:.1f} | |
 | the search without that | {search - nothing:.1f} | {tries:.2f} |
 
-A try takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`, {N_QUEUED} runs
-of as many epochs, one training seed each) takes {queued:.1f} s: {queued / each:.0f} times as long.
+A try of eight networks takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`,
+{N_QUEUED} runs of as many epochs, one network each) takes {queued:.1f} s: {queued / each:.0f} times
+as long.
 """
 
 

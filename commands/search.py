@@ -106,8 +106,7 @@ def find(search: Search) -> list[FrozenTrial]:
 
 
 def look(study: Study, progress: SearchProgress) -> None:
-    """Show how far the workers are."""
-    # While they are at work: it takes a second.
+    """Show how far the workers are; while they work, import what draws in the end."""
     import classifier.search.pictures  # noqa: F401, PLC0415
 
     progress.show(counted(study))

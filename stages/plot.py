@@ -106,7 +106,8 @@ def read_facts() -> Facts:
 
 def read_search(train: dict[str, Any]) -> SearchReport | None:
     """Read what the last search has found, if these are its parameters, found with these rows."""
-    search = read_json(REPORTS / "search.json", LastSearch).root
+    path = REPORTS / "search.json"
+    search = read_json(path, LastSearch, made_by=f"make search, or git checkout {path}").root
     if search is None or search.prepared_rows != hash_of_rows(PREPARED):
         return None
     is_of_these = all(train[name] == value for name, value in search.params.items())

@@ -1,9 +1,11 @@
 """A search can be interrupted, shared and believed."""
 
+import copy
 import json
 import math
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,23 +15,34 @@ import numpy.typing as npt
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
 
 from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
+from classifier.model import Task
 from classifier.search.held_out import MOST_GROUPS, HeldOutLoss
 from classifier.search.luck import ResampledLosses, luck_of_choosing
 from classifier.search.search_report import SearchReport, hash_of_rows, in_words
+from classifier.search.searching import SEARCHING_MODULES
 from classifier.search.study_file import StudyFile
-from classifier.search.validation_splits import count_splits, split_again
+from classifier.search.trying import SeededRun, try_out
+from classifier.search.validation_splits import (
+    ValidationSplit,
+    count_splits,
+    split_again,
+)
+from classifier.training.loop import TrainParams
 from commands import search
 from stages import train
 from tests import search_soak
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_prepare, write_params
+from tests.in_process import DEFAULTS, run_prepare, write_params
 from tests.readme import commands
 
 PAGE, TITLE = "docs/search.md", "How do I find better parameters?"
@@ -110,6 +123,7 @@ def test_it_says_when_the_gain_may_be_luck() -> None:
         report = SearchReport(
             **found,
             seeds=[1],
+            n_splits=1,
             best_try=3,
             best_loss=0.4,
             luck=luck,
@@ -208,6 +222,20 @@ def test_the_other_splits_are_as_large_and_stratified(folder: Path) -> None:
                 assert (abs(np.bincount(rows.target) - expected) <= 1).all()
 
 
+def test_a_row_with_many_copies_leaves_the_others_to_other_splits() -> None:
+    target = np.arange(80) % 2
+    numbers = np.where(np.arange(80) < 20, 0, np.arange(80)).astype(np.float32)[:, None]
+    numbers[60:] += 100
+    rows = Split(np.arange(80), numbers, target)
+    train_rows, val_rows = (
+        Split(rows.rows[part], rows.features[part], rows.target[part])
+        for part in (slice(0, 60), slice(60, 80))
+    )
+    # Of each class, 10 copies of a row and 20 other rows, for three splits.
+    sizes = [len(part[1].target) for part in split_again(train_rows, val_rows, 4, seed=0)]
+    assert sizes == [20, 20, 20, 20]
+
+
 def test_few_rows_are_split_several_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for splits, n in (("auto", 4), (2, 2), (1, 1)):
         run_search(folder, search__splits=splits)
@@ -235,6 +263,56 @@ def test_so_many_splits_that_a_thousand_rows_validate(
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     assert count_splits("auto", n_train, n_val) == n
+
+
+def chosen(split: Split, rows: Sequence[int]) -> Split:
+    return Split(split.rows[rows], split.features[rows], split.target[rows])
+
+
+def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
+    """Of these networks, at each evaluation; with copies of rows, and classes that weigh more."""
+    write_params(folder)
+    train_rows, val_rows = read_prepared(folder)
+    train_rows, val_rows = chosen(train_rows, range(20, 90)), chosen(val_rows, [*range(30), 0, 0])
+    task = Task.of(read_schema(folder / "data/prepared/schema.json"))
+    splits = [
+        ValidationSplit.of(*split, task, torch.device("cpu"))
+        for split in split_again(train_rows, val_rows, 2, seed=0)
+    ]
+    params = TrainParams.model_validate(
+        DEFAULTS["train"]
+        | {"members": 2, "dropout": 0.2, "class_weights": "balanced", "lr": 0.1}
+        | {"max_epochs": 30, "eval_every": 3}
+    )
+    by_hand: list[HeldOutLoss] = []
+    for split in splits:
+        target = split.val.target.numpy()
+        of_classes = compute_class_weight(
+            "balanced", classes=np.arange(3), y=split.train.target.numpy()
+        )
+        rows = pd.DataFrame(split.val.features.numpy()).assign(target=target)
+        units = rows.groupby(list(rows), sort=False).ngroup().to_numpy()
+        by_hand += [HeldOutLoss(of_classes[target], units, 0.0) for _ in range(2)]
+
+    def evaluate_by_hand(runs: Sequence[SeededRun]) -> None:
+        for index, run in enumerate(runs):
+            val = splits[index // 2].val
+            with torch.no_grad():
+                logits = copy.deepcopy(run.run.model).eval()(val.features)
+            losses = nn.functional.cross_entropy(logits, val.target, reduction="none")
+            by_hand[index].add(losses.double().numpy())
+
+    runs = try_out(params, [1, 2], splits, evaluate_by_hand)
+    assert len({run.held_out.mean for run in runs}) == 4
+    for run, expected in zip(runs, by_hand, strict=True):
+        assert run.held_out.left_out == pytest.approx(expected.left_out, nan_ok=True)
+
+
+def test_every_module_that_decides_what_comes_of_a_try_is_in_the_name_of_a_study() -> None:
+    without_influence = ["pictures", "progress", "result", "search_params", "search_report"]
+    modules = sorted(path.stem for path in (REPOSITORY / "classifier/search").glob("[a-z]*.py"))
+    with_influence = [path.stem for path in SEARCHING_MODULES]
+    assert modules == sorted([*with_influence, *without_influence, "study_file"])
 
 
 def test_all_seeds_count_the_same(folder: Path) -> None:
@@ -459,7 +537,8 @@ Losses = npt.NDArray[np.float64]
 
 def held_out(evaluations: Losses, min_delta: float = 0.0) -> HeldOutLoss:
     """Take in losses of rows, shape (number of evaluations, n)."""
-    loss = HeldOutLoss(np.ones(evaluations.shape[1]), min_delta)
+    n = evaluations.shape[1]
+    loss = HeldOutLoss(np.ones(n), np.arange(n), min_delta)
     for losses in evaluations:
         loss.add(losses)
     return loss
@@ -486,7 +565,7 @@ def test_an_epoch_that_is_best_for_all_rows_judges_itself() -> None:
     best = np.array([[0.1, 0.4] * 20])
     loss = held_out(np.concatenate([best + 1, best, best + 0.2]))
     assert loss.left_out.tolist() == held_out(best).left_out.tolist()
-    assert loss.drawn.tolist() == held_out(best).drawn.tolist()
+    assert loss.drawn_alone.tolist() == held_out(best).drawn_alone.tolist()
     # What is less than min_delta better is not chosen.
     late = held_out(np.concatenate([best, best - 0.05]), min_delta=0.06)
     assert late.left_out.tolist() == held_out(best).left_out.tolist()
@@ -496,32 +575,38 @@ def test_an_epoch_that_is_best_for_all_rows_judges_itself() -> None:
 def test_rows_count_as_much_as_their_class(n: int) -> None:
     weights, losses = np.full(n, 3.0), np.full(n, 0.2)
     weights[: n // 5], losses[: n // 5] = 1.0, 1.0
-    loss = HeldOutLoss(weights, 0.0)
+    loss = HeldOutLoss(weights, np.arange(n), 0.0)
     loss.add(losses)
     # With equal weights it were 0.36 instead of 0.26; 100 resamples scatter by a fiftieth.
     expected = (weights * losses).sum() / weights.sum()
     assert loss.mean == pytest.approx(expected, abs=0.02)
-    assert loss.drawn.mean() == pytest.approx(expected, abs=0.02)
+    assert loss.drawn_alone.mean() == pytest.approx(expected, abs=0.02)
 
 
 def test_a_single_row_has_no_others() -> None:
     loss = held_out(np.array([[0.5], [0.3], [0.9]]))
     assert loss.mean == pytest.approx(0.3)
     tries = [of_try(np.array([[mean]])) for mean in (0.3, 0.4)]
-    assert luck_of_choosing(tries, 0) == 0
+    assert luck_of_choosing(tries, 0) is None
 
 
-@pytest.mark.parametrize("n_epochs", [1, 10])
-def test_the_luck_of_choosing_is_found(n_epochs: int) -> None:
+@pytest.mark.parametrize(("n_epochs", "n_copies"), [(1, 1), (10, 1), (10, 3)])
+def test_the_luck_of_choosing_is_found(n_epochs: int, n_copies: int) -> None:
     """Of tries that are all as good as one another, the winner's loss is too low by luck alone."""
     rng = np.random.default_rng(0)
-    luck, found = [], []
+    luck, found = list[float](), list[float]()
+    units = np.repeat(np.arange(60), n_copies)
     for _ in range(40):
-        # 30 tries with losses that have the mean 1, on 100 rows.
-        losses = rng.exponential(1.0, (30, n_epochs, 100))
-        means = [held_out(each).mean for each in losses]
-        luck.append(1 - min(means))
-        found.append(luck_of_choosing([of_try(each) for each in losses], int(np.argmin(means))))
+        # 30 tries with losses that have the mean 1, on 60 rows, or on copies of these.
+        tries = [HeldOutLoss(np.ones(len(units)), units, 0.0) for _ in range(30)]
+        for one in tries:
+            for losses in rng.exponential(1.0, (n_epochs, 60)):
+                one.add(losses[units])
+        winner = int(np.argmin([one.mean for one in tries]))
+        likely = luck_of_choosing([ResampledLosses.of([one]) for one in tries], winner)
+        assert likely is not None
+        luck.append(1 - tries[winner].mean)
+        found.append(likely)
     # They scatter by a tenth or two of themselves; the mean of 40, by a tenth at most.
     assert np.mean(found) == pytest.approx(np.mean(luck), rel=0.3)
     assert np.mean(luck) > 0.1

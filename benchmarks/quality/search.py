@@ -84,8 +84,8 @@ def losses_of(job: tuple[str, int]) -> Losses:
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
         after = test_loss()
         report = SearchReport.model_validate_json(Path("reports/search.json").read_bytes())
-    if report.first_loss is None:
-        raise ValueError(f"{name}: what start writes diverges")
+    if report.first_loss is None or report.luck is None:
+        raise ValueError(f"{name}: what start writes diverges, or there are too few rows")
     return Losses(report.first_loss, report.best_loss, report.luck, before, after)
 
 

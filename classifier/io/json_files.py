@@ -15,8 +15,8 @@ def write_json(path: Path, model: BaseModel) -> None:
     write_bytes(path, f"{model.model_dump_json(indent=2)}\n".encode())
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
-    """Read what `write_json` has written.
+def read_json(path: Path, model: type[Model], made_by: str = "dvc repro") -> Model:
+    """Read what `write_json` has written, and the command `made_by` makes.
 
     Raises
     ------
@@ -27,8 +27,8 @@ def read_json(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; to make it: dvc repro") from None
+        raise UserError(f"{path} is missing; to make it: {made_by}") from None
     except ValidationError:
         raise UserError(
-            f"{path} is not what a stage has written; to make it anew: dvc repro"
+            f"{path} is not what a stage has written; to make it anew: {made_by}"
         ) from None

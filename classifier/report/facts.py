@@ -72,10 +72,15 @@ class Facts:
         """Say among how many tries the parameters were chosen, and how much of it is luck."""
         if self.search is None:
             return ""
+        luck = "how much of that is luck, they are too few to say"
+        if self.search.luck is not None:
+            luck = (
+                f"about {self.search.luck:.4f} of the loss of {self.search.best_loss:.4f} is "
+                "likely luck of choosing"
+            )
         return (
             f"Its parameters are the best of {self.search.n_tries} tries by the validation rows: "
-            f"about {self.search.luck:.4f} of the loss of {self.search.best_loss:.4f} is "
-            "likely luck of choosing. The test rows had no part in it."
+            f"{luck}. The test rows had no part in it."
         )
 
     def versions(self) -> dict[str, str]:

@@ -50,10 +50,10 @@ def fingerprint(
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
         "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
-        "train": _hash_file(train_file),
-        "val": _hash_file(val_file),
+        "train": hash_file(train_file),
+        "val": hash_file(val_file),
         "task": asdict(task),
-        "source": [_hash_file(module) for module in COMPUTING_MODULES],
+        "source": [hash_file(module) for module in COMPUTING_MODULES],
         "torch": torch.__version__,
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
@@ -63,7 +63,8 @@ def fingerprint(
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Return what differs whenever the contents of two files do."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

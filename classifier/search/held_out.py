@@ -24,23 +24,26 @@ class HeldOutLoss:
     large learning rates. So the epoch is chosen by rows drawn at random with replacement, and
     judged by those left out, again and again: Efron, B. (1983), "Estimating the error rate of a
     prediction rule: improvement on cross-validation", Journal of the American Statistical
-    Association 78, 316-331. With each resample, the same is done as if there were no other rows.
-    Resamples are the same for every run with as many rows.
+    Association 78, 316-331. The rows of each resample are resampled in the same way, as if there
+    were no others. Resamples are the same for every run with as many rows.
 
     Parameters
     ----------
     weights
         What each row counts for, shape (n,).
+    units
+        Which rows are equal, and so drawn or left out together: those with the same number, from 0
+        on, shape (n,).
     min_delta
         By how much a loss has to be lower to be better.
 
     """
 
-    def __init__(self, weights: Numbers, min_delta: float) -> None:
+    def __init__(self, weights: Numbers, units: npt.NDArray[np.int64], min_delta: float) -> None:
         self._weights, self._min_delta = weights, min_delta
-        self._group = np.arange(len(weights)) % MOST_GROUPS
-        self._roles = _roles(min(len(weights), MOST_GROUPS))
+        self._group = units % MOST_GROUPS
         of_groups = self._sums_of_groups(weights)
+        self._roles = _roles(len(of_groups))
         self._weight_of_choosers = _dot(self._roles.choosers, of_groups)
         self._weight_of_judges = _dot(self._roles.judges, of_groups)
         self._lowest = np.full(len(self._weight_of_choosers), np.inf)
@@ -62,17 +65,23 @@ class HeldOutLoss:
 
     @property
     def left_out(self) -> Numbers:
-        """The loss on what each resample left out, shape (N_RESAMPLES,); NaN where that is none."""
+        """The loss on the rows that each resample left out, shape (N_RESAMPLES,).
+
+        Not a number where there are none.
+        """
         return self._judged[:N_RESAMPLES]
 
     @property
-    def drawn(self) -> Numbers:
-        """The same within each resample, as if there were no other rows, shape (N_RESAMPLES,)."""
+    def drawn_alone(self) -> Numbers:
+        """What `mean` would be if there were only the rows of each resample, shape (N_RESAMPLES,).
+
+        Not a number where they are too few.
+        """
         return _means(self._judged[N_RESAMPLES:].reshape(N_RESAMPLES, N_AGAIN))
 
     @property
     def mean(self) -> float:
-        """Of what the resamples left out; the `val_loss`, roughly, of a row without others."""
+        """The mean of `left_out`; of rows that are all equal, none is ever left out: their loss."""
         mean = float(_means(self.left_out))
         return float(self._lowest[:N_RESAMPLES].mean()) if np.isnan(mean) else mean
 
@@ -89,11 +98,11 @@ class _Roles(NamedTuple):
 @cache
 def _roles(n: int) -> _Roles:
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
-    again = rng.multinomial(n, drawn[:, None] / n, size=(N_RESAMPLES, N_AGAIN))
-    left_out_again = np.where(again == 0, drawn[:, None], 0)
-    choosers = np.concatenate([drawn, again.reshape(-1, n)])
-    judges = np.concatenate([drawn == 0, left_out_again.reshape(-1, n)])
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
+    again = rng.multinomial(n, counts[:, None] / n, size=(N_RESAMPLES, N_AGAIN))
+    left_out_again = np.where(again == 0, counts[:, None], 0)
+    choosers = np.concatenate([counts, again.reshape(-1, n)])
+    judges = np.concatenate([counts == 0, left_out_again.reshape(-1, n)])
     return _Roles(choosers.astype(np.float64), judges.astype(np.float64))
 
 

@@ -18,13 +18,16 @@ class SearchReport(BaseModel):
     """Diverged, or too large for the device."""
     seeds: list[int]
     """Of training; a loss is the mean over them, and over the splits."""
-    n_splits: int = 1
+    n_splits: int
     """Of the training and validation rows."""
     best_try: int
     best_loss: float
     """On validation rows that have not chosen the epoch: see `HeldOutLoss`."""
-    luck: float
-    """By how much the best loss is likely to be too low, because the try was chosen by it."""
+    luck: float | None
+    """By how much the best loss is likely to be too low, because the try was chosen by it.
+
+    None where there are too few validation rows to say.
+    """
     first_loss: float | None
     """Of the parameters that the search began with; None if that try failed."""
     params: dict[str, Any]
@@ -61,16 +64,22 @@ def in_words(report: SearchReport) -> list[str]:
     else:
         before = "" if report.first_loss is None else f" instead of {report.first_loss:.4f}"
         lines.append(f"best: try {report.best_try}, loss {report.best_loss:.4f}{before}")
-    lines.append(
-        f"it was chosen among {report.n_tries} tries by these validation rows: about "
-        f"{report.luck:.4f} of its loss is likely luck of choosing, so expect "
-        f"{report.best_loss + report.luck:.4f} on other rows"
-    )
+    lines += _about_luck(report)
+    lines.append("the test rows, which no try has seen, have the last word: dvc repro")
+    return lines
+
+
+def _about_luck(report: SearchReport) -> list[str]:
+    chosen = f"it was chosen among {report.n_tries} tries by these validation rows: "
+    if report.luck is None:
+        return [f"{chosen}they are too few to say how much of its loss is luck"]
+    expected = report.best_loss + report.luck
+    likely = f"about {report.luck:.4f} of its loss is likely luck of choosing"
+    lines = [f"{chosen}{likely}, so expect {expected:.4f} on other rows"]
     if report.first_loss is not None and report.best_try > 0:
         gain = report.first_loss - report.best_loss
         if gain <= report.luck:
             lines.append(
                 f"that is more than what was gained, {gain:.4f}: what it began with may be as good"
             )
-    lines.append("the test rows, which no try has seen, have the last word: dvc repro")
     return lines

@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
+import numpy as np
 import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
@@ -22,7 +23,7 @@ from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.model import Task, widths
-from classifier.resuming.fingerprint import fingerprint
+from classifier.resuming.fingerprint import fingerprint, hash_file
 from classifier.search.luck import ResampledLosses
 from classifier.search.search_params import SearchParams, space_of
 from classifier.search.space import Space, suggest
@@ -33,6 +34,12 @@ from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
+SEARCHING_MODULES = sorted(
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("held_out", "luck", "searching", "space", "study", "trying", "validation_splits")
+)
+"""The source files that, beside those of the training, decide what comes of a try."""
+
 SECONDS_BETWEEN_LOOKS = 0.5
 """At what the workers have done."""
 
@@ -81,7 +88,9 @@ class Search:
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
             self.n_splits,
+            [hash_file(module) for module in SEARCHING_MODULES],
             optuna.__version__,
+            np.__version__,
         ]
         text = json.dumps(belongs_to, sort_keys=True)
         return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -23,7 +23,8 @@ class SeededRun:
     def __init__(self, params: TrainParams, split: ValidationSplit) -> None:
         self.run = start_run(params, split.task, split.train.features.device, split.edges)
         weight = loss_weight(self.run, split.train, params)
-        self.held_out = HeldOutLoss(_weights(weight, split.val.target), params.min_delta)
+        weights = _weights(weight, split.val.target)
+        self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
         self._evaluations = self._train(split, weight, params)
         self._rng_state = _rng_state(self.run.device)
 
@@ -50,15 +51,20 @@ class SeededRun:
                 yield self._evaluate(split.val, weight, params)
         if self.run.epoch % params.eval_every != 0:
             yield self._evaluate(split.val, weight, params)
+        self._finite_loss(split.train, weight, "train_loss")
 
     def _evaluate(self, val: Rows, weight: Tensor | None, params: TrainParams) -> float:
         run = self.run
-        val_loss, _ = loss_and_accuracy(run.model, val, weight)
-        if not math.isfinite(val_loss):
-            raise UserError(f"training diverged: at epoch {run.epoch} val_loss is {val_loss}")
+        val_loss = self._finite_loss(val, weight, "val_loss")
         run.early_stopping = run.early_stopping.after(run.epoch, val_loss, params.min_delta)
         self.held_out.add(losses_of_rows(run.model, val))
         return val_loss
+
+    def _finite_loss(self, rows: Rows, weight: Tensor | None, name: str) -> float:
+        loss, _ = loss_and_accuracy(self.run.model, rows, weight)
+        if not math.isfinite(loss):
+            raise UserError(f"training diverged: at epoch {self.run.epoch} {name} is {loss}")
+        return loss
 
 
 Report = Callable[[Sequence[SeededRun]], None]

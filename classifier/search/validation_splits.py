@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from classifier.embeddings import N_BINS
@@ -24,7 +25,7 @@ ENOUGH_VAL_ROWS = 1_000
 class SplitOfRows(Params):
     """What the `prepare` section of params.yaml says of how rows are split."""
 
-    split: Literal["random", "group", "time"]
+    split: Literal["random", "group", "time"] = Field(description="one of random, group, time")
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class ValidationSplit:
     val: Rows
     edges: Tensor
     """Of the piecewise-linear embedding, as `start_run` takes them."""
+    val_units: npt.NDArray[np.int64]
+    """Which validation rows are equal, shape (n_val,): those with the same number, from 0 on."""
 
     @classmethod
     def of(cls, train: Split, val: Split, task: Task, device: torch.device) -> "ValidationSplit":
         edges = quantiles((train.features[:, index] for index in task.numbers), N_BINS)
-        return cls(task, _on(device, train), _on(device, val), torch.from_numpy(edges))
+        train_rows, val_rows = _on(device, train), _on(device, val)
+        return cls(task, train_rows, val_rows, torch.from_numpy(edges), units_of(val))
 
 
 def _on(device: torch.device, split: Split) -> Rows:
@@ -94,6 +98,8 @@ def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[S
 
     The first are as they are. In each other, about as many of the training rows are for validation,
     none of them twice, and all the others, with those for validation until then, for training.
+
+    There are fewer than `n` only where there are too few different training rows.
     """
     yield train, val
     if n > 1:
@@ -105,19 +111,40 @@ def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[S
 def _folds(train: Split, val: Split, seed: int) -> npt.NDArray[np.int64]:
     """Return in which split each training row is for validation, from 1 on, shape (n_train,).
 
-    They are dealt out class by class, and rows that are equal are in the same. Rows of a class that
-    has no validation rows are in none, 0: they are too rare.
+    Of each class, what is equal, the most of it first, goes where the fewest rows are. Rows of a
+    class that has no validation rows are in none, 0: they are too rare.
     """
-    rows = np.column_stack([train.features, train.target])
-    _, first, unit = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    class_of_unit = train.target[first]
+    first, unit = _equal_rows(train)
+    sizes, class_of_unit = np.bincount(unit), train.target[first]
     units = np.random.default_rng(seed).permutation(len(first))
     units = units[np.isin(class_of_unit[units], val.target)]
-    units = units[np.argsort(class_of_unit[units], kind="stable")]
-    fold_of_unit = np.zeros(len(first), np.int64)
+    units = units[np.lexsort([-sizes[units], class_of_unit[units]])]
     n_folds = _count_folds(len(train.target), len(val.target))
-    fold_of_unit[units] = 1 + np.arange(len(units)) % n_folds
-    return fold_of_unit[unit.ravel()]
+    fold_of_unit = np.zeros(len(first), np.int64)
+    n_rows = np.zeros((1 + class_of_unit.max(), n_folds), np.int64)
+    for each in units:
+        of_class = n_rows[class_of_unit[each]]
+        fold = np.lexsort([n_rows.sum(axis=0), of_class])[0]
+        of_class[fold] += sizes[each]
+        fold_of_unit[each] = 1 + fold
+    return fold_of_unit[unit]
+
+
+def units_of(split: Split) -> npt.NDArray[np.int64]:
+    """Return which rows are equal: the same number, from 0 on, in their order, shape (n,)."""
+    first, unit = _equal_rows(split)
+    numbered: npt.NDArray[np.int64] = np.unique(first[unit], return_inverse=True)[1]
+    return numbered
+
+
+def _equal_rows(split: Split) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the positions of rows that are different, and which of these each row equals.
+
+    The target is a part of a row.
+    """
+    rows = np.column_stack([split.features, split.target.astype(np.float32)])
+    _, first, unit = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, unit.ravel()
 
 
 def _chosen(split: Split, rows: npt.NDArray[np.bool_]) -> Split:
