@@ -38,11 +38,11 @@ INTRODUCTION = f"""# Benchmark of the search
 
 Written by `python -m benchmarks.search`, but for the last section. Iris, the lesson's network,
 {PARAMS["max_epochs"]} epochs at most, an evaluation every {PARAMS["eval_every"]}; {N_TRIES} tries
-by {N_WORKERS} workers on two cores, each try eight networks: two training seeds on four splits. "Pure
-training" is what was trained, with the same parameters and for as many epochs, by two processes in
-the way of the stage `train`: the seconds of their loops, without their imports. The search is the
-whole command: imports, the study on the disk, held-out losses (but none of training rows, which
-`train` has), the report and its pictures. They take turns; the numbers are medians of
+by {N_WORKERS} workers on two cores, each try eight networks: two training seeds on four splits.
+"Pure training" is what was trained, with the same parameters and for as many epochs, by two
+processes in the way of the stage `train`: the seconds of their loops, without their imports. The
+search is the whole command: imports, the study on the disk, held-out losses (but none of training
+rows, which `train` has), the report and its pictures. They take turns; the numbers are medians of
 {REPETITIONS}.
 """
 

@@ -153,6 +153,9 @@ def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
             text = (project.path / "reports" / name).read_text()
             assert ("the best of 77 tries" in text) == is_told
             assert ("about 0.0123 of the loss of 0.4000 is likely luck" in text) == is_told
+    (project.path / "reports/search.json").write_text('{"n_tries": 77}')
+    result = project.stage("plot", status=1)
+    assert "to make it anew: make search, or git checkout reports/search.json" in result.stderr
 
 
 def copy_what_is_no_output(folder: Path) -> None:
