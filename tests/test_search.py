@@ -240,7 +240,7 @@ def test_few_rows_are_split_several_times(folder: Path, capsys: pytest.CaptureFi
     for splits, n in (("auto", 4), (2, 2), (1, 1)):
         run_search(folder, search__splits=splits)
         assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == n
-        said = f"training seeds 1 and {n} splits into training and validation rows"
+        said = f"training seeds 1 on each of {n} splits into training and validation rows"
         assert (said in capsys.readouterr().out) == (n > 1)
     too_many = "search.splits is 5, but must be at most 4: train.parquet has 90 rows and val.parq"
     with pytest.raises(UserError, match=too_many):

@@ -54,7 +54,7 @@ def in_words(report: SearchReport) -> list[str]:
     of_these = f"{report.n_finished} finished, {report.n_stopped} were stopped early{failed}"
     of_runs = f"the training seeds {', '.join(map(str, report.seeds))}"
     if report.n_splits > 1:
-        of_runs += f" and {report.n_splits} splits into training and validation rows"
+        of_runs += f" on each of {report.n_splits} splits into training and validation rows"
     lines = [
         f"tries: {report.n_tries}, of which {of_these}",
         f"loss: of validation rows that have not chosen the epoch, the mean over {of_runs}",
