@@ -428,7 +428,7 @@ def test_when_no_try_finishes(folder: Path) -> None:
 def to_search(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone with a quick search to be made."""
     project = _fresh_clone.copy(tmp_path_factory.mktemp("search") / "project")
-    project.set_params(**search_soak.QUICK_SEARCH, **{"search.trials": 24})
+    project.set_params(**search_soak.QUICK_SEARCH, **{"search.trials": search_soak.TRIES})
     project.dvc("repro", "prepare")
     return project
 
@@ -495,7 +495,7 @@ def test_killed_and_gone_on_with_one_worker(to_search: Project, tmp_path: Path) 
     project = to_search.copy(tmp_path / "killed")
     # With these random numbers: a kill, and Ctrl-C.
     assert search_soak.kill_until_done(project, 1, 2, random.Random(5)).total() == 2
-    search_soak.check_study(project, 24)
+    search_soak.check_study(project, search_soak.TRIES)
     assert search_soak.same_study(project, reference) == []
 
 
@@ -504,7 +504,7 @@ def test_killed_and_gone_on_with_two_workers(to_search: Project, tmp_path: Path)
     project = to_search.copy(tmp_path / "killed")
     # With these: of one worker, and of the process that has started them.
     assert search_soak.kill_until_done(project, 2, 2, random.Random(3)).total() == 2
-    search_soak.check_study(project, 24)
+    search_soak.check_study(project, search_soak.TRIES)
 
 
 @settings(deadline=None, max_examples=30)
