@@ -11,17 +11,17 @@ from classifier.search.held_out import HeldOutLoss, Numbers
 class ResampledLosses(BaseModel):
     """A try's loss by each resample of the validation rows; None where there were too few rows."""
 
-    drawn_alone: list[float | None]
-    """The same as if there were only the rows drawn."""
     left_out: list[float | None]
-    """At the epoch that the rows drawn have chosen."""
+    """Of the rows left out, at the epoch that the rows drawn have chosen: see `HeldOutLoss`."""
+    drawn_alone: list[float | None]
+    """The mean of the same, if there were only the rows drawn, which are resampled for it."""
 
     @classmethod
     def of(cls, runs: Sequence[HeldOutLoss]) -> "ResampledLosses":
         """Return the means over runs."""
         return cls(
-            drawn_alone=_listed([run.drawn_alone for run in runs]),
             left_out=_listed([run.left_out for run in runs]),
+            drawn_alone=_listed([run.drawn_alone for run in runs]),
         )
 
 

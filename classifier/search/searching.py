@@ -1,17 +1,12 @@
-"""The search itself: tries, one after another, in one process or in several."""
+"""The search itself: tries, one after another; see workers for several at a time."""
 
 import gc
 import hashlib
 import json
 import math
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
-from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +17,7 @@ from optuna import Study, Trial, TrialPruned
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
-from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.io.user_error import UserError
 from classifier.model import Task, widths
 from classifier.resuming.fingerprint import fingerprint, hash_file
 from classifier.search.luck import ResampledLosses
@@ -35,14 +30,12 @@ from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
+
 SEARCHING_MODULES = sorted(
     Path(__file__).with_name(f"{name}.py")
     for name in ("held_out", "luck", "searching", "space", "study", "trying", "validation_splits")
 )
 """The source files that, beside those of the training, decide what comes of a try."""
-
-SECONDS_BETWEEN_LOOKS = 0.5
-"""At what the workers have done."""
 
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """Of garbage; Python has 700."""
@@ -159,56 +152,3 @@ def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Tri
     resampled = ResampledLosses.of([each.held_out for each in runs])
     trial.set_user_attr("resampled", resampled.model_dump())
     return mean_loss(runs)
-
-
-def work_alone(search: Search, n_tries: int, after_each: Callable[[Study], None]) -> None:
-    left = iter(range(n_tries))
-    work(search, 0, lambda: next(left, None) is not None, after_each)
-
-
-def work_together(search: Search, n_tries: int, look: Callable[[], None]) -> None:
-    """Let several processes work, and look at it now and then.
-
-    If this one is killed, they end with the tries that are under way.
-
-    Raises
-    ------
-    UserError
-        If one of them was killed.
-
-    """
-    # A forked process has its imports; one that is to use CUDA must not be forked.
-    forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
-    context = get_context("fork") if forks else get_context("spawn")
-    tries_left = context.Semaphore(n_tries)
-    workers = [
-        context.Process(target=_worker, args=(search, number, tries_left))
-        for number in range(search.n_workers)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        while at_work := [worker.sentinel for worker in workers if worker.is_alive()]:
-            wait(at_work, SECONDS_BETWEEN_LOOKS)
-            look()
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise UserError(
-            "a worker was killed, or has ended as it says above; the tries that have ended are "
-            "kept, and the same command goes on from there"
-        )
-
-
-def _worker(search: Search, number: int, tries_left: Semaphore) -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-
-    def takes_one() -> bool:
-        return parent is not None and parent.is_alive() and tries_left.acquire(block=False)
-
-    with user_errors_in_one_line("search"):
-        work(search, number, takes_one, lambda _study: None)
