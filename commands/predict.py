@@ -105,7 +105,12 @@ def decision_of(threshold: str | None, classes: list[str]) -> Decision:
 def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
     """Return how to read the table: as it was for training where that is about the values."""
     reading = reading_from(arguments)
-    return reading.model_copy(update={"gaps": [*schema.gaps, *reading.gaps]})
+    return reading.model_copy(
+        update={
+            "gaps": [*schema.gaps, *reading.gaps],
+            "not_gaps": [*schema.not_gaps, *reading.not_gaps],
+        }
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import argparse
 
 from pydantic import ValidationError
 
-from classifier.io.user_error import NeedsParameterError, UserError, in_yaml
+from classifier.io.user_error import LISTS, NeedsParameterError, UserError, in_yaml
 from classifier.tables.reading import AS_THE_FILE_SAYS, Reading
 
 HEADERS = {"auto": "auto", "true": True, "false": False}
@@ -14,8 +14,13 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("how the table is read (default: as a look at it says)")
     for name, field in Reading.model_fields.items():
         help_text = str(field.description).replace("%", "%%")
-        if name == "gaps":
-            options.add_argument("--gaps", action="append", default=[], help="a further text")
+        if name in LISTS:
+            options.add_argument(
+                f"--{name.replace('_', '-')}",
+                action="append",
+                default=[],
+                help=f"one of {help_text}",
+            )
         elif name == "header":
             options.add_argument("--header", choices=HEADERS, default="auto", help=help_text)
         else:

@@ -18,7 +18,7 @@ from classifier.exported_model.checksum import with_checksum
 from classifier.exported_model.preparing_classifier import PreparingClassifier
 from classifier.exported_model.signature import OPSETS, type_of_input
 from classifier.io.atomic_write import write_bytes
-from classifier.io.schema import GAPS, CategoricalColumn, Schema
+from classifier.io.schema import CategoricalColumn, Schema, gap_texts, spellings
 
 IR_VERSION = 10
 
@@ -105,9 +105,10 @@ def _with_columns(computation: ModelProto, schema: Schema, predicted: str) -> Gr
     }
     values = [codes.get(column.name, column.name) for column in schema.columns]
     most_probable = f"{prefix}most probable"
+    gaps = [one for text in gap_texts(schema.gaps, schema.not_gaps) for one in spellings(text)]
     nodes = [
         *(
-            _encoder(column, codes[column.name], schema.gaps)
+            _encoder(column, codes[column.name], gaps)
             for column in schema.columns
             if isinstance(column, CategoricalColumn)
         ),
@@ -137,12 +138,11 @@ def _with_columns(computation: ModelProto, schema: Schema, predicted: str) -> Gr
 
 def _encoder(column: CategoricalColumn, output: str, gaps: list[str]) -> NodeProto:
     """Return the node that turns a text into the index of its category, NaN for a gap."""
-    codes = dict.fromkeys((*GAPS, *gaps), math.nan)
+    codes = dict.fromkeys(gaps, math.nan)
     for index, category in enumerate(column.categories):
-        spellings = [category]
+        codes |= dict.fromkeys(spellings(category), index)
         if column.kind == "boolean":
-            spellings += [category.capitalize(), category.upper()]
-        codes |= dict.fromkeys(spellings, index)
+            codes |= dict.fromkeys([category.capitalize(), category.upper()], index)
     return helper.make_node(
         "LabelEncoder",
         [column.name],

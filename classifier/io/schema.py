@@ -1,6 +1,9 @@
 """What the columns of the table mean, and how a new row is prepared: schema.json."""
 
+import operator
 import re
+from collections.abc import Sequence
+from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -33,6 +36,35 @@ GAPS = (
     *("#N/A", "#NA", "#N/A N/A", "-NaN", "-nan", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
 )
 """Texts that stand for a missing value: those of skrub's `Cleaner`."""
+
+
+NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-][0-9]{2,3})?")
+"""How files and pandas spell a number; 010 is a code, and so may 1e5 be."""
+
+POINT_AND_COMMA = str.maketrans(".,", ",.")
+
+
+def plain_number(text: str, decimal: Literal[".", ","] = ".") -> str:
+    """Return the one spelling for all of a number, such as 10 for 10.0; other texts as they are."""
+    with_point = text if decimal == "." else text.translate(POINT_AND_COMMA)
+    if not NUMBER.fullmatch(with_point):
+        return text
+    plain = f"{Decimal(with_point):f}"
+    if "." in plain:
+        plain = plain.rstrip("0").removesuffix(".")
+    return "0" if plain == "-0" else plain
+
+
+def spellings(category: str) -> list[str]:
+    """Return the category, and how else pandas spells it if it is a number: 10, and 10.0."""
+    plain = plain_number(category)
+    floats = [str(float(plain))] if NUMBER.fullmatch(plain) else []
+    return list(dict.fromkeys([category, plain, *floats]))
+
+
+def gap_texts(gaps: Sequence[str], not_gaps: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts that stand for a missing value: `GAPS`, but for some, and further ones."""
+    return (*(text for text in GAPS if text not in not_gaps), *gaps)
 
 
 class _Frozen(BaseModel):
@@ -142,6 +174,8 @@ class Schema(_Frozen):
     scaler: Scaler
     gaps: list[str]
     """Further texts that stand for a missing value, beside `GAPS`."""
+    not_gaps: list[str] = Field(default=[], exclude_if=operator.not_)
+    """Texts among `GAPS` that are values."""
     columns: list[Annotated[ColumnOfTable, Field(discriminator="kind")]] = Field(min_length=1)
     """In the order of the raw values."""
 

@@ -53,7 +53,7 @@ class NeedsParameterError(UserError):
         return "; ".join(part for part in (self.problem, self.otherwise, advice) if part)
 
 
-LISTS = ("categorical", "gaps", "ignore")
+LISTS = ("categorical", "gaps", "ignore", "not_gaps", "target_gaps")
 """Parameters that are lists of texts."""
 
 

@@ -59,6 +59,7 @@ def first_params(
         "ignore": [],
         "features": None,
         "categorical": [],
+        "target_gaps": [],
         "day_first": "auto",
         "split": "group" if group else "time" if order_by else "random",
         "group": group,

@@ -11,7 +11,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.reading import Reading
 from classifier.tables.table_file import open_table
-from classifier.tables.values import is_number, is_text, numbers, texts
+from classifier.tables.values import category_names, is_number, is_text, numbers
 
 
 def read_columns(
@@ -59,7 +59,7 @@ def read_columns(
         if is_number(column):
             found[name] = pd.Series(numbers(column, file.spelling, where), rows)
         elif is_text(column) or is_bool_dtype(column) or is_datetime64_any_dtype(column):
-            found[name] = texts(column, file.spelling.gaps)
+            found[name] = category_names(column, file.spelling)
         else:
             raise UserError(f"{where} holds neither numbers nor texts, but {column.dtype}")
     return found

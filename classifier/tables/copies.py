@@ -6,13 +6,13 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from classifier.tables.values import is_number, texts
+from classifier.tables.values import Spelling, category_names, is_number
 
 
-def first_equal_rows(columns: list[pd.Series]) -> npt.NDArray[np.int64]:
+def first_equal_rows(columns: list[pd.Series], spelling: Spelling) -> npt.NDArray[np.int64]:
     """Return for each row the position of the first that is equal in all columns, shape (n,).
 
-    Texts are equal whatever the blanks around them; so are all gaps.
+    Texts are equal whatever the blanks around them, or if they are the same number; so are gaps.
     """
     first = np.arange(len(columns[0]))
     # Numbers come first, since most of them are different.
@@ -26,7 +26,7 @@ def first_equal_rows(columns: list[pd.Series]) -> npt.NDArray[np.int64]:
         if not len(candidates):
             return first
         cells = column.iloc[candidates]
-        codes = pd.factorize(cells if is_number(cells) else texts(cells))[0] + 1
+        codes = pd.factorize(cells if is_number(cells) else category_names(cells, spelling))[0] + 1
         group = pd.factorize(group * (codes.max() + 1) + codes)[0]
         is_shared = np.bincount(group)[group] > 1
         candidates, group = candidates[is_shared], group[is_shared]

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_string_dtype
 from pandas.errors import ParserError
 
-from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS
-from classifier.tables.values import Spelling
+from classifier.tables.values import LARGEST_EXACT, Spelling
 
 ROWS_AT_A_TIME = 65_536
 """Of a table that is read whole: all at once, pandas would take three times the memory."""
@@ -82,11 +82,10 @@ class CsvFile:
 
         Those in `text_columns` stay text.
         """
-        table = self._read(dict.fromkeys(text_columns, "str"))
-        # Numbers in some parts of the file and texts in others: the numbers' spelling is lost.
-        mixed = [name for name in self.columns if table[name].dtype == object]
-        if mixed:
-            table[mixed] = self._read(dict.fromkeys(mixed, "str"))[mixed]
+        table = self._read(text_columns)
+        lost = {name for name in self.columns if name not in text_columns and _is_lost(table[name])}
+        if lost:
+            table[list(lost)] = self._read(lost)[list(lost)]
         if table[self.columns[-1]].isna().any():
             self._refuse_broken_rows()
         return table
@@ -100,15 +99,13 @@ class CsvFile:
                 all_rows_are_whole = True
             yield chunk
 
-    def _read(self, dtypes: dict[str, str]) -> pd.DataFrame:
+    def _read(self, text_columns: set[str]) -> pd.DataFrame:
         parts: dict[str, list[pd.Series]] = {name: [] for name in self.columns}
-        # Those of texts are told later: the target has fewer of them.
-        gaps = {
-            name: [*GAPS, *([] if name in dtypes else self.spelling.gaps)] for name in self.columns
-        }
+        # Which texts are gaps is told later: the target has fewer of them.
+        gaps = {name: [""] if name in text_columns else self.spelling.gaps for name in self.columns}
         for chunk in self._parsed(
             chunksize=ROWS_AT_A_TIME,
-            dtype=dtypes,
+            dtype=dict.fromkeys(text_columns, "str"),
             na_values=gaps,
             keep_default_na=False,
             decimal=self.spelling.decimal,
@@ -181,6 +178,17 @@ class CsvFile:
             "cp1252" if self.file.is_utf_8 else "utf-8",
             "save the file as UTF-8, or name the encoding that it has",
         )
+
+
+def _is_lost(cells: pd.Series) -> bool:
+    """Say whether the cells' spelling is lost, and was not that of numbers alone.
+
+    It may be of numbers in some parts of the file and texts in others, of texts some of which are
+    taken for gaps, or of whole numbers with more digits than a float has.
+    """
+    if is_float_dtype(cells):
+        return bool(cells.abs().max() > LARGEST_EXACT)
+    return cells.dtype == object or (is_string_dtype(cells) and bool(cells.isna().any()))
 
 
 def csv_records(

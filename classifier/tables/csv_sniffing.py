@@ -5,13 +5,12 @@ import re
 from collections import Counter
 from itertools import islice
 
-from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.csv_file import CsvFile, csv_records
 from classifier.tables.header import has_names, names_of
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS, Reading
-from classifier.tables.values import DecimalMark, spelling_of
+from classifier.tables.values import DecimalMark, Spelling, spelling_of
 
 SNIFFED_CHARACTERS = 65_536
 SNIFFED_RECORDS = 1000
@@ -70,7 +69,7 @@ def sniff_csv(file: TextFile, reading: Reading) -> CsvFile:
         has_header=has_header,
         columns=columns,
         unnamed=unnamed,
-        codes=_codes(columns, below if has_header else [first, *below]),
+        codes=_codes(columns, below if has_header else [first, *below], spelling),
     )
 
 
@@ -127,10 +126,11 @@ def _find_decimal(records: list[list[str]], delimiter: str, reading: Reading) ->
     return "," if decimals[","] > decimals["."] else "."
 
 
-def _codes(columns: list[str], records: list[list[str]]) -> frozenset[str]:
+def _codes(columns: list[str], records: list[list[str]], spelling: Spelling) -> frozenset[str]:
     found = set()
     for index, name in enumerate(columns):
-        cells = {record[index].strip() for record in records if index < len(record)} - {*GAPS}
+        cells = {record[index].strip() for record in records if index < len(record)}
+        cells -= {*spelling.gaps}
         if all(cell.isdecimal() for cell in cells) and any(map(LEADING_ZERO.fullmatch, cells)):
             found.add(name)
     return frozenset(found)

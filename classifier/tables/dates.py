@@ -31,7 +31,7 @@ def find_format(spelled: pd.Series) -> str | None:
     """Return the format that fits all texts, none of them a gap; None if they are no dates."""
     if not spelled.str.contains(r"\d").all():
         return None
-    if not _parsed(spelled, ISO).isna().any():
+    if fits(spelled, ISO).all():
         return ISO
     # It takes a second to import.
     from skrub import ToDatetime  # noqa: PLC0415
@@ -40,8 +40,8 @@ def find_format(spelled: pd.Series) -> str | None:
     try:
         found = ToDatetime().fit(spelled).format_
     except RejectColumn:
-        fits = (one for one in OTHER_FORMATS if not _parsed(spelled, one).isna().any())
-        return next(fits, None)
+        found = (one for one in OTHER_FORMATS if fits(spelled, one).all())
+        return next(found, None)
     return None if found is None else str(found)
 
 
@@ -51,7 +51,12 @@ def day_and_month_swapped(spelled: pd.Series, found: str) -> str | None:
         return None
     swapped = {"%d": "%m", "%m": "%d"}
     other = re.sub("%d|%m", lambda directive: swapped[directive[0]], found)
-    return None if _parsed(spelled, other).isna().any() else other
+    return other if fits(spelled, other).all() else None
+
+
+def fits(spelled: pd.Series, text_format: str) -> pd.Series:
+    """Say of each text whether it is a date of this format."""
+    return _parsed(spelled, text_format).notna()
 
 
 def seconds(column: pd.Series, text_format: str, where: str) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import Literal, NoReturn
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_float_dtype
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -31,11 +32,19 @@ from classifier.tables.scalers import make_scaler, offset_and_scale
 from classifier.tables.suspicions import (
     Sample,
     Suspicion,
+    are_all_different,
     bins,
     suspicious_numbers,
+    suspicious_spelling,
     tells_the_class,
 )
-from classifier.tables.values import date_cells, numbers, texts
+from classifier.tables.values import (
+    LARGEST_EXACT,
+    category_names,
+    date_cells,
+    numbers,
+    texts,
+)
 
 BeyondMaxCategories = Literal["error", "other"]
 
@@ -148,15 +157,31 @@ class Encoder:
         if np.isnan(train).all():
             return LeftOut(name, "it is empty in every training row")
         indicator = self._indicator(raw)
-        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
+        exact = pd.Series(raw, cells.index)
+        if np.nanmax(np.abs(raw)) > LARGEST_EXACT and not is_float_dtype(cells):
+            exact = category_names(cells, self.kinds.spelling).where(exact.notna())
+        n_exact, n_rounded = exact.iloc[self.train].nunique(), pd.Series(train).nunique()
+        lost = (
+            f"has {n_exact} different whole numbers in the training rows, with so many digits that "
+            f"a network can tell {n_rounded} of them apart"
+        )
+        if n_rounded == 1 and not len(indicator):
+            if n_exact > 1:
+                parameter = "ignore" if are_all_different(raw, exact) else "categorical"
+                raise NeedsParameterError(f"{self.kinds.where(cells)} {lost}", parameter, name)
             return LeftOut(name, f"it is {np.nanmin(train):g} in every training row")
         scaling, feature = self._scale(cells, raw, train)
         suspicions = [
-            *suspicious_numbers(name, raw, train),
+            *suspicious_numbers(name, raw, train, exact),
             *tells_the_class(
                 name, bins(raw[self.sample.rows]), self.sample.target, are_numbers=True
             ),
         ]
+        if n_exact > n_rounded:
+            is_plain = n_exact <= self.max_categories
+            suspicions.append(
+                Suspicion(f"'{name}' {lost}; if they are codes", "categorical", name, is_plain)
+            )
         if kind.begin_with_zero or name in self.codes:
             suspicions.append(
                 Suspicion(
@@ -262,7 +287,7 @@ class Encoder:
 
     def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn | LeftOut:
         name = str(cells.name)
-        spelled = texts(cells, self.kinds.spelling.gaps)
+        spelled = category_names(cells, self.kinds.spelling)
         if kind == "boolean":
             spelled = spelled.str.lower()
         train = spelled.iloc[self.train]
@@ -274,7 +299,10 @@ class Encoder:
         if len(found) == 1 and not missing_indicator:
             return LeftOut(name, f"it is '{found[0]}' in every training row")
         other = len(found) > self.max_categories
-        suspicions = list(self._names_of_rows(name, train, found))
+        suspicions = [
+            *self._names_of_rows(name, train, found),
+            *suspicious_spelling(name, texts(cells.iloc[self.train], ("",)), train),
+        ]
         if other and self.beyond_max_categories == "error":
             self._refuse_too_many(cells, train, found)
         encoder = OneHotEncoder(

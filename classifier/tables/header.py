@@ -6,7 +6,6 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
-from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError
 from classifier.tables.reading import Reading
 from classifier.tables.values import Spelling, parse_numbers
@@ -65,8 +64,8 @@ def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling
     speaks_for_data = 0
     for cell, number, column in zip(first, is_number, zip_longest(*below), strict=False):
         cells = pd.Series([text for text in column if text is not None], dtype="str").str.strip()
-        cells = cells[~cells.isin(GAPS)]
-        if cells.empty or cell.strip() in GAPS:
+        cells = cells[~cells.isin(spelling.gaps)]
+        if cells.empty or cell.strip() in spelling.gaps:
             continue
         if not np.isnan(parse_numbers(cells, spelling)).any():
             speaks_for_data += 1 if number else -1

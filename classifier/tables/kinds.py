@@ -9,7 +9,7 @@ import pandas as pd
 
 from classifier.io.schema import ISO
 from classifier.io.user_error import NeedsParameterError
-from classifier.tables.dates import day_and_month_swapped, find_format, is_date
+from classifier.tables.dates import day_and_month_swapped, find_format, fits, is_date
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
     UNIT,
@@ -108,7 +108,9 @@ class KindFinder:
             digits = spelled.str.isdecimal()
             return Numbers(unit, bool(digits.all() and spelled.str.match(r"0\d").any()))
         found = find_format(spelled)
-        if found is not None:
+        if found is None:
+            self._refuse_dates_and_texts(cells, spelled)
+        else:
             other = day_and_month_swapped(spelled, found)
             if other is None:
                 return Dates(found, either_way=False)
@@ -135,6 +137,25 @@ class KindFinder:
                 "ignore",
                 str(cells.name),
                 "give all of them the same form",
+            )
+
+    def _refuse_dates_and_texts(self, cells: pd.Series, spelled: pd.Series) -> None:
+        """Refuse a column of dates with a few other texts among them."""
+        forms = spelled.str.replace(r"\d+", "0", regex=True).str.replace(
+            r"[^\W\d]+", "a", regex=True
+        )
+        are_alike = forms == forms.mode()[0]
+        if are_alike.sum() <= max(MANY_NUMBERS, len(spelled) / 2):
+            return
+        found = find_format(spelled[are_alike])
+        strays = spelled[~fits(spelled, found)] if found else spelled
+        if len(strays) <= FEW_TEXTS:
+            row = cells.isin(strays).idxmax()
+            raise NeedsParameterError(
+                f"{self.where(cells)} holds dates, but row {row} is '{cells[row]}'",
+                "gaps",
+                str(cells[row]),
+                "correct it",
             )
 
     def _refuse_numbers_and_texts(

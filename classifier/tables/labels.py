@@ -9,7 +9,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import Spelling, holds_categories, is_text, parse_numbers, texts
+from classifier.tables.values import Spelling, category_names, holds_categories, parse_numbers
 
 MOST_CLASSES = 1000
 
@@ -17,9 +17,6 @@ A_GLANCE = 20
 """More different whole numbers than this may well measure something."""
 
 INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
-
-NO_GAPS_IN_TARGET = ("None", "none")
-"""Gaps in a column of features, but classes in the target."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,14 @@ class Labels:
         )
 
 
-def has_target(cells: pd.Series) -> npt.NDArray[np.bool_]:
-    """Say which rows have a target, shape (n,).
+def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:
+    """Say which rows have a target, shape (n,): all but the empty ones, and those of `gaps`.
 
-    What else stands for a missing value in a column of features may be a class here.
+    What else stands for a missing value in a column of features is a class here.
     """
-    present: npt.NDArray[np.bool_] = texts(cells).notna().to_numpy()
-    if not present.all() and is_text(cells):
-        plain = cells.astype("str").str.strip()
-        present = present | plain.isin(NO_GAPS_IN_TARGET).to_numpy()
+    present: npt.NDArray[np.bool_] = (
+        category_names(cells, Spelling(gaps=("", *gaps))).notna().to_numpy()
+    )
     return present
 
 

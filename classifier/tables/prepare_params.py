@@ -8,7 +8,7 @@ from classifier.io.params import Number
 from classifier.io.schema import Scaler
 from classifier.tables.encoding import BeyondMaxCategories
 from classifier.tables.kinds import DayFirst
-from classifier.tables.reading import Reading
+from classifier.tables.reading import TEXTS, Reading
 from classifier.tables.splits import RareClasses, SplitKind
 
 NAMES = "a list of column names, such as [id, name] or []"
@@ -25,6 +25,7 @@ class PrepareParams(Reading):
         description="a list of column names, or null for all but the target and the ignored"
     )
     categorical: list[str] = Field(description=NAMES)
+    target_gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     day_first: DayFirst = Field(description="one of auto, true, false")
     split: SplitKind = Field(description="one of random, group, time")
     group: str | None = Field(description=NAME_OR_NULL)

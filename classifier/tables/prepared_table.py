@@ -44,6 +44,7 @@ def put_together(
         classes=rows.labels.classes,
         scaler=params.scaler,
         gaps=params.gaps,
+        not_gaps=params.not_gaps,
         columns=[column.schema for column in columns],
     )
     left_out = rows.left_out | {column.name: column.reason for column in without}

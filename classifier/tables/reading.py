@@ -24,6 +24,9 @@ MARKS = {
 """What the names of delimiters and marks stand for."""
 
 
+TEXTS = "a list of texts between quotes"
+
+
 def _encoding(name: str) -> str:
     if name == "auto":
         return name
@@ -50,7 +53,8 @@ class Reading(Params):
         description="one of auto, none, comma, point, blank, apostrophe",
     )
     header: Literal["auto"] | bool = Field(description="one of auto, true, false")
-    gaps: list[str] = Field(description="a list of texts between quotes, such as ['unknown'] or []")
+    gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
+    not_gaps: list[str] = Field(description=f"{TEXTS}, such as ['NA'] or []")
 
 
 AS_THE_FILE_SAYS = Reading(
@@ -61,4 +65,5 @@ AS_THE_FILE_SAYS = Reading(
     thousands="auto",
     header="auto",
     gaps=[],
+    not_gaps=[],
 )

@@ -18,7 +18,7 @@ from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import Positions, Splitter
 from classifier.tables.suspicions import draw_sample
 from classifier.tables.table_file import TableFile, open_table
-from classifier.tables.values import date_cells, numbers, texts
+from classifier.tables.values import category_names, date_cells, numbers
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_rows(params: PrepareParams) -> TableRows:
     left_out.pop(params.target, None)
     names = choose_features(file.columns, params, left_out)
 
-    with_target = has_target(table[params.target])
+    with_target = has_target(table[params.target], params.target_gaps)
     if not with_target.any():
         raise UserError(f"{file.name}: the target column '{params.target}' is empty in every row")
     used = dict.fromkeys([*names, params.target, params.group, params.order_by])
@@ -71,7 +71,9 @@ def read_rows(params: PrepareParams) -> TableRows:
         cells = {name: column[with_target] for name, column in cells.items()}
 
     labels = parse_labels(cells[params.target], file.spelling, file.name)
-    first = first_equal_rows([column for name, column in cells.items() if name != params.group])
+    first = first_equal_rows(
+        [column for name, column in cells.items() if name != params.group], file.spelling
+    )
     parts = split(params, labels, first, cells, file)
     return TableRows(
         file=file,
@@ -115,7 +117,7 @@ def split(
     """
     splitter = Splitter(params.test_size, params.val_size, params.rare_classes, params.seed)
     if params.group is not None:
-        groups = texts(cells[params.group], file.spelling.gaps)
+        groups = category_names(cells[params.group], file.spelling)
         _refuse_gap(groups, file, "group")
         return splitter.by_group(labels, joined(first, pd.factorize(groups)[0]))
     if params.order_by is not None:

@@ -13,6 +13,9 @@ SAMPLE = 20_000
 
 ROWS_OF_A_BIN = 20
 
+AS_COMMON = 0.5
+"""As the average category: a text that counts as a gap may as well be one."""
+
 MOST_COPIES = 5
 """Columns that are named."""
 
@@ -102,7 +105,10 @@ def bins(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def suspicious_numbers(
-    name: str, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64]
+    name: str,
+    raw: npt.NDArray[np.float64],
+    train: npt.NDArray[np.float64],
+    exact: pd.Series,
 ) -> Iterator[Suspicion]:
     """Warn of numbers that number the rows, and of one that stands for a gap.
 
@@ -114,10 +120,13 @@ def suspicious_numbers(
         All rows' numbers, shape (n,), NaN for gaps.
     train
         Those of the training rows.
+    exact
+        All rows' numbers with all their digits, shape (n,), NaN for gaps.
 
     """
-    if len(raw) > 10 and are_whole(raw[:1000]) and are_whole(raw) and pd.Series(raw).is_unique:
-        count_up = raw.max() - raw.min() < 2 * len(raw) or bool((np.diff(raw) > 0).all())
+    if are_all_different(raw, exact):
+        present = raw[~np.isnan(raw)]
+        count_up = bool(np.ptp(present) < 2 * len(raw) or (np.diff(present) > 0).all())
         yield Suspicion(
             f"'{name}' is another whole number in every row; if it only says which row it is",
             "ignore",
@@ -141,8 +150,49 @@ def suspicious_numbers(
             )
 
 
+def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
+    """Warn of a gap that may be a category, and of categories that are one as numbers alone.
+
+    Parameters
+    ----------
+    name
+        Of the column.
+    spelled
+        The training rows' texts, shape (n,), NaN for empty ones.
+    category
+        The names of their categories, NaN for gaps.
+
+    """
+    gaps = spelled[category.isna()].value_counts()
+    if len(gaps) and gaps.iloc[0] > AS_COMMON * category.value_counts().mean():
+        yield Suspicion(
+            f"'{name}' has '{gaps.index[0]}' in {gaps.iloc[0]} training rows, which counts as a "
+            f"missing value; if it is a category, add '{gaps.index[0]}' to prepare.not_gaps"
+        )
+    different = pd.DataFrame({"text": spelled, "category": category}).dropna().drop_duplicates()
+    is_fraction = different["category"].str.contains(".", regex=False)
+    for _, alike in different[is_fraction].groupby("category")["text"]:
+        if len(alike) > 1:
+            yield Suspicion(
+                f"'{name}' has '{alike.iloc[0]}' and '{alike.iloc[1]}', one category as they are "
+                "one number; if they are not, as versions are not, write a letter before them"
+            )
+            return
+
+
+def are_all_different(raw: npt.NDArray[np.float64], exact: pd.Series) -> bool:
+    """Say whether all numbers are whole and different, with gaps in less than half of the rows.
+
+    The parameters are those of `suspicious_numbers`.
+    """
+    if not are_whole(raw[:1000]):
+        return False
+    present = exact.dropna()
+    return bool(len(present) > max(10, len(raw) / 2) and are_whole(raw) and present.is_unique)
+
+
 def are_whole(raw: npt.NDArray[np.float64]) -> bool:
-    return bool((np.trunc(raw) == raw).all())
+    return bool((np.isnan(raw) | (np.trunc(raw) == raw)).all())
 
 
 def columns_alike(features: dict[str, npt.NDArray[np.float32]]) -> Iterator[Suspicion]:

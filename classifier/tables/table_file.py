@@ -20,7 +20,7 @@ from classifier.tables.csv_sniffing import sniff_csv
 from classifier.tables.opening import open_text_file
 from classifier.tables.parquet_file import ParquetFile, open_parquet
 from classifier.tables.reading import Reading
-from classifier.tables.values import Spelling
+from classifier.tables.values import Spelling, is_text
 from classifier.tables.workbook import Workbook, open_workbook
 
 CHUNK_ROWS = 10_000
@@ -70,11 +70,15 @@ class TableFile:
     def read(self, text_columns: set[str]) -> pd.DataFrame:
         """Read all rows with more than gaps: numbers where all cells are, text otherwise.
 
-        Those in `text_columns` are to stay text, where the file is text.
+        Those in `text_columns` stay text if they are; only empty cells of them are gaps.
         """
         with _errors_explained(self.name):
             table = self.file.read(text_columns)
-        blank = table.isna().all(axis="columns")
+        # As texts, gaps have kept their spelling.
+        is_gap = table.apply(
+            lambda one: one.isin([None, *self.spelling.gaps]) if is_text(one) else one.isna()
+        )
+        blank = is_gap.all(axis="columns")
         if blank.all():
             raise UserError(f"{self.name} has nothing but gaps")
         return table[~blank] if blank.any() else table

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from classifier.io.schema import Schema
+from classifier.io.schema import GAPS, Schema
 from classifier.io.table_report import TableReport
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
@@ -27,6 +27,12 @@ def report_on(table: PreparedTable) -> TableReport:
         f"classes {in_quotes(names)} differ in case or blanks alone; if they are the "
         "same, spell them alike in the table"
         for names in spelled_alike(schema.classes)
+    ]
+    warnings += [
+        f"class '{name}' often stands for a missing value; if it does, add '{name}' to "
+        "prepare.target_gaps"
+        for name in schema.classes
+        if name in GAPS
     ]
     for part in ("val", "test"):
         counts = np.bincount(rows.labels.indices[rows.parts[part]], minlength=len(schema.classes))

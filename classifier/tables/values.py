@@ -1,6 +1,7 @@
 """What the cells of a column hold: numbers, or texts, and which texts are gaps."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -16,6 +17,9 @@ from classifier.io.schema import (
     ColumnOfTable,
     DatetimeColumn,
     NumericColumn,
+    gap_texts,
+    plain_number,
+    spellings,
 )
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.dates import seconds
@@ -23,6 +27,9 @@ from classifier.tables.reading import MARKS, Reading, Thousands
 
 GAPS_AMONG_NUMBERS = ("-", ".")
 """Further gaps in a column of numbers; elsewhere they may be categories, as + and - are."""
+
+LARGEST_EXACT = 2.0**53
+"""Beyond it, not every whole number is a float."""
 
 DecimalMark = Literal[".", ","]
 
@@ -38,8 +45,8 @@ class Spelling:
     decimal: DecimalMark = "."
     thousands: str = ""
     """Any of these marks may part a number into groups of three digits."""
-    gaps: tuple[str, ...] = ()
-    """Texts, and numbers as texts, that stand for a missing value beside `GAPS`."""
+    gaps: tuple[str, ...] = GAPS
+    """Texts, and numbers as texts, that stand for a missing value."""
 
     @cached_property
     def gap_numbers(self) -> npt.NDArray[np.float64]:
@@ -57,7 +64,7 @@ class Spelling:
 def spelling_of(reading: Reading, decimal: DecimalMark = ".") -> Spelling:
     """Return how the texts of a file are spelled that has this decimal mark."""
     marks = thousands_marks(reading.thousands, decimal)
-    return Spelling(decimal, marks, tuple(reading.gaps))
+    return Spelling(decimal, marks, gap_texts(reading.gaps, reading.not_gaps))
 
 
 def thousands_marks(thousands: Thousands, decimal: DecimalMark) -> str:
@@ -73,7 +80,7 @@ def thousands_marks(thousands: Thousands, decimal: DecimalMark) -> str:
             return MARKS[thousands]
 
 
-def texts(column: pd.Series, gaps: tuple[str, ...] = ()) -> pd.Series:
+def texts(column: pd.Series, gaps: Sequence[str]) -> pd.Series:
     """Return the column as texts without blanks around them, NaN for gaps.
 
     Numbers, and true and false, are spelled out.
@@ -81,8 +88,22 @@ def texts(column: pd.Series, gaps: tuple[str, ...] = ()) -> pd.Series:
     # Few of a million texts are different.
     codes, distinct = pd.factorize(column)
     text = pd.Series(distinct).astype("str").str.strip()
-    gap = text.isin([*GAPS, *gaps])
-    return text.mask(gap).reindex(codes).set_axis(column.index).rename(column.name)
+    return text.mask(text.isin(gaps)).reindex(codes).set_axis(column.index).rename(column.name)
+
+
+def category_names(column: pd.Series, spelling: Spelling) -> pd.Series:
+    """Return the name of each cell's category, NaN for gaps.
+
+    It is the text, but the same for all spellings of a number. That of a whole number does not
+    depend on how it is spelled; a fraction that is always spelled alike keeps its spelling.
+    """
+    codes, distinct = pd.factorize(texts(column, ()))
+    text = pd.Series(distinct, dtype="str")
+    plain = text.map(lambda one: plain_number(one, spelling.decimal))
+    is_fraction = plain.str.contains(".", regex=False) & (spelling.decimal == ".")
+    name = plain.where(~is_fraction | plain.duplicated(keep=False), text)
+    gap = plain.isin([plain_number(gap, spelling.decimal) for gap in spelling.gaps])
+    return name.mask(gap).reindex(codes).set_axis(column.index).rename(column.name)
 
 
 def numbers(
@@ -108,8 +129,8 @@ def numbers(
 
     """
     found: npt.NDArray[np.float64]
-    if is_number(column):
-        # Integers beyond 2**53 are rounded.
+    if is_number(column) and unit not in {"%", "‰"}:
+        # Integers beyond 2**53 are rounded: `suspicious_numbers` tells.
         found = column.to_numpy(np.float64, na_value=np.nan)
     elif is_text(column) or column.isna().all():
         spelled = texts(column, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
@@ -230,7 +251,10 @@ def categories(
             f"{where} holds values of the type {cells.dtype}, but must hold texts, as in the "
             "training rows"
         )
-    spelled = texts(cells, spelling.gaps)
+    spelled = category_names(cells, spelling)
+    known = {text: name for name in column.categories for text in spellings(name)}
+    names = {text: known.get(plain_number(text), text) for text in spelled.dropna().unique()}
+    spelled = spelled.map(names)
     if column.kind == "boolean":
         lower = spelled.str.lower()
         # Not what else there is: a gap may be a text in capitals.

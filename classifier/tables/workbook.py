@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from classifier.io.schema import GAPS
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.header import has_names, names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import Spelling, spelling_of
+from classifier.tables.values import LARGEST_EXACT, Spelling, spelling_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Workbook:
     sheet: str
     sheets: list[str]
     """All there are."""
-    table: pd.DataFrame
+    cells: pd.DataFrame
+    """As Python has them."""
     has_header: bool
     unnamed: frozenset[str]
     spelling: Spelling
@@ -37,7 +37,7 @@ class Workbook:
 
     @property
     def columns(self) -> list[str]:
-        return list(self.table)
+        return list(self.cells)
 
     def resolved(self) -> dict[str, str | bool]:
         """Return the parameters of reading, as they were found out."""
@@ -48,12 +48,19 @@ class Workbook:
         of = f" of {quoted(self.sheets)}" if len(self.sheets) > 1 else ""
         return f"workbook, sheet '{self.sheet}'{of}, {header}"
 
-    def read(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
-        return self.table
+    def read(self, text_columns: set[str]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                name: _typed(cells, ("",) if name in text_columns else self.spelling.gaps)
+                for name, cells in self.cells.items()
+            },
+            copy=False,
+        )
 
     def chunks(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        for start in range(0, len(self.table), n_rows):
-            yield self.table.iloc[start : start + n_rows]
+        table = self.read(set())
+        for start in range(0, len(table), n_rows):
+            yield table.iloc[start : start + n_rows]
 
 
 def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
@@ -90,19 +97,17 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
         if cells.empty:
             raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
     columns, unnamed = names_of(first, has_header=has_header)
-    table = pd.DataFrame(
-        {column: _typed(cells[index]) for index, column in enumerate(columns)}, copy=False
-    )
-    table.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(table))
-    return Workbook(name, sheet, sheets, table, has_header, unnamed, spelling)
+    cells.columns = columns
+    cells.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(cells))
+    return Workbook(name, sheet, sheets, cells, has_header, unnamed, spelling)
 
 
-def _typed(cells: pd.Series) -> pd.Series:
+def _typed(cells: pd.Series, gaps: tuple[str, ...]) -> pd.Series:
     """Return a column of the one type that all cells have which are no gaps, else of texts."""
-    is_gap = cells.map(lambda cell: isinstance(cell, str) and cell.strip() in GAPS)
+    is_gap = cells.map(lambda cell: isinstance(cell, str) and cell.strip() in gaps)
     kinds = {type(cell) for cell in cells[~is_gap]}
     filled = cells.mask(is_gap, None)
-    if kinds and kinds <= {int, float}:
+    if kinds and kinds <= {int, float} and filled.dropna().abs().max() <= LARGEST_EXACT:
         return filled.astype("float64")
     if kinds == {bool}:
         return filled.astype(pd.ArrowDtype(pa.bool_()))
