@@ -1,17 +1,21 @@
 """The stages run here, in a folder of their own, where starting processes would take long."""
 
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import numpy.typing as npt
+import onnx
+import onnxruntime
 import yaml
 
-from classifier.io.schema import CategoricalColumn, Schema
+from classifier.exported_model.graph import Graph
+from classifier.exported_model.signature import OPSETS
+from classifier.exported_model.write import IR_VERSION
 from commands import predict, start
 from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY
@@ -70,13 +74,24 @@ def run_start(*arguments: str) -> None:
         start.main()
 
 
-def values_of(schema: Schema, raw: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-    """Return what `PreparingClassifier` takes for raw values, shape (n, n_columns)."""
-    columns = []
-    for column in schema.columns:
-        values = raw[column.name]
-        if isinstance(column, CategoricalColumn):
-            codes = {"": np.nan, **{text: index for index, text in enumerate(column.categories)}}
-            values = np.array([codes.get(text, column.unknown) for text in values], np.float64)
-        columns.append(values)
-    return np.column_stack(columns)
+def run_graph(
+    graph: Graph, inputs: Mapping[str, npt.NDArray[Any]], outputs: Iterable[str]
+) -> list[npt.NDArray[Any]]:
+    """Return what a part of an exported model computes of these inputs."""
+    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(one.dtype) for name, one in inputs.items()}
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            graph.nodes,
+            "part",
+            [onnx.helper.make_tensor_value_info(name, kinds[name], None) for name in inputs],
+            [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
+            graph.constants,
+        ),
+        ir_version=IR_VERSION,
+        opset_imports=[onnx.helper.make_opsetid(*opset) for opset in OPSETS.items()],
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    found: list[npt.NDArray[Any]] = session.run(list(outputs), dict(inputs))
+    return found

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from skrub import DatetimeEncoder
 
-from classifier.exported_model.preparing_classifier import PARTS, _parts_of_dates
+from classifier.exported_model.graph import Graph
+from classifier.exported_model.preparation import add_parts_of_dates
 from classifier.io.prepared import read_split
-from classifier.io.schema import DatetimeColumn, read_schema
+from classifier.io.schema import DATE_PARTS, DatetimeColumn, read_schema
 from classifier.tables.dates import part_of
-from tests.in_process import run_prepare
+from tests.in_process import run_graph, run_prepare
 
 # Seconds of the years 1700 to 2250.
 SECONDS = st.integers(-8_520_336_000, 8_835_868_800)
@@ -24,12 +24,12 @@ SECONDS = st.integers(-8_520_336_000, 8_835_868_800)
 @given(st.lists(SECONDS, min_size=1, max_size=20), SECONDS)
 def test_the_model_takes_dates_apart_as_pandas_does(raw: list[int], first: int) -> None:
     values = np.array([*raw, np.nan])
-    for part, number in PARTS.items():
-        expected = part_of(part, values, first)
-        found = _parts_of_dates(
-            torch.from_numpy(values).reshape(-1, 1), torch.tensor([number]), torch.tensor([first])
-        )
-        np.testing.assert_array_equal(found[:, 0].numpy(), expected)
+    graph = Graph("_")
+    parts = add_parts_of_dates(graph, "date", [first])
+    for part, found in zip(
+        parts, run_graph(graph, {"date": values[:, None]}, parts.values()), strict=True
+    ):
+        np.testing.assert_array_equal(found[:, 0], part_of(part, values, first))
     assert np.isnan(part_of("year", values, first)[-1])
 
 
@@ -45,7 +45,7 @@ def test_parts_are_those_of_skrub(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (column,) = read_schema(Path("data/prepared/schema.json")).columns
     assert isinstance(column, DatetimeColumn)
     assert column.format == "%d/%m/%Y %H:%M:%S"
-    assert [part.part for part in column.parts] == list(PARTS)
+    assert [part.part for part in column.parts] == list(DATE_PARTS)
     split = read_split(Path("data/prepared/test.parquet"))
     theirs = DatetimeEncoder(add_weekday=True).fit_transform(stamps.rename("when"))
     rows = theirs.iloc[split.rows - 2]

@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
@@ -26,15 +25,15 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
-from classifier.exported_model.preparing_classifier import PreparingClassifier
+from classifier.exported_model.graph import Graph
+from classifier.exported_model.preparation import add_preparation
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.model import MLP
 from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values
-from tests.in_process import run_all, run_predict, run_prepare, values_of
+from tests.in_process import run_all, run_graph, run_predict, run_prepare
 
 # Accuracy
 
@@ -239,22 +238,18 @@ def test_every_table_is_prepared_or_refused(
         raw = {
             one.name: raw_values(one, read[one.name], file.spelling, name) for one in schema.columns
         }
-        values = values_of(schema, raw)
-        network = MLP(schema.n_features, len(schema.classes)).eval()
-        model = PreparingClassifier(schema, network)
-        torch.set_num_threads(1)
+        graph = Graph("\0")
+        features = add_preparation(graph, schema)
+        (exported,) = run_graph(
+            graph, {name: one[:, None] for name, one in raw.items()}, [features]
+        )
         seen = 0
         for part in ("train", "val", "test"):
             split = read_split(folder / f"data/prepared/{part}.parquet")
             assert np.isfinite(split.features).all()
             assert split.features.shape == (len(split.rows), schema.n_features)
             assert set(split.target) == set(range(len(schema.classes)))
-            with torch.no_grad():
-                logits = network(torch.from_numpy(split.features))
-                expected = torch.softmax(logits.double(), dim=1)
-                assert torch.equal(
-                    model(torch.from_numpy(values[read.index.get_indexer(split.rows)])), expected
-                )
+            assert np.array_equal(exported[read.index.get_indexer(split.rows)], split.features)
             seen += len(split.rows)
         report = json.loads((folder / "reports/table.json").read_text())
         assert seen == report["rows"] == len(read) - report["rows_without_target"]
