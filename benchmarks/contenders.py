@@ -48,7 +48,6 @@ def params_of(load: Load) -> dict[str, Any]:
         "save_every_seconds": 10,
         "device": "cpu",
         "threads": threads_of(load),
-        "compile": False,
         "calibration": "none",
         "torchrun": params["train"]["torchrun"],
         "seed": 42,
@@ -79,10 +78,6 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
             pass
 
     return fit
-
-
-def compiled(load: Load, train_table: Table, val_table: Table) -> Train:
-    return ours(load, train_table, val_table, compile=True)
 
 
 def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
@@ -242,7 +237,6 @@ def classes_of(table: Table) -> int:
 
 CONTENDERS = {
     "ours": ours,
-    "ours, compiled": compiled,
     "ours, saving": ours_saving,
     "plain": plain,
     "sklearn": sklearn,

@@ -1,7 +1,7 @@
 """Time every contender on every load; write the medians and ratios to RESULTS.md.
 
 `python -m benchmarks.run` takes about ten minutes on two cores that do nothing else. With
-`--loads A` (or B, C, saving, compile, pipeline; several are possible) the tables are only printed.
+`--loads A` (or B, C, saving, pipeline; several are possible) the tables are only printed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Table = list[list[str]]
 
 
 def main() -> None:
-    choices = [*LOADS, "saving", "compile", "pipeline"]
+    choices = [*LOADS, "saving", "pipeline"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", nargs="+", choices=choices, default=choices)
     loads = parser.parse_args().loads
@@ -42,8 +42,6 @@ def main() -> None:
                 sections.append(section_of_load(name, load, Path(folder)))
         if "saving" in loads:
             sections.append(section_of_saving(Path(folder)))
-        if "compile" in loads:
-            sections.append(section_of_compiling(Path(folder)))
         if "pipeline" in loads:
             sections.append(section_of_pipeline(Path(folder)))
     if loads == choices:
@@ -169,21 +167,6 @@ def section_of_saving(folder: Path) -> str:
             ]
         )
     return show("## What keeping the state costs", table, PAIRS)
-
-
-def section_of_compiling(folder: Path) -> str:
-    table: Table = [["load", "compile: false", "compile: true", "ratio"]]
-    for name in ("A", "B"):
-        runs = interleaved(("ours", "ours, compiled"), 1, name, folder)
-        table.append(
-            [
-                name,
-                f"{runs['ours'][0]['seconds']:.2f} s",
-                f"{runs['ours, compiled'][0]['seconds']:.2f} s",
-                f"{ratio(runs['ours, compiled'], runs['ours'], 'seconds'):.2f}",
-            ]
-        )
-    return show("## What `train.compile` brings, the time to compile included", table, 1)
 
 
 def section_of_pipeline(folder: Path) -> str:

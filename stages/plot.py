@@ -32,7 +32,7 @@ from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, REPORTS = Path("data/prepared"), Path("reports")
 
-WHERE_AND_HOW_FAST = {"save_every_seconds", "device", "threads", "compile", "torchrun"}
+WHERE_AND_HOW_FAST = {"save_every_seconds", "device", "threads", "torchrun"}
 """Parameters that are not on the page."""
 
 

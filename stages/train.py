@@ -27,7 +27,6 @@ from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, tr
 from classifier.training.loss import class_counts
 from classifier.training.progress import record_of
 from classifier.training.rows import Rows
-from classifier.training.step import finds_compiler
 from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
 from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose
 
@@ -48,8 +47,6 @@ def main() -> None:
     rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
     threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
     compute_deterministically(threads)
-    if params.compile and not finds_compiler(device.type) and ranks.RANK == 0:
-        print("train.compile is true, but torch.compile finds no compiler: training without it")
     course = fingerprint(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )

@@ -58,7 +58,6 @@ DEFAULTS: dict[str, Any] = {
     "save_every_seconds": 10,
     "device": "cpu",
     "threads": 1,
-    "compile": False,
     "calibration": "none",
     "torchrun": TORCHRUN,
     "seed": 3,

@@ -10,7 +10,6 @@ import torch
 from classifier.model import Task
 from classifier.training import ranks
 from classifier.training.loop import TrainParams
-from classifier.training.step import finds_compiler
 
 CLASSIFIER = Path(__file__).parent.parent
 
@@ -31,7 +30,6 @@ WITHOUT_INFLUENCE = {
     "save_every_seconds",
     "device",
     "threads",
-    "compile",
     "calibration",
     "torchrun",
 }
@@ -58,7 +56,6 @@ def fingerprint(
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
         "threads": threads,
-        "compiled": params.compile and finds_compiler(device_type),
     }
     return _hash(json.dumps(influences, sort_keys=True).encode())[:16]
 

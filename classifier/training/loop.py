@@ -46,7 +46,6 @@ class TrainParams(Architecture):
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         description="auto or a whole number of at least 1"
     )
-    compile: bool = Field(description="true or false")
     torchrun: Torchrun = Field(description="a section: see docs/one-big-run.md")
     calibration: Literal["none", "temperature"] = Field(description="one of none, temperature")
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
@@ -172,7 +171,6 @@ def train_batches(
         weight,
         train_rows,
         max_grad_norm=params.max_grad_norm,
-        compiles=params.compile,
     )
     run.model.train()
     while not run.is_over(params):

@@ -12,7 +12,6 @@ from classifier.training.replay import Replayed
 from classifier.training.rows import Rows
 
 Step = Callable[[Rows], None]
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_step(
@@ -22,7 +21,6 @@ def make_step(
     train_rows: Rows,
     *,
     max_grad_norm: float | None,
-    compiles: bool,
 ) -> Step:
     """Return the function that trains on one batch.
 
@@ -39,20 +37,13 @@ def make_step(
     if ranks.SIZE > 1:
         return _step_of_all_ranks(model, optimizer, weight, train_rows, update)
 
-    def loss_of(features: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(model(features), target, weight, "mean")
-
-    device_type = train_rows.features.device.type
-    compiles = compiles and finds_compiler(device_type)
-    batch_loss = compiled(loss_of, device_type) if compiles else loss_of
-
     def step(features: Tensor, target: Tensor) -> None:
-        batch_loss(features, target).backward()  # type: ignore[no-untyped-call]
+        loss = cross_entropy(model(features), target, weight, "mean")
+        loss.backward()  # type: ignore[no-untyped-call]
         update()
 
     # On other devices the time between operations passes while the device computes.
-    replays = device_type == "cpu" and not compiles
-    fast_step = Replayed(step) if replays else step
+    fast_step = Replayed(step) if train_rows.features.device.type == "cpu" else step
     return lambda batch: fast_step(batch.features, batch.target)
 
 
@@ -96,29 +87,3 @@ def _settle_order_of_gradients(
     parallel(train_rows.features[:0]).sum().backward()
     optimizer.zero_grad()
     parallel.train()  # type: ignore[no-untyped-call]
-
-
-def finds_compiler(device_type: str) -> bool:
-    """Say whether there is what torch.compile needs: a C++ compiler, and on CUDA Triton.
-
-    Only for those who compile: the import takes a second.
-    """
-    from torch._inductor.cpp_builder import get_cpp_compiler  # noqa: PLC0415
-    from torch._inductor.exc import InvalidCxxCompiler  # noqa: PLC0415
-    from torch.utils._triton import has_triton  # noqa: PLC0415
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return False
-    return device_type != "cuda" or has_triton()
-
-
-def compiled(loss: Loss, device_type: str) -> Loss:
-    """Return `loss`, compiled for each shape of its inputs; on CUDA, repeated as CUDA graphs."""
-    # This also tells the compiler to choose without timing, which differs from run to run.
-    torch.use_deterministic_algorithms(mode=True)
-    torch.compiler.reset()
-    # `dynamic` code depends on which shapes came before, and so on where a run was resumed.
-    mode = "reduce-overhead" if device_type == "cuda" else None
-    return torch.compile(loss, fullgraph=True, dynamic=False, mode=mode)
