@@ -58,7 +58,7 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
     """Train as `stages.train` does; nothing is saved."""
     import torch
 
-    from classifier.model import Task
+    from classifier.network.model import Task
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train
     from classifier.training.rows import Rows
@@ -84,7 +84,7 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     """Train as `stages.train` does, its states saved at the same moments."""
     import torch
 
-    from classifier.model import Task
+    from classifier.network.model import Task
     from classifier.resuming.interruption import Agreement, Interruption
     from classifier.resuming.resume import save
     from classifier.resuming.saved_state import SavedStates

@@ -14,7 +14,7 @@ from statistics import median
 from benchmarks.contenders import params_of
 from benchmarks.loads import LOADS, write_data
 from benchmarks.memory import memory
-from classifier.model import Task
+from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.device import compute_deterministically
 from classifier.training.loop import TrainParams, start_run, train

@@ -102,8 +102,8 @@ def train_what_was_tried(part: int) -> None:
     import optuna
     import torch
 
+    from classifier.search.search_params import from_optuna
     from classifier.search.searching import PREPARED, Search
-    from classifier.search.space import from_optuna
     from classifier.search.study import counted
     from classifier.search.validation_splits import read_splits
     from classifier.training.device import compute_deterministically

@@ -18,9 +18,9 @@ from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
 from classifier.search.progress import SearchProgress
 from classifier.search.result import best_first, report_on, write_csv
+from classifier.search.search_params import from_optuna, in_optuna
 from classifier.search.search_report import hash_of_rows, in_words
 from classifier.search.searching import PREPARED, Search
-from classifier.search.space import from_optuna, in_optuna
 from classifier.search.study import FOLDER, counted, enqueue, give_up_interrupted, has_others
 from classifier.search.workers import work_alone, work_together
 from classifier.starting.params_file import with_training, write_params

@@ -30,10 +30,15 @@ from classifier.io.probabilities import read_probabilities
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.model import Architecture, Task, load_weights, make_network
-from classifier.prediction import predict_probabilities
+from classifier.network.model import (
+    Architecture,
+    Task,
+    load_weights,
+    make_network,
+    predict_probabilities,
+)
+from classifier.network.temperature import with_temperature
 from classifier.tables.columns import read_columns
-from classifier.temperature import with_temperature
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from classifier.embeddings import N_BINS
 from classifier.exported_model.write import write_exported_model
 from classifier.io.atomic_write import write_bytes
 from classifier.io.json_files import write_json
@@ -14,7 +13,8 @@ from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.model import Task, widths
+from classifier.network.layers import N_BINS
+from classifier.network.model import Task, widths
 from classifier.resuming.checkpoint import run_to_bytes, save_bytes
 from classifier.resuming.fingerprint import fingerprint
 from classifier.resuming.interruption import Agreement, signals_held_back
@@ -104,7 +104,7 @@ def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]
     if params.calibration == "none":
         return run.best_weights, 1.0
     # Here, since SciPy takes a while to import.
-    from classifier.temperature import fit_temperature, with_temperature  # noqa: PLC0415
+    from classifier.network.temperature import fit_temperature, with_temperature  # noqa: PLC0415
 
     val = read_split(VAL_FILE)
     temperature = fit_temperature(run.model, run.best_weights, val.features, val.target)

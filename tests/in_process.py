@@ -14,7 +14,7 @@ import onnxruntime
 import yaml
 
 from classifier.exported_model.graph import Graph
-from classifier.exported_model.signature import OPSETS
+from classifier.exported_model.model_file import OPSETS
 from classifier.exported_model.write import IR_VERSION
 from commands import predict, start
 from stages import baseline, evaluate, prepare, train

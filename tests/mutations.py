@@ -21,12 +21,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from classifier.exported_model.checksum import CHECKSUM_LENGTH, with_checksum
 from classifier.exported_model.load import ExportedModel
+from classifier.exported_model.model_file import CHECKSUM_LENGTH, with_checksum
 from classifier.io.params import read_params
 from classifier.io.schema import CategoricalColumn, Schema, read_schema
 from classifier.io.user_error import UserError
-from classifier.model import Task
+from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run
 from classifier.resuming.saved_state import SavedStates
 from classifier.training.loop import TrainParams, start_run

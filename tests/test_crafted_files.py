@@ -17,10 +17,10 @@ import torch
 import yaml
 from onnx import ModelProto, TensorProto, helper
 
-from classifier.exported_model.checksum import CHECKSUM_LENGTH, with_checksum
+from classifier.exported_model.model_file import CHECKSUM_LENGTH, with_checksum
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.model import MLP, load_weights
+from classifier.network.model import MLP, load_weights
 from classifier.resuming.saved_state import SavedStates
 from stages import baseline, evaluate, plot, prepare, train
 from tests.conftest import REPOSITORY, Project

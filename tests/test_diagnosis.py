@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
-from classifier.model import Task
+from classifier.network.model import Task
 from classifier.training.loop import start_run, train
 from classifier.training.rows import Rows
 from classifier.verdict.advice import what_happened, what_to_do

@@ -24,9 +24,8 @@ from classifier.evaluation.threshold import ThresholdRule, choose_threshold
 from classifier.exported_model.load import ExportedModel
 from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
-from classifier.model import MLP
-from classifier.prediction import predict_probabilities
-from classifier.temperature import fit_temperature, with_temperature
+from classifier.network.model import MLP, predict_probabilities
+from classifier.network.temperature import fit_temperature, with_temperature
 from stages import evaluate
 from tests.conftest import Project
 from tests.in_process import run_all, run_predict

@@ -17,7 +17,7 @@ from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
-from classifier.model import MLP, Activation, Embedding
+from classifier.network.model import MLP, Activation, Embedding
 from classifier.tables.reading import AS_THE_FILE_SAYS
 from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values

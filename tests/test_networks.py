@@ -11,19 +11,21 @@ import torch
 from skrub import SquashingScaler
 from torch import Tensor, nn
 
-from classifier.embeddings import (
+from classifier.io.prepared import read_quantiles, read_split, write_split
+from classifier.io.schema import read_schema
+from classifier.io.user_error import UserError
+from classifier.network.layers import (
     FREQUENCY_SCALE,
     N_BINS,
     N_FREQUENCIES,
     WIDTH,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
+    SeparateLinear,
+    SharedDropout,
+    SharedLinear,
 )
-from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
-from classifier.io.prepared import read_quantiles, read_split, write_split
-from classifier.io.schema import read_schema
-from classifier.io.user_error import UserError
-from classifier.model import MLP, Embedding
+from classifier.network.model import MLP, Embedding
 from tests.in_process import run_all, run_predict, run_prepare
 from tests.test_predict import assert_the_same
 

@@ -13,8 +13,7 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.neural_network import MLPClassifier
 
 from classifier.io.prepared import read_split
-from classifier.training.early_stopping import EarlyStopping
-from classifier.training.loop import Evaluation
+from classifier.training.loop import EarlyStopping, Evaluation
 from classifier.training.progress import Progress
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project, clone_working_tree
 from tests.in_process import run_stages
@@ -217,7 +216,7 @@ def test_early_stopping_counts_evaluations(project: Project) -> None:
 def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
-    from classifier.model import MLP  # noqa: PLC0415
+    from classifier.network.model import MLP  # noqa: PLC0415
     from classifier.training.loss import loss_and_accuracy  # noqa: PLC0415
     from classifier.training.rows import Rows  # noqa: PLC0415
 

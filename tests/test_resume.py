@@ -24,8 +24,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifier.embeddings import N_BINS
-from classifier.model import Task
+from classifier.network.layers import N_BINS
+from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.fingerprint import COMPUTING_MODULES
 from classifier.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
@@ -568,7 +568,7 @@ def test_a_loss_that_is_not_finite(project: Project) -> None:
 
 
 def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
-    from classifier.model import MLP  # noqa: PLC0415
+    from classifier.network.model import MLP  # noqa: PLC0415
 
     data = (project.path / "models/checkpoint.pt").read_bytes()
     checkpoint = torch.load(io.BytesIO(data), weights_only=True)

@@ -25,9 +25,8 @@ from torch import nn
 from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.model import Task
-from classifier.search.held_out import MOST_GROUPS, HeldOutLoss
-from classifier.search.luck import ResampledLosses, luck_of_choosing
+from classifier.network.model import Task
+from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, ResampledLosses, luck_of_choosing
 from classifier.search.search_report import SearchReport, hash_of_rows, in_words
 from classifier.search.searching import SEARCHING_MODULES
 from classifier.search.study_file import StudyFile

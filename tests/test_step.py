@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from classifier.embeddings import PiecewiseLinearEmbedding
 from classifier.io.prepared import ROWS_PER_GROUP, Split, read_split, write_split
-from classifier.model import MLP, make_network
+from classifier.network.layers import PiecewiseLinearEmbedding
+from classifier.network.model import MLP, make_network
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import Run, TrainParams, start_run, train

@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from classifier.embeddings import PeriodicEmbedding, PiecewiseLinearEmbedding
-from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
 from classifier.exported_model.graph import Graph
-from classifier.model import MLP
+from classifier.network.layers import (
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    SeparateLinear,
+    SharedDropout,
+    SharedLinear,
+)
+from classifier.network.model import MLP
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.GELU: "Gelu"}
 

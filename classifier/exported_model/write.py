@@ -9,14 +9,13 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from classifier.exported_model.checksum import with_checksum
 from classifier.exported_model.graph import Graph
+from classifier.exported_model.model_file import OPSETS, type_of_input, with_checksum
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
-from classifier.exported_model.signature import OPSETS, type_of_input
 from classifier.io.atomic_write import write_bytes
 from classifier.io.schema import Schema
-from classifier.model import MLP
+from classifier.network.model import MLP
 
 IR_VERSION = 10
 

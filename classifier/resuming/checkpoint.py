@@ -11,8 +11,7 @@ from torch import Tensor
 
 from classifier.io.user_error import UserError
 from classifier.training import ranks
-from classifier.training.early_stopping import EarlyStopping
-from classifier.training.loop import Evaluation, Run
+from classifier.training.loop import EarlyStopping, Evaluation, Run
 
 
 def save_bytes(value: object) -> bytes:

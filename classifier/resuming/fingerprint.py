@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from classifier.model import Task
+from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.loop import TrainParams
 
@@ -17,9 +17,8 @@ COMPUTING_MODULES = (
     *sorted((CLASSIFIER / "training").glob("[a-z]*.py")),
     CLASSIFIER / "io/prepared.py",
     CLASSIFIER / "io/schema.py",
-    CLASSIFIER / "embeddings.py",
-    CLASSIFIER / "ensemble.py",
-    CLASSIFIER / "model.py",
+    CLASSIFIER / "network/layers.py",
+    CLASSIFIER / "network/model.py",
     CLASSIFIER / "resuming/checkpoint.py",
 )
 """The source files that decide what training computes."""

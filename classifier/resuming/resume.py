@@ -12,7 +12,7 @@ from torch import Tensor
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
-from classifier.model import Task
+from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.saved_state import Horizon, SavedState, SavedStates
 from classifier.training import ranks

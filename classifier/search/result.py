@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from classifier.io.atomic_write import write_bytes
 from classifier.io.user_error import UserError
-from classifier.search.luck import ResampledLosses, luck_of_choosing
+from classifier.search.held_out import ResampledLosses, luck_of_choosing
+from classifier.search.search_params import Space, from_optuna, text_of
 from classifier.search.search_report import SearchReport
-from classifier.search.space import Space, from_optuna, text_of
 from classifier.search.study import FAILED_WITH
 
 STATES = {

@@ -18,11 +18,10 @@ from classifier.io.params import read_params
 from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.model import Task, widths
+from classifier.network.model import Task, widths
 from classifier.resuming.fingerprint import fingerprint, hash_file
-from classifier.search.luck import ResampledLosses
-from classifier.search.search_params import SearchParams, space_of
-from classifier.search.space import Space, suggest
+from classifier.search.held_out import ResampledLosses
+from classifier.search.search_params import SearchParams, Space, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
 from classifier.search.trying import SeededRun, mean_loss, try_out
 from classifier.search.validation_splits import ValidationSplit, count_splits, read_splits

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier.io.user_error import UserError
-from classifier.model import MLP
+from classifier.network.model import MLP
 from classifier.search.held_out import HeldOutLoss
 from classifier.search.validation_splits import ValidationSplit
 from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches

@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from classifier.embeddings import N_BINS
 from classifier.io.params import PARAMS_FILE, Params, read_params
 from classifier.io.prepared import Split, quantiles, read_split
 from classifier.io.user_error import UserError
-from classifier.model import Task
+from classifier.network.layers import N_BINS
+from classifier.network.model import Task
 from classifier.training.rows import Rows
 
 ENOUGH_VAL_ROWS = 1_000

@@ -1,4 +1,4 @@
-"""The training loop."""
+"""The training loop, and when it stops."""
 
 import math
 from collections.abc import Iterator
@@ -9,18 +9,37 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from classifier.embeddings import PiecewiseLinearEmbedding
 from classifier.io.params import Number
 from classifier.io.user_error import UserError
-from classifier.model import MLP, Architecture, Task, make_network
+from classifier.network.layers import PiecewiseLinearEmbedding
+from classifier.network.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
-from classifier.training.early_stopping import EarlyStopping
 from classifier.training.launch import Torchrun
 from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
-from classifier.training.optimizer import OptimizerName, make_optimizer
 from classifier.training.rows import Rows, batches
-from classifier.training.step import make_step
+from classifier.training.step import OptimizerName, make_optimizer, make_step
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """What early stopping remembers between evaluations."""
+
+    best_epoch: int = 0
+    best_val_loss: float = math.inf
+    evaluations_without_improvement: int = 0
+
+    def after(self, epoch: int, val_loss: float, min_delta: float) -> "EarlyStopping":
+        """Return the memory after one more evaluation.
+
+        It is an improvement if `val_loss` lies below the best by more than `min_delta`.
+        """
+        if val_loss < self.best_val_loss - min_delta:
+            return EarlyStopping(best_epoch=epoch, best_val_loss=val_loss)
+        return EarlyStopping(
+            self.best_epoch, self.best_val_loss, self.evaluations_without_improvement + 1
+        )
+
 
 StopReason = Literal["early_stopping", "max_epochs"]
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from classifier.model import MLP
+from classifier.network.model import MLP
 from classifier.training import ranks
 from classifier.training.rows import Rows
 

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from classifier.io.atomic_write import errors_name
 from classifier.training import ranks
-from classifier.training.early_stopping import EarlyStopping
-from classifier.training.loop import Evaluation, Run
+from classifier.training.loop import EarlyStopping, Evaluation, Run
 
 SECONDS_BETWEEN_LINES = 10
 """In a log, where a tenth of the epochs takes longer."""

@@ -1,15 +1,42 @@
 """A training step: the weights move once, by one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from classifier.training import ranks
 from classifier.training.loss import cross_entropy
 from classifier.training.replay import Replayed
 from classifier.training.rows import Rows
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+
+
+def make_optimizer(
+    name: OptimizerName,
+    weights: Iterable[Tensor],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+) -> Optimizer:
+    """Return an optimizer that updates all weights in one operation (`fused`).
+
+    `momentum` is for sgd only.
+    """
+    kwargs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    match name:
+        case "sgd":
+            return torch.optim.SGD(weights, momentum=momentum, **kwargs)
+        case "adam":
+            return torch.optim.Adam(weights, **kwargs)
+        case "adamw":
+            return torch.optim.AdamW(weights, **kwargs)
+
 
 Step = Callable[[Rows], None]
 

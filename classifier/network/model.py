@@ -8,15 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbedding
-from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
 from classifier.io.params import Number, Params
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError
+from classifier.network.layers import (
+    WIDTH,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    SeparateLinear,
+    SharedDropout,
+    SharedLinear,
+)
 
 Embedding = Literal["none", "periodic", "piecewise_linear"]
 Activation = Literal["relu", "tanh", "gelu"]
@@ -192,3 +200,17 @@ def widths(architecture: Architecture, task: Task) -> list[int]:
     if architecture.embedding != "none":
         n_inputs += len(task.numbers) * (WIDTH - 1)
     return [n_inputs, *architecture.hidden, task.n_classes]
+
+
+@torch.no_grad()
+def predict_probabilities(
+    network: MLP, features: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Return class probabilities, shape (n, n_classes), of features, shape (n, n_features)."""
+    # The number of threads decides how sums are rounded.
+    torch.set_num_threads(1)
+    network.eval()
+    parts = network.parts(torch.from_numpy(features))
+    logits = torch.cat([network(part) for part in parts]).double()
+    probabilities: npt.NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
+    return probabilities

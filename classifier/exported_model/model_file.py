@@ -1,8 +1,21 @@
-"""The checksum at the end of a model file, by which a damaged one is told."""
+"""What model files have in common: inputs and outputs, operators' versions, and a checksum."""
 
 import hashlib
 
-from onnx import ModelProto, StringStringEntryProto
+from onnx import ModelProto, StringStringEntryProto, TensorProto
+
+from classifier.io.schema import CategoricalColumn, ColumnOfTable
+
+OPSETS = {"": 20, "ai.onnx.ml": 4}
+"""Versions of ONNX' operators by domain: those of 2023, which runtimes since 2024 have."""
+
+
+def type_of_input(column: ColumnOfTable) -> TensorProto.DataType:
+    return TensorProto.STRING if isinstance(column, CategoricalColumn) else TensorProto.DOUBLE
+
+
+TYPES_OF_OUTPUTS = [TensorProto.DOUBLE, TensorProto.STRING]
+"""Of the probabilities and of the class."""
 
 
 def with_checksum(content: bytes) -> bytes:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from classifier.model import MLP
-from classifier.prediction import predict_probabilities
+from classifier.network.model import MLP, predict_probabilities
 
 LARGEST = 20.0
 """Of temperatures, and 1 over it is the smallest."""
