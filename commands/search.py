@@ -14,10 +14,10 @@ from optuna.trial import FrozenTrial
 
 from classifier.io.json_files import write_json
 from classifier.io.params import PARAMS_FILE
+from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.progress import SearchProgress
-from classifier.search.result import best_first, report_on, write_csv
+from classifier.search.result import best_first, best_in_words, report_on, write_csv
 from classifier.search.search_params import from_optuna, in_optuna
 from classifier.search.search_report import hash_of_rows, in_words
 from classifier.search.searching import PREPARED, Search
@@ -94,10 +94,10 @@ def find(search: Search) -> list[FrozenTrial]:
         give_up_interrupted(study)
     enqueue(study, in_optuna(search.space, search.train))
     try:
-        with closing(SearchProgress(n_wanted, n_done)) as progress:
+        with closing(Progress("try", n_wanted, n_done, "left")) as progress:
             n_left = max(0, n_wanted - n_done)
             if search.n_workers == 1:
-                work_alone(search, n_left, lambda study: progress.show(counted(study)))
+                work_alone(search, n_left, lambda study: show(study, progress))
             else:
                 work_together(search, n_left, lambda: look(study, progress))
     except KeyboardInterrupt:
@@ -106,11 +106,16 @@ def find(search: Search) -> list[FrozenTrial]:
     return counted(study)
 
 
-def look(study: Study, progress: SearchProgress) -> None:
+def show(study: Study, progress: Progress) -> None:
+    tries = counted(study)
+    progress.show(len(tries), best_in_words(tries))
+
+
+def look(study: Study, progress: Progress) -> None:
     """Show how far the workers are; while they work, import what draws in the end."""
     import classifier.search.pictures  # noqa: F401, PLC0415
 
-    progress.show(counted(study))
+    show(study, progress)
 
 
 def draw(tries: list[FrozenTrial]) -> None:

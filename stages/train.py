@@ -25,7 +25,7 @@ from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.launch import become_torchrun
 from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
 from classifier.training.loss import class_counts
-from classifier.training.progress import record_of
+from classifier.training.losses_file import record_of
 from classifier.training.rows import Rows
 from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
 from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose

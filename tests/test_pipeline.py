@@ -13,8 +13,7 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.neural_network import MLPClassifier
 
 from classifier.io.prepared import read_split
-from classifier.training.loop import EarlyStopping, Evaluation
-from classifier.training.progress import Progress
+from classifier.io.progress import Progress
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project, clone_working_tree
 from tests.in_process import run_stages
 
@@ -196,9 +195,9 @@ def test_a_log_of_one_evaluation_where_the_run_began(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # So it is when a finished run is taken up again, and its last epoch is none of eval_every.
-    monkeypatch.setattr("classifier.training.progress.SECONDS_BETWEEN_LINES", 0)
-    progress = Progress(max_epochs=60, epoch=60)
-    progress.show(Evaluation(60, 0.5, 0.25, 0.9, 0.8), EarlyStopping(60, 0.25))
+    monkeypatch.setattr("classifier.io.progress.SECONDS_BETWEEN_LINES", 0)
+    progress = Progress("epoch", 60, 60, "to the last")
+    progress.show(60, "train_loss=0.5000 val_loss=0.2500 best=0.2500")
     progress.close()
     assert capsys.readouterr().out == "epoch 60/60 train_loss=0.5000 val_loss=0.2500 best=0.2500\n"
 

@@ -308,7 +308,7 @@ def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
 
 
 def test_every_module_that_decides_what_comes_of_a_try_is_in_the_name_of_a_study() -> None:
-    without_influence = ["pictures", "progress", "result", "search_params", "search_report"]
+    without_influence = ["pictures", "result", "search_report"]
     modules = sorted(path.stem for path in (REPOSITORY / "classifier/search").glob("[a-z]*.py"))
     with_influence = [path.stem for path in SEARCHING_MODULES]
     assert modules == sorted([*with_influence, *without_influence, "study_file", "workers"])

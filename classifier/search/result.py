@@ -68,6 +68,17 @@ def best_first(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(finished, key=lambda each: each.values[0])
 
 
+def best_in_words(tries: Sequence[FrozenTrial]) -> str:
+    ranked = best_first(tries)
+    if not ranked:
+        return "none has finished yet"
+    params = " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in ranked[0].params.items()
+    )
+    return f"best held_out_loss={ranked[0].values[0]:.4f} {params}"
+
+
 def write_csv(path: Path, tries: Sequence[FrozenTrial], space: Space) -> None:
     """Write a row for each try, in the order of their start."""
     text = io.StringIO()

@@ -32,7 +32,7 @@ PREPARED = Path("data/prepared")
 
 SEARCHING_MODULES = sorted(
     Path(__file__).with_name(f"{name}.py")
-    for name in ("held_out", "luck", "searching", "space", "study", "trying", "validation_splits")
+    for name in ("held_out", "search_params", "searching", "study", "trying", "validation_splits")
 )
 """The source files that, beside those of the training, decide what comes of a try."""
 
