@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from classifier.io.atomic_write import write_bytes
+from classifier.io.files import write_bytes
 from classifier.io.params import PARAMS_FILE
 from commands.git import git
 from commands.processes import at_work

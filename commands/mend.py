@@ -16,7 +16,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
-from classifier.io.atomic_write import write_bytes
+from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from commands.git import git
 from commands.killed_experiment import mend_experiment

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from classifier.evaluation.decision import Decision
+from classifier.evaluation.answers import Decision
 from classifier.exported_model.load import ExportedModel
 from classifier.io.schema import CategoricalColumn, Schema
 from classifier.io.table_writer import table_writer

@@ -12,7 +12,7 @@ import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from classifier.io.json_files import write_json
+from classifier.io.files import write_json
 from classifier.io.params import PARAMS_FILE
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line

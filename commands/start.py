@@ -3,16 +3,15 @@
 import argparse
 from pathlib import Path
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.files import atomic_write
 from classifier.io.user_error import in_yaml, user_errors_in_one_line
-from classifier.starting.choice import Choice, choose, first_params
+from classifier.starting.choice import Choice, choose, first_params, training_params
 from classifier.starting.params_file import (
     path_in_params,
     refuse_uncommitted_changes,
     with_choice,
     write_params,
 )
-from classifier.starting.training import training_params
 from classifier.tables.table_file import TableFile
 from classifier.tables.table_report import report_on, summary
 from commands.reading_options import add_reading_options, reading_from

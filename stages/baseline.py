@@ -9,10 +9,9 @@ from pydantic import Field, RootModel
 from threadpoolctl import threadpool_limits
 
 from classifier.baselines import BaselineName, BaselineReport, fit
-from classifier.io.json_files import write_json
+from classifier.io.files import write_json
 from classifier.io.params import Params, read_params
-from classifier.io.prepared import Split, read_split
-from classifier.io.probabilities import write_probabilities
+from classifier.io.prepared import Split, read_split, write_probabilities
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
 

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from classifier.evaluation.answers import Answers, log_losses
+from classifier.evaluation.answers import MOST_PROBABLE, Answers, log_losses
 from classifier.evaluation.calibration import reliability
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.curves import curves
-from classifier.evaluation.decision import MOST_PROBABLE
 from classifier.evaluation.evaluate_params import EvaluateParams, TableParams
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
@@ -23,10 +22,9 @@ from classifier.evaluation.words import (
     slices_in_words,
     threshold_in_words,
 )
-from classifier.io.json_files import read_json, write_json
+from classifier.io.files import read_json, write_json
 from classifier.io.params import read_params
-from classifier.io.prepared import read_split, read_target
-from classifier.io.probabilities import read_probabilities
+from classifier.io.prepared import read_probabilities, read_split, read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line

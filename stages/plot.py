@@ -13,17 +13,14 @@ from pydantic import Field
 from classifier.drawing.confusion import draw_confusion
 from classifier.drawing.curves import draw_curves
 from classifier.drawing.importance import draw_importance
-from classifier.drawing.png import png_of
 from classifier.drawing.reliability import draw_reliability
+from classifier.drawing.style import png_of
 from classifier.drawing.training_run import draw_run
 from classifier.evaluation.evaluated import Evaluated
-from classifier.io.atomic_write import write_bytes
-from classifier.io.json_files import read_json
+from classifier.io.files import read_json, read_text, write_bytes
 from classifier.io.params import Params, read_params, read_section
 from classifier.io.prepared import read_target
-from classifier.io.schema import read_schema
-from classifier.io.table_report import TableReport
-from classifier.io.text_file import read_text
+from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.report.facts import Facts
 from classifier.report.page import write_card, write_page

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from classifier.io.json_files import write_json
+from classifier.io.files import write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line

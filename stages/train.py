@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from classifier.exported_model.write import write_exported_model
-from classifier.io.atomic_write import write_bytes
-from classifier.io.json_files import write_json
+from classifier.io.files import write_bytes, write_json
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema

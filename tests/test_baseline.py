@@ -16,14 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from classifier.baselines import REGULARISATIONS, fit
-from classifier.evaluation.answers import Answers, log_losses
+from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
 from classifier.evaluation.comparison import compare
-from classifier.evaluation.decision import Decision
 from classifier.evaluation.evaluated import Comparison
 from classifier.evaluation.words import comparison_in_words
-from classifier.io.prepared import read_split
-from classifier.io.probabilities import read_probabilities
+from classifier.io.prepared import read_probabilities, read_split
 from classifier.io.user_error import UserError
 from stages import baseline
 from tests.conftest import Project

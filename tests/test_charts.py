@@ -36,8 +36,7 @@ from classifier.drawing.curves import CurveKind, draw_curves
 from classifier.drawing.importance import draw_importance
 from classifier.drawing.reliability import draw_reliability
 from classifier.drawing.training_run import OVERFITTING, draw_run
-from classifier.evaluation.answers import Answers
-from classifier.evaluation.decision import Decision
+from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.predictions import predictions_table
 from classifier.io.prepared import Split
 from classifier.io.table_writer import table_writer

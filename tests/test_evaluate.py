@@ -15,9 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
-from classifier.evaluation.answers import Answers
+from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.curves import MOST_POINTS, curves
-from classifier.evaluation.decision import Decision
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
 from classifier.evaluation.threshold import ThresholdRule, choose_threshold

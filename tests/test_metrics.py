@@ -25,14 +25,13 @@ from sklearn.metrics import (
 )
 
 from classifier.evaluation import bootstrap as bootstrap_module
-from classifier.evaluation.answers import Answers, log_losses
+from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED, Counts, mean_interval
 from classifier.evaluation.calibration import (
     expected_calibration_error,
     reliability,
     wilson_interval,
 )
-from classifier.evaluation.decision import Decision
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.metrics import measure
 from classifier.evaluation.resampled import resampled_scores

@@ -9,7 +9,7 @@ from classifier.evaluation.evaluate_params import EvaluateParams
 from classifier.io.params import Params, read_params
 from classifier.io.user_error import UserError
 from classifier.search.search_params import SearchParams, space_of
-from classifier.starting.training import training_params
+from classifier.starting.choice import training_params
 from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
 from stages.plot import PlotParams

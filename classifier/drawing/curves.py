@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from classifier.drawing.colors import BLUE, GREEN, VERMILION
-from classifier.drawing.names import shortened
+from classifier.drawing.style import BLUE, GREEN, VERMILION, shortened
 
 CurveKind = Literal["ROC", "precision-recall"]
 

@@ -3,8 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classifier.drawing.colors import BLUE
-from classifier.drawing.names import shortened
+from classifier.drawing.style import BLUE, shortened
 
 MOST_COLUMNS = 30
 """Of more, the least important are left out."""

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classifier.drawing.colors import BLUE
+from classifier.drawing.style import BLUE
 
 
 def draw_reliability(bins: pd.DataFrame) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from classifier.drawing.colors import BLUE, GREEN, ORANGE, VERMILION
+from classifier.drawing.style import BLUE, GREEN, ORANGE, VERMILION
 from classifier.verdict.advice import what_happened
 from classifier.verdict.diagnosis import TrainingReport
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from classifier.evaluation.decision import MOST_PROBABLE, Decision
+from classifier.evaluation.answers import MOST_PROBABLE, Decision
 from classifier.io.user_error import UserError, quoted
 
 ThresholdRule = Literal["best_f1", "best_balanced_accuracy"]

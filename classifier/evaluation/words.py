@@ -2,7 +2,7 @@
 
 import shlex
 
-from classifier.evaluation.decision import MOST_PROBABLE
+from classifier.evaluation.answers import MOST_PROBABLE
 from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
 
 NOT_TOLD_APART = "not to be told apart from it"

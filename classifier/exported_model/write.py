@@ -13,7 +13,7 @@ from classifier.exported_model.graph import Graph
 from classifier.exported_model.model_file import OPSETS, type_of_input, with_checksum
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
-from classifier.io.atomic_write import write_bytes
+from classifier.io.files import write_bytes
 from classifier.io.schema import Schema
 from classifier.network.model import MLP
 

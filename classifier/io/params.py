@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from classifier.io.text_file import read_text
+from classifier.io.files import read_text
 from classifier.io.user_error import UserError
 
 PARAMS_FILE = Path("params.yaml")

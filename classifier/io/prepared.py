@@ -1,6 +1,6 @@
-"""A prepared part of the table: train.parquet, val.parquet or test.parquet."""
+"""Prepared rows (train.parquet, val.parquet, test.parquet), and what models say of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.files import atomic_write
 from classifier.io.user_error import UserError
 
 ROWS_PER_GROUP = 65_536
@@ -160,3 +160,32 @@ def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatc
         if first < last:
             yield from file.read_row_group(index).slice(first - start, last - first).to_batches()
         start = stop
+
+
+def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    """Write what `read_probabilities` reads.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    probabilities
+        By the model's name, each of shape (n, n_classes).
+
+    """
+    columns = {
+        f"{name} {index}": column
+        for name, of_model in probabilities.items()
+        for index, column in enumerate(of_model.T)
+    }
+    write_parquet(path, pa.table(columns))
+
+
+def read_probabilities(path: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """Return class probabilities by the model's name, each of shape (n, n_classes)."""
+    columns: dict[str, list[npt.NDArray[np.float64]]] = {}
+    with open_parquet(path) as file:
+        table = file.read()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        columns.setdefault(name.rpartition(" ")[0], []).append(column.to_numpy())
+    return {name: np.column_stack(of_model) for name, of_model in columns.items()}

@@ -1,4 +1,4 @@
-"""What the columns of the table mean, and how a new row is prepared: schema.json."""
+"""What `prepare` has found: how a new row is prepared, schema.json, and reports/table.json."""
 
 import operator
 import re
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from classifier.io.json_files import read_json
+from classifier.io.files import read_json
 
 LabelKind = Literal["text", "integer", "boolean"]
 Scaler = Literal["minmax", "standard", "squash", "none"]
@@ -230,3 +230,30 @@ class Schema(_Frozen):
 def read_schema(path: Path) -> Schema:
     """Read what `prepare` has written; raises `UserError` if it is none."""
     return read_json(path, Schema)
+
+
+class TableReport(BaseModel):
+    """What reports/table.json holds."""
+
+    file: str
+    """How it is read."""
+    rows: int
+    """In the three parts."""
+    rows_without_target: int
+    """Left out."""
+    rows_of_rare_classes: int
+    """Left out."""
+    copies: int
+    """Rows that are equal to one further up; they are in the same part."""
+    gaps: int
+    """Cells, of the columns that are features."""
+    columns: int
+    """That are features."""
+    features: int
+    """Inputs of the network."""
+    columns_left_out: int
+    left_out: dict[str, str]
+    """Columns that say nothing, with the reason; not those that parameters leave out."""
+    suspicions: int
+    warnings: list[str]
+    """What is suspicious; `dvc metrics show` shows no lists, but how many."""

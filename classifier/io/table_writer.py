@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.files import atomic_write
 from classifier.io.user_error import UserError
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")

@@ -8,8 +8,7 @@ import pandas as pd
 
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
-from classifier.io.schema import Schema
-from classifier.io.table_report import TableReport
+from classifier.io.schema import Schema, TableReport
 from classifier.search.search_report import SearchReport
 from classifier.verdict.advice import what_happened, what_to_do
 from classifier.verdict.diagnosis import TrainingReport

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from classifier.io.atomic_write import atomic_write, errors_name
+from classifier.io.files import atomic_write, errors_name
 
 STATE_FOLDER = Path(".training")
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
-from classifier.drawing.png import png_of
-from classifier.io.atomic_write import write_bytes
+from classifier.drawing.style import png_of
+from classifier.io.files import write_bytes
 
 MEASURE = "held_out_loss"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from classifier.io.atomic_write import write_bytes
+from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError
 from classifier.search.held_out import ResampledLosses, luck_of_choosing
 from classifier.search.search_params import Space, from_optuna, text_of

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from classifier.io.atomic_write import errors_name
+from classifier.io.files import errors_name
 
 
 class StudyFile(BaseJournalBackend):

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from classifier.io.atomic_write import atomic_write
+from classifier.io.files import atomic_write
 from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import LISTS, UserError
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from classifier.io.schema import GAPS, Schema
-from classifier.io.table_report import TableReport
+from classifier.io.schema import GAPS, Schema, TableReport
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
 from classifier.tables.prepared_table import PreparedTable

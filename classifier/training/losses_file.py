@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from classifier.io.atomic_write import errors_name
+from classifier.io.files import errors_name
 from classifier.io.progress import Progress
 from classifier.training import ranks
 from classifier.training.loop import Evaluation, Run

@@ -1,11 +1,14 @@
-"""Files that are either the old one or the whole new one, also after a crash."""
+"""Files that are the old one or the whole new one, also after a crash; texts and JSON in them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from classifier.io.user_error import NotWrittenError
+from pydantic import BaseModel, ValidationError
+
+from classifier.io.user_error import NotWrittenError, UserError
 
 
 @contextmanager
@@ -72,3 +75,39 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Read a text; raises `UserError` where there is none."""
+    try:
+        return path.read_text(encoding)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; restore it with: git checkout {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be UTF-8 text: {error}") from None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def write_json(path: Path, model: BaseModel) -> None:
+    write_bytes(path, f"{model.model_dump_json(indent=2)}\n".encode())
+
+
+def read_json(path: Path, model: type[Model], made_by: str = "dvc repro") -> Model:
+    """Read what `write_json` has written, and the command `made_by` makes.
+
+    Raises
+    ------
+    UserError
+        If there is no file, or it holds something else.
+
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; to make it: {made_by}") from None
+    except ValidationError:
+        raise UserError(
+            f"{path} is not what a stage has written; to make it anew: {made_by}"
+        ) from None
