@@ -30,8 +30,8 @@ from classifier.exported_model.preparation import add_preparation
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
+from classifier.tables.open_table import open_table
 from classifier.tables.reading import AS_THE_FILE_SAYS
-from classifier.tables.table_file import open_table
 from classifier.tables.values import raw_values
 from tests.in_process import run_all, run_graph, run_predict, run_prepare
 

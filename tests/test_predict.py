@@ -14,8 +14,8 @@ from pyarrow import csv
 
 from classifier.io.user_error import UserError
 from classifier.tables import table_file
+from classifier.tables.open_table import open_table
 from classifier.tables.reading import AS_THE_FILE_SAYS
-from classifier.tables.table_file import open_table
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict
 from tests.test_prepare import mixed_table

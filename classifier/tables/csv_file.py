@@ -15,7 +15,8 @@ from pandas.errors import ParserError
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.opening import TextFile
 from classifier.tables.reading import MARKS
-from classifier.tables.values import LARGEST_EXACT, Spelling
+from classifier.tables.table_file import TableFile
+from classifier.tables.values import LARGEST_EXACT
 
 ROWS_AT_A_TIME = 65_536
 """Of a table that is read whole: all at once, pandas would take three times the memory."""
@@ -30,25 +31,14 @@ NOT_IN_ENCODING = "\N{REPLACEMENT CHARACTER}"
 csv.field_size_limit(sys.maxsize)
 
 
-@dataclass(frozen=True)
-class CsvFile:
+@dataclass(frozen=True, kw_only=True)
+class CsvFile(TableFile):
     """A CSV file, and how to read it."""
 
     file: TextFile
-    delimiter: str
-    spelling: Spelling
     n_comments: int
     """Lines above the table that begin with #."""
     has_header: bool
-    columns: list[str]
-    unnamed: frozenset[str]
-    """Those of them that the file has no name for."""
-    codes: frozenset[str]
-    """Names of columns of whole numbers, some of which begin with 0, as far as was looked."""
-
-    @property
-    def name(self) -> str:
-        return self.file.name
 
     @property
     def first_row(self) -> int:
@@ -56,7 +46,6 @@ class CsvFile:
         return self.n_comments + self.has_header + 1
 
     def resolved(self) -> dict[str, str | bool]:
-        """Return the parameters of reading, as they were found out."""
         return {
             "delimiter": NAMES[self.delimiter],
             "encoding": self.file.encoding.removesuffix("-sig"),
@@ -77,11 +66,7 @@ class CsvFile:
             parts.append(f"lines beginning with # left out: {self.n_comments}")
         return ", ".join(parts)
 
-    def read(self, text_columns: set[str]) -> pd.DataFrame:
-        """Read all rows, each column as numbers where all its cells are, as texts otherwise.
-
-        Those in `text_columns` stay text.
-        """
+    def cells(self, text_columns: set[str]) -> pd.DataFrame:
         table = self._read(text_columns)
         lost = {name for name in self.columns if name not in text_columns and _is_lost(table[name])}
         if lost:
@@ -90,14 +75,13 @@ class CsvFile:
             self._refuse_broken_rows()
         return table
 
-    def chunks(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        """Read the cells as the texts that are in the file, `n_rows` rows at a time."""
+    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
         all_rows_are_whole = False
         for chunk in self._parsed(chunksize=n_rows, **AS_TEXT):
             if not all_rows_are_whole and (chunk[self.columns[-1]] == "").any():
                 self._refuse_broken_rows()
                 all_rows_are_whole = True
-            yield chunk
+            yield chunk[~chunk.eq("").all(axis="columns")]
 
     def _read(self, text_columns: set[str]) -> pd.DataFrame:
         parts: dict[str, list[pd.Series]] = {name: [] for name in self.columns}

@@ -62,6 +62,7 @@ def sniff_csv(file: TextFile, reading: Reading) -> CsvFile:
         first = ["", *first]
     columns, unnamed = names_of(first, has_header=has_header)
     return CsvFile(
+        name=file.name,
         file=file,
         delimiter=delimiter,
         spelling=spelling,

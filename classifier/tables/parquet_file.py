@@ -11,41 +11,33 @@ import pyarrow.parquet as pq
 from classifier.io.user_error import UserError
 from classifier.tables.header import names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import Spelling, spelling_of
+from classifier.tables.table_file import TableFile
+from classifier.tables.values import spelling_of
 
 FIRST_ROW = 2
 """Where a spreadsheet would show the first row: below the names."""
 
 
-@dataclass(frozen=True)
-class ParquetFile:
+@dataclass(frozen=True, kw_only=True)
+class ParquetFile(TableFile):
     """A Parquet file; its columns keep the types of Arrow."""
 
     path: Path
-    name: str
-    """What messages call it."""
-    columns: list[str]
-    unnamed: frozenset[str]
-    spelling: Spelling
-    """Of texts."""
-
-    delimiter = ","
-    """What CSV made of it is to have."""
-    codes = frozenset[str]()
-    """Numbers that begin with 0 are texts here."""
 
     def resolved(self) -> dict[str, str | bool]:
-        """Return the parameters of reading, as they were found out."""
         return {}
 
     def describe(self) -> str:
         return "Parquet"
 
-    def read(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
+    def left_out(self, table: pd.DataFrame) -> dict[str, str]:
+        index = dict.fromkeys(self.unnamed, "it is an index that pandas has added")
+        return {**super().left_out(table), **index}
+
+    def cells(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
         return _as_frame(pq.read_table(self.path).rename_columns(self.columns), FIRST_ROW)
 
-    def chunks(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        """Read the columns, `n_rows` rows at a time; they have types of their own."""
+    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
         first_row = FIRST_ROW
         waiting: list[pa.RecordBatch] = []
         with pq.ParquetFile(self.path) as file:
@@ -77,7 +69,9 @@ def open_parquet(path: Path, name: str, reading: Reading) -> ParquetFile:
         raise UserError(f"{name} has no rows")
     header = [str(column) for column in metadata.schema.to_arrow_schema().names]
     columns, unnamed = names_of(header, has_header=True)
-    return ParquetFile(path, name, columns, unnamed, spelling_of(reading))
+    return ParquetFile(
+        path=path, name=name, columns=columns, unnamed=unnamed, spelling=spelling_of(reading)
+    )
 
 
 def _as_frame(table: pa.Table, first_row: int) -> pd.DataFrame:

@@ -14,10 +14,11 @@ from classifier.tables.encoding import Encoder
 from classifier.tables.kinds import Dates, KindFinder, Numbers
 from classifier.tables.labels import Labels, has_target, parse_labels
 from classifier.tables.names import check_names, choose_features
+from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import Positions, Splitter
 from classifier.tables.suspicions import draw_sample
-from classifier.tables.table_file import TableFile, open_table
+from classifier.tables.table_file import TableFile
 from classifier.tables.values import category_names, date_cells, numbers
 
 

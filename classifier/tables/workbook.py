@@ -11,36 +11,22 @@ import pyarrow as pa
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.header import has_names, names_of
 from classifier.tables.reading import Reading
-from classifier.tables.values import LARGEST_EXACT, Spelling, spelling_of
+from classifier.tables.table_file import TableFile
+from classifier.tables.values import LARGEST_EXACT, spelling_of
 
 
-@dataclass(frozen=True)
-class Workbook:
+@dataclass(frozen=True, kw_only=True)
+class Workbook(TableFile):
     """A sheet of a workbook, in memory: columns of numbers, dates or true and false, or texts."""
 
-    name: str
-    """What messages call it."""
     sheet: str
     sheets: list[str]
     """All there are."""
-    cells: pd.DataFrame
+    sheet_cells: pd.DataFrame
     """As Python has them."""
     has_header: bool
-    unnamed: frozenset[str]
-    spelling: Spelling
-    """Of texts."""
-
-    delimiter = ","
-    """What CSV made of it is to have."""
-    codes = frozenset[str]()
-    """Numbers that begin with 0 are texts here."""
-
-    @property
-    def columns(self) -> list[str]:
-        return list(self.cells)
 
     def resolved(self) -> dict[str, str | bool]:
-        """Return the parameters of reading, as they were found out."""
         return {"sheet": self.sheet, "header": self.has_header}
 
     def describe(self) -> str:
@@ -48,17 +34,17 @@ class Workbook:
         of = f" of {quoted(self.sheets)}" if len(self.sheets) > 1 else ""
         return f"workbook, sheet '{self.sheet}'{of}, {header}"
 
-    def read(self, text_columns: set[str]) -> pd.DataFrame:
+    def cells(self, text_columns: set[str]) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 name: _typed(cells, ("",) if name in text_columns else self.spelling.gaps)
-                for name, cells in self.cells.items()
+                for name, cells in self.sheet_cells.items()
             },
             copy=False,
         )
 
-    def chunks(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        table = self.read(set())
+    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        table = self.cells(set())
         for start in range(0, len(table), n_rows):
             yield table.iloc[start : start + n_rows]
 
@@ -99,7 +85,16 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
     columns, unnamed = names_of(first, has_header=has_header)
     cells.columns = columns
     cells.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(cells))
-    return Workbook(name, sheet, sheets, cells, has_header, unnamed, spelling)
+    return Workbook(
+        name=name,
+        columns=columns,
+        unnamed=unnamed,
+        spelling=spelling,
+        sheet=sheet,
+        sheets=sheets,
+        sheet_cells=cells,
+        has_header=has_header,
+    )
 
 
 def _typed(cells: pd.Series, gaps: tuple[str, ...]) -> pd.Series:
