@@ -506,6 +506,16 @@ def test_a_longer_run_goes_on_from_the_shorter_one(
     assert project.outputs() == from_scratch.outputs()
 
 
+def test_after_a_change_that_moves_no_weight_the_finished_state_is_taken(project: Project) -> None:
+    before = project.contents("models/*", "reports/losses.csv")
+    advice = project.path / "classifier/verdict/advice.py"
+    advice.write_text(advice.read_text().replace("overfitting", "over-fitting"))
+    output = project.dvc("repro", "--single-item", "train")
+    assert "going on from epoch 60" in output
+    assert "epoch 30/60" not in output
+    assert project.contents("models/*", "reports/losses.csv") == before
+
+
 def test_a_shorter_or_forced_run_trains_from_scratch(project: Project) -> None:
     before = project.outputs()
     assert "epoch 30/60" in project.dvc("repro", "--force", "--single-item", "train")

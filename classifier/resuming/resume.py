@@ -1,6 +1,7 @@
 """Keep a training run's state, and go on from it: rank 0 reads and writes for all ranks."""
 
 import hashlib
+import json
 import signal
 import sys
 from pathlib import Path
@@ -89,26 +90,39 @@ def is_to_go_on(run: Run, horizon: Horizon, params: TrainParams) -> bool:
 def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
     """Say whether dvc.lock has a result of `stage` for these parameters and the files of now.
 
-    When DVC nevertheless runs the stage, somebody asked for that: `dvc repro --force`. Folders,
-    which hold code, are taken to be what they were: if not, a run starts anew that need not.
+    When DVC nevertheless runs the stage, somebody asked for that: `dvc repro --force`.
     """
     try:
         document = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))
         recorded = document["stages"][stage]
         recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
-        files = [dep for dep in recorded["deps"] if not Path(dep["path"]).is_dir()]
-        return recorded_params == params and all(_is_still(file) for file in files)
+        return recorded_params == params and all(map(_is_still, recorded["deps"]))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         return False
 
 
 def _is_still(dep: dict[str, str]) -> bool:
     path = Path(dep["path"])
+    if path.is_dir():
+        return _hash_of_modules(path) == dep["md5"]
     if not path.is_file():
         # There are devices that can be read for ever.
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, dep["hash"]).hexdigest() == dep[dep["hash"]]
+
+
+def _hash_of_modules(folder: Path) -> str:
+    """Return what DVC writes into dvc.lock for a folder that holds modules alone."""
+    files = sorted(folder.rglob("[!.#]*.py"), key=lambda file: file.relative_to(folder).as_posix())
+    entries = [
+        {
+            "md5": hashlib.md5(file.read_bytes()).hexdigest(),  # noqa: S324 (as DVC)
+            "relpath": file.relative_to(folder).as_posix(),
+        }
+        for file in files
+    ]
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"  # noqa: S324
 
 
 def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool = False) -> bool:
