@@ -27,7 +27,7 @@ from classifier.io.user_error import (
     user_errors_in_one_line,
 )
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import raw_values
 from commands.reading_options import add_reading_options, as_option, reading_from

@@ -5,7 +5,7 @@ import argparse
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError, in_yaml
-from classifier.tables.reading import AS_THE_FILE_SAYS, Reading
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS, Reading
 
 HEADERS = {"auto": "auto", "true": True, "false": False}
 

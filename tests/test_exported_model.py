@@ -19,7 +19,7 @@ from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.network.model import MLP, Activation, Embedding
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import AS_THE_FILE_SAYS
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_prepare

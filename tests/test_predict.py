@@ -15,7 +15,7 @@ from pyarrow import csv
 from classifier.io.user_error import UserError
 from classifier.tables import table_file
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import AS_THE_FILE_SAYS
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict
 from tests.test_prepare import mixed_table

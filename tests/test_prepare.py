@@ -23,7 +23,7 @@ from classifier.io.user_error import UserError
 from classifier.tables import csv_file
 from classifier.tables.labels import parse_labels
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import AS_THE_FILE_SAYS
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from tests.in_process import run_prepare
 
 

@@ -16,7 +16,7 @@ from classifier.io.prepared import read_split
 from classifier.io.schema import CategoricalColumn, Schema, read_schema
 from classifier.io.user_error import UserError
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import AS_THE_FILE_SAYS
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
 from commands.predict import count_unseen
 from tests.in_process import run_all, run_predict, run_prepare, run_start

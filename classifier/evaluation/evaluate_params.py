@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from classifier.evaluation.threshold import ThresholdRule
 from classifier.io.params import Number, Params
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 
 
 def _none_or_several(repeats: int) -> int:

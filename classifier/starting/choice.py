@@ -7,9 +7,8 @@ from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, LeftOut
-from classifier.tables.prepare_params import PrepareParams
+from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.prepared_table import PreparedTable, put_together
-from classifier.tables.reading import Reading
 from classifier.tables.rows import TableRows, make_encoder, read_rows
 
 MOST_GAPS = 3

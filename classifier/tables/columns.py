@@ -10,7 +10,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.open_table import open_table
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.values import category_names, is_number, is_text, numbers
 
 

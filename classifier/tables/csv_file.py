@@ -14,7 +14,7 @@ from pandas.errors import ParserError
 
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.opening import TextFile
-from classifier.tables.reading import MARKS
+from classifier.tables.prepare_params import MARKS
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import LARGEST_EXACT
 

@@ -9,7 +9,7 @@ from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.csv_file import CsvFile, csv_records
 from classifier.tables.header import has_names, names_of
 from classifier.tables.opening import TextFile
-from classifier.tables.reading import MARKS, Reading
+from classifier.tables.prepare_params import MARKS, Reading
 from classifier.tables.values import DecimalMark, Spelling, spelling_of
 
 SNIFFED_CHARACTERS = 65_536

@@ -28,6 +28,7 @@ from classifier.io.schema import (
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.dates import part_of, seconds
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
+from classifier.tables.prepare_params import BeyondMaxCategories
 from classifier.tables.scalers import make_scaler, offset_and_scale
 from classifier.tables.suspicions import (
     Sample,
@@ -45,8 +46,6 @@ from classifier.tables.values import (
     numbers,
     texts,
 )
-
-BeyondMaxCategories = Literal["error", "other"]
 
 LARGEST = 1e18
 """Of features: the squares of larger ones have no place in single precision."""

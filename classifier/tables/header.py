@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from classifier.io.user_error import NeedsParameterError
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.values import Spelling, parse_numbers
 
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")

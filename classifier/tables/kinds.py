@@ -10,6 +10,7 @@ import pandas as pd
 from classifier.io.schema import ISO
 from classifier.io.user_error import NeedsParameterError
 from classifier.tables.dates import day_and_month_swapped, find_format, fits, is_date
+from classifier.tables.prepare_params import DayFirst
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
     UNIT,
@@ -20,8 +21,6 @@ from classifier.tables.values import (
     parse_numbers,
     texts,
 )
-
-DayFirst = Literal["auto"] | bool
 
 MANY_NUMBERS = 10
 """Where there are more different numbers, a few texts among them are rather gaps than codes."""

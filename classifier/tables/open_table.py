@@ -7,7 +7,7 @@ from classifier.io.user_error import UserError
 from classifier.tables.csv_sniffing import sniff_csv
 from classifier.tables.opening import open_text_file
 from classifier.tables.parquet_file import open_parquet
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile, errors_explained
 from classifier.tables.workbook import open_workbook
 

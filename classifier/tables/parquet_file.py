@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from classifier.io.user_error import UserError
 from classifier.tables.header import names_of
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import spelling_of
 

@@ -1,15 +1,79 @@
-"""The `prepare` section of params.yaml."""
+"""The `prepare` section of params.yaml: how the file is read, and what becomes of its columns."""
 
-from typing import Self
+import codecs
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from classifier.io.params import Number
+from classifier.io.params import Number, Params
 from classifier.io.schema import Scaler
-from classifier.tables.encoding import BeyondMaxCategories
-from classifier.tables.kinds import DayFirst
-from classifier.tables.reading import TEXTS, Reading
-from classifier.tables.splits import RareClasses, SplitKind
+
+Delimiter = Literal["auto", "comma", "semicolon", "tab", "pipe", "blanks"]
+Decimal = Literal["auto", "point", "comma"]
+Thousands = Literal["auto", "none", "comma", "point", "blank", "apostrophe"]
+
+DayFirst = Literal["auto"] | bool
+SplitKind = Literal["random", "group", "time"]
+RareClasses = Literal["error", "train_only", "drop"]
+BeyondMaxCategories = Literal["error", "other"]
+
+MARKS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "pipe": "|",
+    "blanks": " ",
+    "point": ".",
+    "blank": " ",
+    "apostrophe": "'",
+}
+"""What the names of delimiters and marks stand for."""
+
+
+TEXTS = "a list of texts between quotes"
+
+
+def _encoding(name: str) -> str:
+    if name == "auto":
+        return name
+    try:
+        # Not every codec of Python is one of texts.
+        "".encode(codecs.lookup(name).name)
+    except LookupError:
+        raise ValueError from None
+    return name
+
+
+class Reading(Params):
+    """How the file is to be read; what is `auto` is found out by looking at it."""
+
+    sheet: str | None = Field(description="the name of a sheet, or null for the first")
+    delimiter: Delimiter = Field(
+        description="one of auto, comma, semicolon, tab, pipe, blanks",
+    )
+    encoding: Annotated[str, AfterValidator(_encoding)] = Field(
+        description="auto, or the name of an encoding, such as utf-8, utf-16 or cp1252"
+    )
+    decimal: Decimal = Field(description="one of auto, point, comma")
+    thousands: Thousands = Field(
+        description="one of auto, none, comma, point, blank, apostrophe",
+    )
+    header: Literal["auto"] | bool = Field(description="one of auto, true, false")
+    gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
+    not_gaps: list[str] = Field(description=f"{TEXTS}, such as ['NA'] or []")
+
+
+AS_THE_FILE_SAYS = Reading(
+    sheet=None,
+    delimiter="auto",
+    encoding="auto",
+    decimal="auto",
+    thousands="auto",
+    header="auto",
+    gaps=[],
+    not_gaps=[],
+)
+
 
 NAMES = "a list of column names, such as [id, name] or []"
 NAME_OR_NULL = "the name of a column, or null"

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.labels import Labels
-
-SplitKind = Literal["random", "group", "time"]
-RareClasses = Literal["error", "train_only", "drop"]
+from classifier.tables.prepare_params import RareClasses
 
 Positions = npt.NDArray[np.int64]
 

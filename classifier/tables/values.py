@@ -23,7 +23,7 @@ from classifier.io.schema import (
 )
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.dates import seconds
-from classifier.tables.reading import MARKS, Reading, Thousands
+from classifier.tables.prepare_params import MARKS, Reading, Thousands
 
 GAPS_AMONG_NUMBERS = ("-", ".")
 """Further gaps in a column of numbers; elsewhere they may be categories, as + and - are."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.header import has_names, names_of
-from classifier.tables.reading import Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import LARGEST_EXACT, spelling_of
 
