@@ -9,12 +9,12 @@ from classifier.evaluation.answers import MOST_PROBABLE, Answers, log_losses
 from classifier.evaluation.calibration import reliability
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.curves import curves
-from classifier.evaluation.evaluate_params import EvaluateParams, TableParams
+from classifier.evaluation.evaluate_params import EvaluateParams
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.metrics import measure, score
 from classifier.evaluation.predictions import most_wrong, predictions_table
-from classifier.evaluation.slices import groups, measure_slices
+from classifier.evaluation.slices import groups, measure_slices, read_cells
 from classifier.evaluation.threshold import decide, find_positive
 from classifier.evaluation.words import (
     comparison_in_words,
@@ -23,7 +23,7 @@ from classifier.evaluation.words import (
     threshold_in_words,
 )
 from classifier.io.files import read_json, write_json
-from classifier.io.params import read_params
+from classifier.io.params import read_params, read_section
 from classifier.io.prepared import read_probabilities, read_split, read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
@@ -36,7 +36,6 @@ from classifier.network.model import (
     predict_probabilities,
 )
 from classifier.network.temperature import with_temperature
-from classifier.tables.columns import read_columns
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
@@ -49,8 +48,8 @@ def main() -> None:
     classes = schema.classes
     train_target = read_target(PREPARED / "train.parquet")
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
-    table = read_params("prepare", TableParams, only_its_keys=True)
-    cells = read_columns(params.slices, test.rows, table.data, table, table.categorical)
+    source = read_section("prepare")["data"]
+    cells = read_cells(PREPARED / "test_cells.parquet", params.slices, source)
     temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
     network = make_network(architecture, Task.of(schema))
     load_weights(network, Path("models/weights.pt"))

@@ -7,7 +7,7 @@ from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.prepared_table import put_together
+from classifier.tables.prepared_table import put_together, write_cells
 from classifier.tables.rows import make_encoder, read_rows
 from classifier.tables.table_report import report_on, summary
 
@@ -29,6 +29,7 @@ def main() -> None:
             rows.labels.indices[positions],
             [*table.schema.feature_names, params.target],
         )
+    write_cells(PREPARED / "test_cells.parquet", rows.test_cells, rows.file.spelling)
     write_json(PREPARED / "schema.json", table.schema)
     write_json(Path("reports/table.json"), report)
     print(summary(report, table))

@@ -6,7 +6,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from classifier.evaluation.threshold import ThresholdRule
 from classifier.io.params import Number, Params
-from classifier.tables.prepare_params import Reading
 
 
 def _none_or_several(repeats: int) -> int:
@@ -44,10 +43,3 @@ class EvaluateParams(Params):
     slices: Annotated[list[str], AfterValidator(_all_different)] = Field(
         description="a list of different column names, such as [sex, region] or []"
     )
-
-
-class TableParams(Reading):
-    """What of the `prepare` section says how the table is read."""
-
-    data: str = Field(description="the path of a table")
-    categorical: list[str] = Field(description="a list of column names")

@@ -1,12 +1,19 @@
 """A table as the network sees it: what `prepare` writes, and `start` looks at."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
+
+from classifier.io.prepared import write_parquet
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError
 from classifier.tables.encoding import EncodedColumn, LeftOut
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.rows import TableRows
+from classifier.tables.values import Spelling, category_names, is_number, is_text, numbers
 
 
 @dataclass(frozen=True)
@@ -49,3 +56,17 @@ def put_together(
     )
     left_out = rows.left_out | {column.name: column.reason for column in without}
     return PreparedTable(rows, columns, left_out, schema)
+
+
+def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
+    """Write all columns of rows, also those that are no features, as `read_cells` reads them."""
+    columns = {name: _plain(column, spelling) for name, column in table.items()}
+    write_parquet(path, pa.table(columns))
+
+
+def _plain(column: pd.Series, spelling: Spelling) -> pa.Array:
+    if is_number(column):
+        return pa.array(numbers(column, spelling, str(column.name)))
+    if is_text(column) or is_bool_dtype(column) or is_datetime64_any_dtype(column):
+        return pa.array(category_names(column, spelling).astype(object), pa.string())
+    return pa.nulls(len(column))

@@ -38,6 +38,8 @@ class TableRows:
     left_out: dict[str, str]
     """Columns that are no features, with the reason; not those that parameters leave out."""
     n_without_target: int
+    test_cells: pd.DataFrame
+    """All columns of the test rows."""
     is_copy: npt.NDArray[np.bool_]
     """Whether a row is equal to one further up, shape (n,)."""
 
@@ -54,7 +56,7 @@ def read_rows(params: PrepareParams) -> TableRows:
     file = open_table(Path(params.data), params.data, params)
     check_names(file.columns, params)
     by_name = {params.target, params.group, *params.categorical} - {None}
-    table = file.read(text_columns={str(name) for name in by_name})
+    table = file.read(text_columns={*map(str, by_name), *file.codes})
     left_out = file.left_out(table)
     left_out.pop(params.target, None)
     names = choose_features(file.columns, params, left_out)
@@ -63,19 +65,19 @@ def read_rows(params: PrepareParams) -> TableRows:
     if not with_target.any():
         raise UserError(f"{file.name}: the target column '{params.target}' is empty in every row")
     used = dict.fromkeys([*names, params.target, params.group, params.order_by])
+    if not with_target.all():
+        table = table[with_target]
     cells = {name: table[name] for name in used if name is not None}
     rows = table.index.to_numpy()
-    # Column by column, it makes room for the features.
-    del table
-    if not with_target.all():
-        rows = rows[with_target]
-        cells = {name: column[with_target] for name, column in cells.items()}
 
     labels = parse_labels(cells[params.target], file.spelling, file.name)
     first = first_equal_rows(
         [column for name, column in cells.items() if name != params.group], file.spelling
     )
     parts = split(params, labels, first, cells, file)
+    test_cells = table.iloc[parts["test"]]
+    # Column by column, it makes room for the features.
+    del table
     return TableRows(
         file=file,
         numbers=rows,
@@ -84,6 +86,7 @@ def read_rows(params: PrepareParams) -> TableRows:
         parts=parts,
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
+        test_cells=test_cells,
         is_copy=first != np.arange(len(first)),
     )
 
