@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from classifier.embeddings import WIDTH, PeriodicEmbedding, PiecewiseLinearEmbedding
 from classifier.ensemble import SeparateLinear, SharedDropout, SharedLinear
-from classifier.io.params import Number, Params
+from classifier.io.params import Params
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError
 
@@ -35,7 +35,7 @@ class Architecture(Params):
         description="a list of whole numbers of at least 1, such as [10] or [64, 32]"
     )
     activation: Activation = Field(description="one of relu, tanh, gelu")
-    dropout: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    dropout: float = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     members: int = Field(ge=1, description="a whole number of at least 1")
 
 

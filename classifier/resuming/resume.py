@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-import yaml
 from torch import Tensor
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
+from classifier.io.yaml_text import from_yaml
 from classifier.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.saved_state import Horizon, SavedState, SavedStates
@@ -93,12 +93,12 @@ def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
     which hold code, are taken to be what they were: if not, a run starts anew that need not.
     """
     try:
-        document = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))
+        document = from_yaml(LOCK_FILE.read_text(encoding="utf-8"))
         recorded = document["stages"][stage]
         recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
         files = [dep for dep in recorded["deps"] if not Path(dep["path"]).is_dir()]
         return recorded_params == params and all(_is_still(file) for file in files)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError):
         return False
 
 
