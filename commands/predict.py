@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def main() -> None:
     schema = model.schema
     decision = decision_of(arguments.threshold, schema.classes)
     with (
-        opened(arguments.table, reading_of(arguments, schema)) as file,
+        opened(arguments.table, reading_of(arguments, schema), schema) as file,
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
         check_columns(file, schema)
@@ -109,7 +110,7 @@ def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
 
 
 @contextmanager
-def opened(name: str, reading: Reading) -> Iterator[TableFile]:
+def opened(name: str, reading: Reading, schema: Schema) -> Iterator[TableFile]:
     try:
         if name != "-":
             yield open_table(Path(name), name, reading)
@@ -119,7 +120,11 @@ def opened(name: str, reading: Reading) -> Iterator[TableFile]:
             copy.flush()
             yield open_table(Path(copy.name), "standard input", reading)
     except NeedsParameterError as error:
-        raise UserError(error.with_advice(as_option(error))) from None
+        # By the names that columns have without a header, the model has to know them.
+        helps = error.parameter != "header" or all(
+            re.fullmatch(r"c\d+", column.name) for column in schema.columns
+        )
+        raise UserError(error.with_advice(as_option(error) if helps else None)) from None
 
 
 def check_columns(file: TableFile, schema: Schema) -> None:

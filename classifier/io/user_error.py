@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from classifier.io.yaml_text import in_quotes, in_yaml
+
 
 class UserError(Exception):
     """Something in the parameters, the data or the surroundings that the user can put right."""
@@ -43,22 +45,18 @@ class NeedsParameterError(UserError):
         self.value = value
         self.otherwise = otherwise
         if parameter in LISTS:
-            advice = f"add '{value}' to prepare.{parameter}"
+            advice = f"add {in_quotes(value)} to prepare.{parameter}"
         else:
             advice = f"set prepare.{parameter}: {in_yaml(value)}"
         super().__init__(self.with_advice(advice))
 
-    def with_advice(self, advice: str) -> str:
-        """Return the message with something else to do in the end."""
+    def with_advice(self, advice: str | None) -> str:
+        """Return the message with something else to do in the end, or nothing."""
         return "; ".join(part for part in (self.problem, self.otherwise, advice) if part)
 
 
 LISTS = ("categorical", "gaps", "ignore")
 """Parameters that are lists of texts."""
-
-
-def in_yaml(value: str | bool) -> str:  # noqa: FBT001 (a value)
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def quoted(names: list[str]) -> str:
@@ -76,7 +74,7 @@ def user_errors_in_one_line(stage: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"{stage}: error: {' '.join(str(error).split())}")
+        sys.exit(f"{stage}: error: {' '.join(map(str.strip, str(error).splitlines()))}")
     except OSError as error:
         no_room = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         if not isinstance(error, NotWrittenError) and error.errno not in no_room:
