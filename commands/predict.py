@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import re
 import shutil
 import sys
@@ -206,9 +205,4 @@ def with_predictions(
 
 if __name__ == "__main__":
     with user_errors_in_one_line("predict"):
-        try:
-            main()
-        except BrokenPipeError:
-            # Whoever read standard output, such as `head`, has had enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+        main()

@@ -1,7 +1,10 @@
 """Errors that people cause: advice that can be followed to the letter, and a quiet end."""
 
 import argparse
+import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from classifier.io.user_error import NeedsParameterError, UserError, user_errors_in_one_line
 from classifier.io.yaml_text import from_yaml
 from commands.reading_options import add_reading_options, as_option, reading_from
+from tests.conftest import REPOSITORY
 from tests.test_params_file import TEXTS
 
 ARGUMENTS = TEXTS.filter(lambda text: "\0" not in text)
@@ -73,3 +77,56 @@ def test_options_are_advised_where_there_are_such(
     option: str | None,
 ) -> None:
     assert as_option(NeedsParameterError("a problem", parameter, value)) == option
+
+
+def test_all_that_is_run_reports_so() -> None:
+    files = [*REPOSITORY.glob("stages/*.py"), *REPOSITORY.glob("commands/*.py")]
+    run = [text for file in files if "__main__" in (text := file.read_text())]
+    assert len(run) >= 10
+    for text in run:
+        assert 'if __name__ == "__main__":\n    with user_errors_in_one_line(' in text
+
+
+def run_without_reader(*command: str, folder: Path = REPOSITORY) -> tuple[int, str]:
+    """Run a command whose output nobody reads; return its status and what it says beside."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        return process.wait(), process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "status", "says"),
+    [
+        ("-B", "print('a' * 100_000)", 141, ""),
+        # Still in the buffer when the process ends.
+        ("-B", "print('a')", 141, ""),
+        ("-B", "print('a'); raise UserError('wrong')", 1, "stage: error: wrong\n"),
+        ("-B", "pass", 0, ""),
+        ("-u", "print('a')", 141, ""),
+    ],
+)
+def test_it_ends_quietly_where_nobody_reads(option: str, code: str, status: int, says: str) -> None:
+    imports = "from classifier.io.user_error import UserError, user_errors_in_one_line\n"
+    block = f"{imports}with user_errors_in_one_line('stage'):\n    {code}"
+    assert run_without_reader(option, "-c", block) == (status, says)
+
+
+def test_another_broken_pipe_is_no_quiet_end() -> None:
+    with pytest.raises(BrokenPipeError), user_errors_in_one_line("stage"):
+        raise BrokenPipeError
+
+
+def test_start_ends_quietly_where_nobody_reads(tmp_path: Path) -> None:
+    command = ["-m", "commands.start", str(REPOSITORY / "data/wine.csv"), "target", "--force"]
+    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    assert run_without_reader(*command, folder=tmp_path) == (141, "")
+    assert re.search("target: target ", (tmp_path / "params.yaml").read_text())
