@@ -29,7 +29,7 @@ from classifier.io.user_error import (
 from classifier.tables.reading import Reading
 from classifier.tables.table_file import TableFile, open_table
 from classifier.tables.values import raw_values
-from commands.reading_options import add_reading_options, as_option, reading_from
+from commands.reading_options import add_reading_options, as_option, in_shell, reading_from
 
 
 def main() -> None:
@@ -97,7 +97,8 @@ def decision_of(threshold: str | None, classes: list[str]) -> Decision:
     if len(classes) != 2 or name not in classes or not 0 < probability < 1:
         raise UserError(
             f"--threshold is '{threshold}', but must be one of two classes and a probability "
-            f"between 0 and 1, such as {classes[-1]}=0.3; the classes are: {quoted(classes)}"
+            f"between 0 and 1, such as {in_shell(classes[-1] + '=0.3')}; the classes are: "
+            f"{quoted(classes)}"
         )
     return Decision(classes.index(name), probability)
 

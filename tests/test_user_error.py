@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from classifier.io.user_error import NeedsParameterError, UserError, user_errors_in_one_line
 from classifier.io.yaml_text import from_yaml
+from commands.predict import decision_of
 from commands.reading_options import add_reading_options, as_option, reading_from
 from tests.conftest import REPOSITORY
 from tests.test_params_file import TEXTS
@@ -77,6 +78,11 @@ def test_options_are_advised_where_there_are_such(
     option: str | None,
 ) -> None:
     assert as_option(NeedsParameterError("a problem", parameter, value)) == option
+
+
+def test_a_threshold_is_advised_as_a_shell_takes_it() -> None:
+    with pytest.raises(UserError, match=r"such as 'very good=0\.3'; the classes are"):
+        decision_of("0.3", ["good", "very good"])
 
 
 def test_all_that_is_run_reports_so() -> None:
