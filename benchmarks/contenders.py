@@ -25,9 +25,9 @@ def threads_of(load: Load) -> int:
 
 
 def params_of(load: Load) -> dict[str, Any]:
-    import yaml
+    from classifier.io.yaml_text import from_yaml
 
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = from_yaml(Path("params.yaml").read_text(encoding="utf-8"))
     return {
         "embedding": "none",
         "hidden": load.hidden,

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
+from classifier.io.yaml_text import from_yaml, to_yaml
 
 REPOSITORY = Path(__file__).parent.parent
 DVC = [sys.executable, "-m", "dvc"]
@@ -47,9 +47,9 @@ def measure(folder: Path) -> dict[str, float]:
         "nothing-changed dvc repro, empty pipeline": seconds_of([*DVC, "repro"], empty),
     }
     params = clone / "params.yaml"
-    values = yaml.safe_load(params.read_text(encoding="utf-8"))
+    values = from_yaml(params.read_text(encoding="utf-8"))
     values["plot"]["dpi"] += 1
-    params.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    params.write_text(to_yaml(values), encoding="utf-8")
     figures["plot-only dvc repro"] = seconds_of([*DVC, "repro"], clone)
     return figures
 
@@ -65,7 +65,7 @@ def make_empty_pipeline(folder: Path) -> None:
         for index in range(5)
     }
     (folder / "file0").write_text("nothing\n", encoding="utf-8")
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    (folder / "dvc.yaml").write_text(to_yaml({"stages": stages}), encoding="utf-8")
     seconds_of(["git", "init", "--quiet"], folder)
     seconds_of([*DVC, "init"], folder)
     seconds_of([*DVC, "repro"], folder)

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import yaml
+
+from classifier.io.yaml_text import from_yaml, to_yaml
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -87,9 +88,9 @@ def write_table(path: Path, n: int) -> None:
 
 
 def write_params(path: Path) -> None:
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params = from_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     params["prepare"].update(data="table.csv", target="target")
-    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    path.write_text(to_yaml(params), encoding="utf-8")
 
 
 def run(command: list[str], folder: Path) -> tuple[float, float]:

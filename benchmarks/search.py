@@ -12,9 +12,8 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from benchmarks.pipeline import DVC, REPOSITORY, seconds_of, users_environment
+from classifier.io.yaml_text import from_yaml, to_yaml
 
 HERE = Path(__file__).parent
 REPETITIONS = 3
@@ -70,10 +69,10 @@ def main() -> None:
 
 def set_params(clone: Path) -> None:
     file = clone / "params.yaml"
-    params = yaml.safe_load(file.read_text(encoding="utf-8"))
+    params = from_yaml(file.read_text(encoding="utf-8"))
     params["train"] |= PARAMS
     params["search"] |= {"trials": N_TRIES, "space": SPACE}
-    file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    file.write_text(to_yaml(params), encoding="utf-8")
     seconds_of(["git", "commit", "--quiet", "--all", "--message", "quick"], clone)
 
 

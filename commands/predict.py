@@ -2,7 +2,7 @@
 
 import argparse
 import math
-import os
+import re
 import shutil
 import sys
 import tempfile
@@ -30,7 +30,7 @@ from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import raw_values
-from commands.reading_options import add_reading_options, as_option, reading_from
+from commands.reading_options import add_reading_options, as_option, in_shell, reading_from
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     schema = model.schema
     decision = decision_of(arguments.threshold, schema.classes)
     with (
-        opened(arguments.table, reading_of(arguments, schema)) as file,
+        opened(arguments.table, reading_of(arguments, schema), schema) as file,
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
         check_columns(file, schema)
@@ -98,7 +98,8 @@ def decision_of(threshold: str | None, classes: list[str]) -> Decision:
     if len(classes) != 2 or name not in classes or not 0 < probability < 1:
         raise UserError(
             f"--threshold is '{threshold}', but must be one of two classes and a probability "
-            f"between 0 and 1, such as {classes[-1]}=0.3; the classes are: {quoted(classes)}"
+            f"between 0 and 1, such as {in_shell(classes[-1] + '=0.3')}; the classes are: "
+            f"{quoted(classes)}"
         )
     return Decision(classes.index(name), probability)
 
@@ -115,7 +116,7 @@ def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
 
 
 @contextmanager
-def opened(name: str, reading: Reading) -> Iterator[TableFile]:
+def opened(name: str, reading: Reading, schema: Schema) -> Iterator[TableFile]:
     try:
         if name != "-":
             yield open_table(Path(name), name, reading)
@@ -125,7 +126,11 @@ def opened(name: str, reading: Reading) -> Iterator[TableFile]:
             copy.flush()
             yield open_table(Path(copy.name), "standard input", reading)
     except NeedsParameterError as error:
-        raise UserError(error.with_advice(as_option(error))) from None
+        # By the names that columns have without a header, the model has to know them.
+        helps = error.parameter != "header" or all(
+            re.fullmatch(r"c\d+", column.name) for column in schema.columns
+        )
+        raise UserError(error.with_advice(as_option(error) if helps else None)) from None
 
 
 def check_columns(file: TableFile, schema: Schema) -> None:
@@ -207,9 +212,4 @@ def with_predictions(
 
 if __name__ == "__main__":
     with user_errors_in_one_line("predict"):
-        try:
-            main()
-        except BrokenPipeError:
-            # Whoever read standard output, such as `head`, has had enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+        main()

@@ -1,10 +1,12 @@
 """How a table is read, as options of a command: those of the section `prepare`."""
 
 import argparse
+import shlex
 
 from pydantic import ValidationError
 
-from classifier.io.user_error import LISTS, NeedsParameterError, UserError, in_yaml
+from classifier.io.user_error import LISTS, NeedsParameterError, UserError
+from classifier.io.yaml_text import in_yaml
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS, Reading
 
 HEADERS = {"auto": "auto", "true": True, "false": False}
@@ -49,6 +51,19 @@ def reading_from(arguments: argparse.Namespace) -> Reading:
         raise UserError(f"--{name} is {first['input']!r}, but must be {allowed}") from None
 
 
-def as_option(error: NeedsParameterError) -> str:
-    """Return what settles it on the command line."""
-    return f"add --{error.parameter} {in_yaml(error.value)}"
+def as_option(error: NeedsParameterError) -> str | None:
+    """Return what settles it on the command line, to be pasted into a shell, if anything does."""
+    value = error.value if isinstance(error.value, str) else in_yaml(error.value)
+    if error.parameter not in Reading.model_fields or "\0" in value:
+        return None
+    return f"add --{error.parameter}={in_shell(value)}"
+
+
+def in_shell(text: str) -> str:
+    """Return a text on one line, as bash and zsh take it; the POSIX of 2024 has this form, too."""
+    if text.isprintable():
+        return shlex.quote(text)
+    spelled = "".join(
+        one if one.isalnum() else "".join(f"\\{byte:03o}" for byte in one.encode()) for one in text
+    )
+    return f"$'{spelled}'"

@@ -23,7 +23,7 @@ from classifier.search.search_report import hash_of_rows, in_words
 from classifier.search.searching import PREPARED, Search
 from classifier.search.study import FOLDER, counted, enqueue, give_up_interrupted, has_others
 from classifier.search.workers import work_alone, work_together
-from classifier.starting.params_file import with_training, write_params
+from classifier.starting.params_file import with_params, write_params
 
 REPORTS = Path("reports")
 
@@ -127,7 +127,7 @@ def draw(tries: list[FrozenTrial]) -> None:
 
 def propose(params: dict[str, object], *, apply: bool) -> None:
     """Show how params.yaml changes with these parameters of `train`; write it if told to."""
-    before, after = PARAMS_FILE.read_text(encoding="utf-8"), with_training(params)
+    before, after = PARAMS_FILE.read_text(encoding="utf-8"), with_params({"train": params})
     if before == after:
         print(f"{PARAMS_FILE} has these parameters")
         return

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 
 from classifier.io.files import atomic_write
-from classifier.io.user_error import in_yaml, user_errors_in_one_line
+from classifier.io.user_error import user_errors_in_one_line
+from classifier.io.yaml_text import in_yaml
 from classifier.starting.choice import Choice, choose, first_params, training_params
 from classifier.starting.params_file import (
     path_in_params,
     refuse_uncommitted_changes,
-    with_choice,
+    with_params,
     write_params,
 )
 from classifier.tables.table_file import TableFile
@@ -30,7 +31,8 @@ def main() -> None:
     )
     choice, table = choose(params)
     report = report_on(table)
-    text = with_choice(choice, training_params(len(table.rows.parts["train"])))
+    training = training_params(len(table.rows.parts["train"]))
+    text = with_params({"prepare": choice.params.model_dump(), "train": training}, choice.reasons)
 
     if arguments.report is not None:
         write_table_report(arguments.report, table.rows.file)

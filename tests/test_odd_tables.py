@@ -177,6 +177,13 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
             x=lambda i: -999 if i % 9 == 0 else float(BASE["x"][i]),
         ),
     ),
+    "a sentinel of many digits": (
+        csv(each("x", every(9, 99_999_999))),
+        Outcome(
+            warning="add '99999999' to prepare.gaps",
+            x=lambda i: 99_999_999 if i % 9 == 0 else float(BASE["x"][i]),
+        ),
+    ),
     "thousands": (
         csv(each("x", lambda _, x: f"{int(float(str(x)) * 10_000):,}")),
         Outcome(
@@ -322,6 +329,10 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
 REFUSED = {
     "one row": (csv(BASE[:1]), "the target column 'label' is 'no' in every row"),
     "a quantity": (csv(changed(label=BASE["z"])), "'label' is a quantity: it has"),
+    "neither UTF-8 nor cp1252": (
+        csv(changed(colour="gr")).replace(b"gr", b"gr\x81", 1),
+        "save the file as UTF-8, or name the encoding that it has",
+    ),
     "two files in a zip file": (
         None,
         "table holds 2 files ('a.csv', 'b.csv'); it must hold one: the table",
@@ -408,6 +419,7 @@ def test_a_table_that_nothing_settles(folder: Path, case: str) -> None:
     with pytest.raises(UserError) as error:
         run_prepare(folder, "table", "label")
     assert expected in str(error.value)
+    assert "set prepare" not in str(error.value)
     with pytest.raises(UserError) as error:
         run_start("table", "label", "--force")
     assert expected in str(error.value)

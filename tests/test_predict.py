@@ -1,6 +1,7 @@
 """One file out: the exported model, and predictions with nothing but it."""
 
 import gzip
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv
 
+from classifier.exported_model.load import ExportedModel
 from classifier.io.user_error import UserError
 from classifier.tables import table_file
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
+from commands.predict import opened
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict
 from tests.test_prepare import mixed_table
@@ -183,10 +186,10 @@ HEADER = "number,count,color,flag\n"
         ("predicted," + HEADER + "0,1,2,red,true\n", "new.csv already has 'predicted', where"),
         (
             HEADER.encode() + b"1,2,r\xe9d,true\n",
-            "or name the encoding that it has; add --encoding cp1252",
+            "or name the encoding that it has; add --encoding=cp1252",
         ),
         ("number,number,count,flag\n1,1,2,true\n", "new.csv lacks 'color'; the model needs"),
-        ("1.5,2,0,1\n1,2,0,1\n", "new.csv: row 1 looks like data, not like the names of columns"),
+        ("1.5,2,0,1\n1,2,0,1\n", "the names of columns: 1.5, 2, 0, 1; true takes it for names, "),
     ],
 )
 def test_bad_rows_are_refused_and_nothing_written(
@@ -197,6 +200,41 @@ def test_bad_rows_are_refused_and_nothing_written(
         run_predict("new.csv", "-o", "out.csv")
     assert expected in str(error.value)
     assert not list(mixed.glob("out.csv*"))
+
+
+@pytest.mark.parametrize("text", ["1500.5 EUR", "it's", "-n", "$HOME", 'a "b"', "c=d", "\\"])
+def test_advice_is_followed_to_the_letter(mixed: Path, text: str) -> None:
+    table = pd.read_csv(mixed / "t.csv", dtype=str)
+    table.loc[[3, 5], "number"] = text
+    table.to_csv("new.csv", index=False)
+    with pytest.raises(UserError) as error:
+        run_predict("new.csv", "-o", "out.csv")
+    run_predict("new.csv", "-o", "out.csv", *shlex.split(str(error.value).rpartition("add ")[2]))
+    table.loc[[3, 5], "number"] = None
+    table.to_csv("new.csv", index=False)
+    run_predict("new.csv", "-o", "expected.csv")
+    added = ["predicted", "probability_no", "probability_yes"]
+    found, expected = (pd.read_csv(f"{name}.csv")[added] for name in ("out", "expected"))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_without_a_header_it_is_advised_to_models_of_such_tables_alone(
+    mixed: Path, tmp_path: Path
+) -> None:
+    Path("new.csv").write_text("1.5,2,0,1\n1,2,0,1\n")
+    with pytest.raises(UserError, match=r"c1, c2, \.\.\.$"):
+        run_predict("new.csv")
+    schema = ExportedModel(mixed / "models/model.onnx").schema
+    columns = [
+        column.model_copy(update={"name": f"c{i}"}) for i, column in enumerate(schema.columns, 1)
+    ]
+    unnamed = schema.model_copy(update={"columns": columns})
+    with (
+        pytest.raises(UserError, match=r"add --header=false$"),
+        opened("new.csv", AS_THE_FILE_SAYS, unnamed),
+    ):
+        pass
+    assert tmp_path == Path.cwd()
 
 
 ODD_COLORS = [

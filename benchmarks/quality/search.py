@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from benchmarks.quality.tables import JUDGING, read
 from benchmarks.quality.worker import quiet, start_and_prepare
+from classifier.io.yaml_text import from_yaml, to_yaml
 from classifier.search.search_report import SearchReport
 from stages import baseline, evaluate, train
 
@@ -108,10 +108,10 @@ def test_loss() -> float:
 def set_params(**of_train: object) -> None:
     """Set parameters of `train`; no baselines."""
     file = Path("params.yaml")
-    params = yaml.safe_load(file.read_text(encoding="utf-8"))
+    params = from_yaml(file.read_text(encoding="utf-8"))
     params["train"] |= of_train
     params["baseline"]["models"] = []
-    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    file.write_text(to_yaml(params), encoding="utf-8")
 
 
 if __name__ == "__main__":

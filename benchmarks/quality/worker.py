@@ -18,13 +18,13 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from sklearn.metrics import accuracy_score, log_loss
 
 from benchmarks.quality import contenders
 from benchmarks.quality.results import Result, append, read_results
 from benchmarks.quality.tables import JUDGING, TARGET, JudgingTable, read
 from classifier.io.prepared import read_split
+from classifier.io.yaml_text import from_yaml, to_yaml
 from commands import start
 from stages import evaluate, prepare, train
 
@@ -118,9 +118,9 @@ def start_and_prepare(split: int) -> None:
     params_file.write_bytes((REPOSITORY / "params.yaml").read_bytes())
     with patch.object(sys, "argv", ["start", "table.csv", TARGET, "--force"]):
         start.main()
-    params = yaml.safe_load(params_file.read_text(encoding="utf-8"))
+    params = from_yaml(params_file.read_text(encoding="utf-8"))
     params["prepare"]["seed"] = split
-    params_file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    params_file.write_text(to_yaml(params), encoding="utf-8")
     prepare.main()
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from classifier.evaluation.threshold import ThresholdRule
-from classifier.io.params import Number, Params
+from classifier.io.params import Params
 
 
 def _none_or_several(repeats: int) -> int:
@@ -30,11 +30,11 @@ def _as_a_class(value: object) -> object:
 class EvaluateParams(Params):
     """The `evaluate` section of params.yaml."""
 
-    confidence: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
+    confidence: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     positive_class: Annotated[str | None, BeforeValidator(_as_a_class)] = Field(
         description="the name of one of two classes, or null"
     )
-    threshold: ThresholdRule | Annotated[Number, Field(gt=0, lt=1)] = Field(
+    threshold: ThresholdRule | Annotated[float, Field(gt=0, lt=1)] = Field(
         description="a number between 0 and 1, best_f1 or best_balanced_accuracy"
     )
     importance_repeats: Annotated[int, AfterValidator(_none_or_several)] = Field(

@@ -1,14 +1,14 @@
 """A stage's section of params.yaml, checked."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from classifier.io.files import read_text
 from classifier.io.user_error import UserError
+from classifier.io.yaml_text import from_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -21,18 +21,6 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-
-def _number(value: object) -> object:
-    # YAML 1.2, and so DVC, reads 1e-3 as a number; PyYAML, which reads YAML 1.1, as a text.
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number)]
 
 SomeParams = TypeVar("SomeParams", bound=Params)
 
@@ -70,8 +58,8 @@ def read_params(
 
 def read_section(section: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(read_text(PARAMS_FILE))
-    except (yaml.YAMLError, RecursionError) as error:
+        document = from_yaml(read_text(PARAMS_FILE))
+    except ValueError as error:
         raise UserError(f"{PARAMS_FILE} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or section not in document:
         raise UserError(f"{PARAMS_FILE}: the section '{section}:' is missing")

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from classifier.io.params import Number, Params
+from classifier.io.params import Params
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError
 from classifier.network.layers import (
@@ -43,7 +43,7 @@ class Architecture(Params):
         description="a list of whole numbers of at least 1, such as [10] or [64, 32]"
     )
     activation: Activation = Field(description="one of relu, tanh, gelu")
-    dropout: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    dropout: float = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     members: int = Field(ge=1, description="a whole number of at least 1")
 
 

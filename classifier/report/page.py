@@ -9,11 +9,11 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from classifier.io.yaml_text import to_yaml
 from classifier.report.facts import MOST_LISTED, Facts
 
 METRICS = {
@@ -98,7 +98,7 @@ def write_card(facts: Facts, intended_use: str) -> str:
         facts=facts,
         metric_names=METRICS,
         most_classes=MOST_LISTED,
-        metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
+        metadata=to_yaml(metadata),
         intended_use=intended_use.strip(),
     )
 

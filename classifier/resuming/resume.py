@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-import yaml
 from torch import Tensor
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
+from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.saved_state import Horizon, SavedState, SavedStates
@@ -93,11 +93,11 @@ def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
     When DVC nevertheless runs the stage, somebody asked for that: `dvc repro --force`.
     """
     try:
-        document = yaml.safe_load(LOCK_FILE.read_text(encoding="utf-8"))
+        document = from_yaml(LOCK_FILE.read_text(encoding="utf-8"))
         recorded = document["stages"][stage]
         recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
         return recorded_params == params and all(map(_is_still, recorded["deps"]))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError):
         return False
 
 

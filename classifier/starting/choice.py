@@ -34,6 +34,10 @@ class Choice:
     gaps_of: Counter[str] = field(default_factory=Counter)
     """How many texts of each column are taken for gaps."""
 
+    @property
+    def reasons(self) -> dict[tuple[str, str | bool], str]:
+        return {(one.parameter, one.value): one.reason for one in self.decisions}
+
     def decide(self, parameter: str, value: str | bool, reason: str) -> None:  # noqa: FBT001
         if parameter == "ignore":
             # What it was until now does not matter.

@@ -156,12 +156,12 @@ class CsvFile(TableFile):
         name = self.columns[column] if column < len(self.columns) else str(column + 1)
         where = f"row {number}" if is_header else f"column '{name}', row {number}"
         shown = self.file.encoding.upper().removesuffix("-SIG")
-        raise NeedsParameterError(
-            f"{self.name}: {where} is not {shown} text: '{fields[column]}'",
-            "encoding",
-            "cp1252" if self.file.is_utf_8 else "utf-8",
-            "save the file as UTF-8, or name the encoding that it has",
-        )
+        problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
+        advice = "save the file as UTF-8, or name the encoding that it has"
+        other = "cp1252" if self.file.is_utf_8 else "utf-8"
+        if not self.file.is_in(other):
+            raise UserError(f"{problem}; {advice}")
+        raise NeedsParameterError(problem, "encoding", other, advice)
 
 
 def _is_lost(cells: pd.Series) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from classifier.io.schema import ISO
 from classifier.io.user_error import NeedsParameterError
+from classifier.io.yaml_text import in_quotes
 from classifier.tables.dates import day_and_month_swapped, find_format, fits, is_date
 from classifier.tables.prepare_params import DayFirst
 from classifier.tables.values import (
@@ -169,8 +170,8 @@ class KindFinder:
         stray = str(cells[row])
         are_gaps = is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS
         problem = f"{self.where(cells)} holds numbers, but row {row} is '{stray}'"
-        gap = f"add '{stray}' to prepare.gaps if it stands for a missing value"
-        category = f"add '{cells.name}' to prepare.categorical if its numbers are codes"
+        gap = f"add {in_quotes(stray)} to prepare.gaps if it stands for a missing value"
+        category = f"add {in_quotes(cells.name)} to prepare.categorical if its numbers are codes"
         if are_gaps:
             raise NeedsParameterError(f"{problem}; correct it", "gaps", stray, category)
         raise NeedsParameterError(f"{problem}; correct it", "categorical", str(cells.name), gap)

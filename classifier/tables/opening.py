@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import zipfile
+from codecs import iterdecode
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -46,6 +47,16 @@ class TextFile:
 
     def open_binary(self) -> IO[bytes]:
         return open_binary(self.path, self.name, self.compression)
+
+    def is_in(self, encoding: str) -> bool:
+        """Say whether all of it is text in an encoding."""
+        try:
+            with self.open_binary() as binary:
+                for _ in iterdecode(binary, encoding):
+                    pass
+        except UnicodeError:
+            return False
+        return True
 
     @property
     def is_utf_8(self) -> bool:

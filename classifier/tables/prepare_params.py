@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from classifier.io.params import Number, Params
+from classifier.io.params import Params
 from classifier.io.schema import Scaler
 
 Delimiter = Literal["auto", "comma", "semicolon", "tab", "pipe", "blanks"]
@@ -94,8 +94,8 @@ class PrepareParams(Reading):
     split: SplitKind = Field(description="one of random, group, time")
     group: str | None = Field(description=NAME_OR_NULL)
     order_by: str | None = Field(description=NAME_OR_NULL)
-    test_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
-    val_size: Number = Field(gt=0, lt=1, description="a number between 0 and 1")
+    test_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
+    val_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     rare_classes: RareClasses = Field(description="one of error, train_only, drop")
     scaler: Scaler = Field(description="one of minmax, standard, squash, none")
     missing_indicator: bool = Field(description="true or false")

@@ -135,7 +135,8 @@ def suspicious_numbers(
         )
         return
     for extreme in (np.nanmin(train), np.nanmax(train)):
-        if set(f"{abs(extreme):.12g}") != {"9"} or abs(extreme) == 9:
+        spelled = f"{extreme:.12g}"
+        if set(spelled.lstrip("-")) != {"9"} or abs(extreme) == 9:
             continue
         others = train[(train != extreme) & ~np.isnan(train)]
         n = int((train == extreme).sum())
@@ -144,8 +145,8 @@ def suspicious_numbers(
         low, high = others.min(), others.max()
         if np.abs(others - extreme).min() > high - low:
             yield Suspicion(
-                f"'{name}' is {extreme:g} in {n} training rows, far from all others, which reach "
-                f"from {low:g} to {high:g}; if it stands for a missing value, add '{extreme:g}' "
+                f"'{name}' is {spelled} in {n} training rows, far from all others, which reach "
+                f"from {low:g} to {high:g}; if it stands for a missing value, add '{spelled}' "
                 "to prepare.gaps"
             )
 

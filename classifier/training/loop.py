@@ -9,7 +9,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from classifier.io.params import Number
 from classifier.io.user_error import UserError
 from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, Architecture, Task, make_network
@@ -48,10 +47,10 @@ class TrainParams(Architecture):
     """The `train` section of params.yaml."""
 
     optimizer: OptimizerName = Field(description="one of sgd, adam, adamw")
-    lr: Number = Field(gt=0, description="a number above 0")
-    momentum: Number = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
-    weight_decay: Number = Field(ge=0, description="a number of at least 0")
-    max_grad_norm: Number | None = Field(gt=0, description="a number above 0, or null for no limit")
+    lr: float = Field(gt=0, description="a number above 0")
+    momentum: float = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
+    weight_decay: float = Field(ge=0, description="a number of at least 0")
+    max_grad_norm: float | None = Field(gt=0, description="a number above 0, or null for no limit")
     class_weights: ClassWeights = Field(description="one of none, balanced")
     batch_size: int | None = Field(
         ge=1, description="a whole number of at least 1, or null for all rows"
@@ -59,8 +58,8 @@ class TrainParams(Architecture):
     max_epochs: int = Field(ge=1, description="a whole number of at least 1")
     eval_every: int = Field(ge=1, description="a whole number of at least 1")
     patience: int = Field(ge=1, description="a whole number of at least 1")
-    min_delta: Number = Field(ge=0, description="a number of at least 0")
-    save_every_seconds: Number = Field(ge=0, description="a number of at least 0")
+    min_delta: float = Field(ge=0, description="a number of at least 0")
+    save_every_seconds: float = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         description="auto or a whole number of at least 1"
