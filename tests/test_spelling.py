@@ -19,6 +19,7 @@ from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
 from commands.predict import count_unseen
+from tests.conftest import REPOSITORY
 from tests.in_process import run_all, run_predict, run_prepare, run_start
 
 N = 60
@@ -164,6 +165,18 @@ def test_a_class_called_na_is_a_class(write: Callable[..., None]) -> None:
     assert json.loads(Path("reports/table.json").read_text())["rows_without_target"] == N / 2
 
 
+def test_start_takes_a_rare_class_that_is_spelled_as_a_gap_for_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    classes = np.resize(["1", "2"], N).astype(object)
+    classes[3] = "?"
+    table().assign(y=classes).to_csv("t.csv", index=False)
+    Path("params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    run_start("t.csv", "y", "--force")
+    assert "decided: prepare.target_gaps: " in capsys.readouterr().out
+    assert schema_of("t.csv", prepare__target_gaps=["?"]).classes == ["1", "2"]
+
+
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1))
 @settings(
     max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
@@ -214,7 +227,7 @@ def test_the_last_of_nineteen_digits_is_not_lost(name: str, *, gap: bool) -> Non
     (written.to_csv if name == "t.csv" else written.to_parquet)(name, index=False)
     with pytest.raises(UserError, match=r"10 different whole numbers .* apart; add 'number' to"):
         schema_of(name)
-    Path("params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
+    Path("params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     run_start(name, "y", "--force", "--dry-run")
     (_, column) = schema_of(name, prepare__categorical=["number"]).columns
     assert isinstance(column, CategoricalColumn)
@@ -241,7 +254,7 @@ def test_an_identifier_with_a_gap_or_many_digits_is_one(
     identifier = pd.Series(numbers[order], dtype="Int64")
     identifier[7] = None
     table(customer_id=identifier).to_csv("t.csv", index=False)
-    Path("params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
+    Path("params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     run_start("t.csv", "y", "--force")
     assert "decided: prepare.ignore: customer_id" in capsys.readouterr().out
 
@@ -257,7 +270,7 @@ def test_a_text_among_dates_is_a_gap(form: str, capsys: pytest.CaptureFixture[st
     (written.to_excel if form == "workbook" else written.to_csv)(name, index=False)
     with pytest.raises(UserError, match="holds dates, but row 9 is 'not yet'; correct it; add"):
         schema_of(name)
-    Path("params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
+    Path("params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     run_start(name, "y", "--force")
     out = capsys.readouterr().out
     assert "decided: prepare.gaps: not yet (column 'when' holds dates, but row 9 is" in out

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,22 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
+from classifier.tables.labels import Labels
+from classifier.tables.prepare_params import RareClasses
+from classifier.tables.splits import Positions, Splitter
 from tests.in_process import run_prepare
 
 PARTS = ("train", "val", "test")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @st.composite
@@ -47,6 +58,11 @@ def parts_of(folder: Path, table: pd.DataFrame) -> pd.Series:
         assert list(rows) == sorted(rows)
         parts.iloc[rows] = part
     return parts
+
+
+def read_report() -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(Path("reports/table.json").read_text())
+    return report
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,16 +111,174 @@ def test_what_belongs_together_is_on_one_side(
             assert classes["train"] == classes["val"] == classes["test"] == set(table["y"])
         if rare_classes != "drop":
             assert len(inside) == len(table)
+        warned = [
+            line for line in read_report()["warnings"] if "groups, copies, equal times" in line
+        ]
+        sizes = [(parts == part).sum() for part in PARTS]
+        asked = [round(len(inside) * fraction) for fraction in (0.6, 0.2, 0.2)]
+        pairs = list(zip(sizes, asked, strict=True))
+        assert bool(warned) == any(2 * n < wanted or n > 2 * wanted for n, wanted in pairs)
+
+
+@st.composite
+def grouped_rows(draw: st.DrawFn) -> tuple[Positions, Labels]:
+    """Draw groups of rows, of about the same size or of very different ones, and classes."""
+    sizes = draw(
+        st.lists(st.integers(1, 9), min_size=3, max_size=20)
+        | st.lists(st.sampled_from([1, 2, 4, 30, 99]), min_size=3, max_size=12)
+    )
+    random = np.random.default_rng(draw(st.integers(0, 1000)))
+    groups = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    # In some tables, all rows of a group are of one class.
+    each = groups if draw(st.booleans()) else np.arange(len(groups))
+    classes = random.integers(0, draw(st.integers(2, 4)), len(groups))[each]
+    names, indices = np.unique(classes, return_inverse=True)
+    return groups, Labels("y", "integer", [str(name) for name in names], indices)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    rows=grouped_rows(),
+    sizes=st.sampled_from([(0.2, 0.2), (0.1, 0.1), (0.2, 0.1), (0.1, 0.3), (0.3, 0.3), (0.4, 0.4)]),
+    rare_classes=st.sampled_from(["error", "train_only", "drop"]),
+    seed=st.integers(0, 50),
+)
+def test_the_largest_group_trains_and_small_ones_are_folds_of_scikit_learn(
+    rows: tuple[Positions, Labels],
+    sizes: tuple[float, float],
+    rare_classes: RareClasses,
+    seed: int,
+) -> None:
+    (groups, labels), (test_size, val_size) = rows, sizes
+    try:
+        parts = Splitter(test_size, val_size, rare_classes, seed).by_group(labels, groups)
+    except UserError:
+        return
+    kept = np.concatenate(list(parts.values()))
+    assert len(set(kept)) == len(kept) <= len(groups)
+    groups_of = {name: set(groups[positions]) for name, positions in parts.items()}
+    assert all(groups_of.values())
+    assert sum(map(len, groups_of.values())) == len(set(groups[kept]))
+    assert set(labels.indices[kept]) == set(labels.indices[parts["train"]])
+    if rare_classes != "drop":
+        assert len(kept) == len(groups)
+    if rare_classes != "error":
+        return
+    n_rows = np.bincount(groups)
+    if n_rows.max() > round(min(sizes) * len(groups)):
+        assert n_rows[list(groups_of["train"])].max() == n_rows.max()
+        return
+    rest = np.arange(len(groups))
+    for name, size in [("test", test_size), ("val", val_size / (1 - test_size))]:
+        folds = StratifiedGroupKFold(max(2, round(1 / size)), shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _, fold = next(folds.split(rest, labels.indices[rest], groups[rest]))
+        assert list(parts[name]) == list(rest[fold])
+        rest = np.delete(rest, fold)
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes", "expected", "is_near"),
+    [
+        # Of 300 rows, 180, 60 and 60 are asked for.
+        ("group", [150, *[3] * 50], [180, 60, 60], True),
+        ("group", [210, *[3] * 30], [210, 45, 45], True),
+        ("group", [270, *[3] * 10], [270, 15, 15], False),
+        ("group", [135, 135, *[3] * 10], [144, 135, 21], False),
+        ("group", [120, 60, 60, 30, 20, 10], [180, 60, 60], True),
+        ("group", [75, 75, 75, 75], [150, 75, 75], True),
+        ("group", [100, 100, 100], [100, 100, 100], True),
+        ("time", [1] * 300, [180, 60, 60], True),
+        ("time", [20, 20, 260], [20, 20, 260], False),
+        ("random", [240, *[1] * 60], [258, 21, 21], False),
+    ],
+)
+def test_where_sizes_cannot_be_near_those_asked_for_a_warning_says_so(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    sizes: list[int],
+    expected: list[int],
+    *,
+    is_near: bool,
+) -> None:
+    """What stays together has these sizes: a group, rows of one time, or copies."""
+    random = np.random.default_rng(0)
+    unit = np.repeat(np.arange(len(sizes)), sizes)
+    table = pd.DataFrame({"x": random.normal(size=300), "unit": unit})
+    table["y"] = random.choice(["a", "b"], 300)
+    if split == "random":
+        table["x"], table["y"] = unit + 0.5, np.array(["a", "b"])[unit % 2]
+    table.to_csv("t.csv", index=False)
+    run_prepare(
+        folder,
+        "t.csv",
+        "y",
+        prepare__split=split,
+        prepare__group="unit" if split == "group" else None,
+        prepare__order_by="unit" if split == "time" else None,
+        prepare__ignore=["unit"] if split != "group" else [],
+    )
+    assert [
+        len(read_split(Path(f"data/prepared/{part}.parquet")).rows) for part in PARTS
+    ] == expected
+    warning = (
+        "prepare.val_size and prepare.test_size ask for 180, 60 and 60 rows to train, validate and "
+        "test, but groups, copies, equal times or rare classes make it {}, {} and {}"
+    ).format(*expected)
+    assert (warning in read_report()["warnings"]) != is_near
+    assert (f"warning: {warning}" in capsys.readouterr().out.splitlines()) != is_near
+
+
+@pytest.mark.parametrize(
+    ("where", "rare_classes", "expected"),
+    [
+        # Training needs some of a class that the large group, of 210 rows, lacks.
+        ("small", "error", [219, 45, 36]),
+        ("large", "train_only", [210, 45, 45]),
+        ("large", "drop", [200, 45, 45]),
+    ],
+)
+def test_a_class_that_only_the_large_group_or_the_small_ones_have(
+    where: str, rare_classes: RareClasses, expected: list[int]
+) -> None:
+    groups = np.repeat(np.arange(31), [210, *[3] * 30])
+    classes = np.random.default_rng(0).integers(0, 2, 300)
+    classes[slice(10) if where == "large" else slice(210, None, 3)] = 2
+    parts = Splitter(0.2, 0.2, rare_classes, 42).by_group(
+        Labels("y", "text", ["a", "b", "c"], classes), groups
+    )
+    assert [len(rows) for rows in parts.values()] == expected
+    assert (2 in classes[parts["train"]]) == (rare_classes != "drop")
+
+
+def test_no_part_is_empty_when_rows_of_unknown_classes_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes = ["a", "b"] * 30 + ["c"] * 40
+    pd.DataFrame({"x": range(100), "y": classes}).to_csv("t.csv", index=False)
+    with pytest.raises(UserError, match=r"all val rows are of classes that are in no training row"):
+        run_prepare(
+            tmp_path,
+            "t.csv",
+            "y",
+            prepare__split="time",
+            prepare__order_by="x",
+            prepare__rare_classes="drop",
+        )
 
 
 def test_a_class_that_whole_groups_keep_from_training_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    groups = [0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4, 5, 5]
-    classes = ["abc"[index] for index in [2, 2, 0, 0, 0, 1, 2, 1, 0, 0, 1, 0, 1, 1, 1]]
-    # The three groups with class c all come into the validation and the test rows.
-    pd.DataFrame({"x": range(15), "who": groups, "y": classes}).to_csv("t.csv", index=False)
+    groups = [row // 3 for row in range(18)]
+    # The four groups with class c all come into the validation and the test rows.
+    pd.DataFrame({"x": range(18), "who": groups, "y": list("caaabcbabbcccacaba")}).to_csv(
+        "t.csv", index=False
+    )
     run_prepare(
         tmp_path,
         "t.csv",
@@ -112,13 +286,13 @@ def test_a_class_that_whole_groups_keep_from_training_is_dropped(
         prepare__split="group",
         prepare__group="who",
         prepare__rare_classes="drop",
-        prepare__test_size=0.4,
+        prepare__test_size=0.3,
         prepare__val_size=0.3,
-        prepare__seed=88,
+        prepare__seed=11,
     )
     targets = [read_split(Path(f"data/prepared/{part}.parquet")).target for part in PARTS]
     assert {int(index) for target in targets for index in target} == {0, 1}
-    assert json.loads(Path("reports/table.json").read_text())["rows_of_rare_classes"] == 3
+    assert read_report()["rows_of_rare_classes"] == 6
 
 
 def test_sizes_are_those_asked_for_whatever_the_copies(
@@ -138,7 +312,7 @@ def test_sizes_are_those_asked_for_whatever_the_copies(
             of_class = (parts[table["y"] == label] == part).sum()
             assert abs(of_class - count * size / 1000) <= 1
     assert len(set(parts[:300])) == 1
-    report = json.loads(Path("reports/table.json").read_text())
+    report = read_report()
     assert (report["rows"], report["copies"]) == (1000, 299)
 
 

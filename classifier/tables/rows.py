@@ -35,6 +35,8 @@ class TableRows:
     """Of all rows; those in no part may have the index -1."""
     parts: dict[str, Positions]
     """Positions of the train, val and test rows, each in order."""
+    wanted: tuple[float, float, float]
+    """What fractions of all these are to be."""
     left_out: dict[str, str]
     """Columns that are no features, with the reason; not those that parameters leave out."""
     n_without_target: int
@@ -84,6 +86,7 @@ def read_rows(params: PrepareParams) -> TableRows:
         cells={name: cells.pop(name) for name in names},
         labels=labels.limited_to(parts["train"]),
         parts=parts,
+        wanted=(1 - params.test_size - params.val_size, params.val_size, params.test_size),
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
         test_cells=test_cells,

@@ -1,12 +1,15 @@
 """Which rows are for training, for validation and for the test."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.labels import Labels
 from classifier.tables.prepare_params import RareClasses
@@ -14,6 +17,9 @@ from classifier.tables.prepare_params import RareClasses
 Positions = npt.NDArray[np.int64]
 
 PARTS = ("train", "val", "test")
+
+MOST_FOLDS = 10
+"""Of the small groups, where there are large ones."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,10 @@ class Splitter:
             part[unit] = lacking.argmax()
             lacking[part[unit]] -= sizes[unit]
         single = np.random.default_rng(self.seed).permutation(np.flatnonzero(sizes == 1))
-        surplus = np.bincount(part[single], minlength=len(PARTS)) - np.maximum(lacking, 0)
+        lacking = np.maximum(lacking, 0)
+        # Where a part has too many by now, the others share what is left.
+        lacking = lacking * len(single) // max(1, lacking.sum())
+        surplus = np.bincount(part[single], minlength=len(PARTS)) - lacking
         for source, target in np.ndindex(len(PARTS), len(PARTS)):
             n = min(surplus[source], -surplus[target])
             if n > 0:
@@ -110,7 +119,8 @@ class Splitter:
     def by_group(self, labels: Labels, together: Positions) -> dict[str, Positions]:
         """Return the positions of the rows, as stratified as whole groups can be.
 
-        A class is in the training rows, but may be in no validation or test row.
+        A class is in the training rows, but may be in no validation or test row. Where a group is
+        larger than one of these parts is to be, see `_by_size`.
 
         Raises
         ------
@@ -118,38 +128,108 @@ class Splitter:
             If there are too few groups, or groups with some class.
 
         """
-        n_groups = len(np.unique(together))
-        pairs = np.unique(np.stack([together, labels.indices]), axis=1)
+        groups = np.unique(together, return_inverse=True)[1]
+        pairs = np.unique(np.stack([groups, labels.indices]), axis=1)
         rare = self._rare(labels, np.bincount(pairs[1], minlength=len(labels.classes)), "groups")
-        if self.rare_classes == "drop":
-            is_free = ~np.isin(labels.indices, rare)
-        else:
-            with_rare = np.unique(pairs[0][np.isin(pairs[1], rare)])
-            is_free = ~np.isin(together, with_rare)
-        self._sizes(n_groups)
-        part = np.full(len(together), self._part_of_rare)
+        is_free = ~np.isin(labels.indices, rare)
+        if self.rare_classes != "drop":
+            is_free = ~np.isin(groups, groups[~is_free])
+        self._sizes(groups.max() + 1)
+        part = np.full(len(groups), self._part_of_rare)
         part[is_free] = 0
-        for number, size, of in [(2, self.test_size, 1.0), (1, self.val_size, 1 - self.test_size)]:
-            rows = np.flatnonzero(is_free & (part == 0))
-            chosen = self._fold(labels.indices[rows], together[rows], size / of)
-            part[rows[chosen]] = number
+        sizes = np.bincount(groups[part == 0], minlength=groups.max() + 1)
+        limit = round(min(self.test_size, self.val_size) * sizes.sum())
+        is_large = (sizes > limit)[groups] & (part == 0)
+        if is_large.any():
+            rows = np.flatnonzero(is_free | is_large)
+            part[rows] = self._by_size(
+                labels.indices[rows], groups[rows], is_large[rows], ~is_free[rows]
+            )
+        else:
+            for number, size in [(2, self.test_size), (1, self.val_size / (1 - self.test_size))]:
+                rows = np.flatnonzero(is_free & (part == 0))
+                chosen = self._fold(labels.indices[rows], groups[rows], size)
+                part[rows[chosen]] = number
         return self._of_known_classes(labels, _positions(part), "set another prepare.seed")
+
+    def _by_size(
+        self,
+        target: Positions,
+        groups: Positions,
+        is_large: npt.NDArray[np.bool_],
+        trains: npt.NDArray[np.bool_],
+    ) -> Positions:
+        """Return the parts of rows, shape (n,), some of whose groups are large.
+
+        What has to train, the large groups, and stratified folds of the small ones go, the largest
+        first, each to the part that lacks most: so the largest group trains. Then each part gets
+        something, and training every class, if it can be.
+
+        Parameters
+        ----------
+        target
+            Class indices, shape (n,).
+        groups
+            Which rows are in the same part: those with the same number, shape (n,).
+        is_large, trains
+            Whether a row's group is large, and has to train, shapes (n,).
+
+        """
+        n_groups = groups.max() + 1
+        unit = np.where(trains, 0, 1 + groups)
+        small = np.flatnonzero(~is_large)
+        of_commonest = np.bincount(target[small], minlength=1).max()
+        n_folds = min(MOST_FOLDS, of_commonest, len(np.unique(groups[small])))
+        if n_folds > 1:
+            for number, fold in enumerate(self._folds(target[small], groups[small], n_folds), 1):
+                unit[small[fold]] = n_groups + number
+        names, unit, sizes = np.unique(unit, return_inverse=True, return_counts=True)
+        if len(names) < len(PARTS):
+            raise self._too_few_groups()
+        by_chance = np.random.default_rng(self.seed).permutation(len(names))
+        order = np.lexsort([by_chance, -sizes, names > 0, names > n_groups])
+        unit, sizes = order.argsort()[unit], sizes[order]
+
+        lacking = np.array([1 - self.test_size - self.val_size, self.val_size, self.test_size])
+        lacking = lacking * len(target)
+        # The first is for training, even where that is to have less than another part.
+        lacking[0] = lacking.max()
+        part = np.zeros(len(sizes), np.int64)
+        for each, size in enumerate(sizes):
+            part[each] = lacking.argmax()
+            lacking[part[each]] -= size
+        while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
+            part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
+        for index in np.unique(target):
+            having = np.unique(unit[target == index])
+            others = having[np.bincount(part)[part[having]] > 1]
+            if part[having].all() and len(others):
+                part[others[-1]] = 0
+        return part[unit]
 
     def _fold(self, target: Positions, groups: Positions, size: float) -> Positions:
         # There can be no more of them than rows of the commonest class.
-        n_folds = min(max(2, round(1 / size)), np.bincount(target).max())
+        n_folds = min(max(2, round(1 / size)), np.bincount(target, minlength=1).max())
         if len(np.unique(groups)) < n_folds or n_folds < 2:
-            raise UserError(
-                f"prepare.group has too few groups for prepare.test_size {self.test_size} and "
-                f"prepare.val_size {self.val_size}; raise these, or set prepare.split: random"
-            )
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed)
+            raise self._too_few_groups()
+        return next(self._folds(target, groups, n_folds))
+
+    def _folds(self, target: Positions, groups: Positions, n_folds: int) -> Iterator[Positions]:
+        """Return stratified folds of whole groups."""
+        splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed).split(
+            target, target, groups
+        )
         with warnings.catch_warnings():
             # That some class has fewer rows than there are folds.
             warnings.simplefilter("ignore", UserWarning)
-            _, chosen = next(folds.split(target, target, groups))
-        positions: Positions = chosen
-        return positions
+            first = next(splits)
+        return (fold for _, fold in chain([first], splits))
+
+    def _too_few_groups(self) -> UserError:
+        return UserError(
+            f"prepare.group has too few groups for prepare.test_size {self.test_size} and "
+            f"prepare.val_size {self.val_size}; raise these, or set prepare.split: random"
+        )
 
     def by_time(self, labels: Labels, order: npt.NDArray[np.float64]) -> dict[str, Positions]:
         """Return the positions of the earliest rows to train on, later ones, and the latest.
@@ -198,13 +278,15 @@ class Splitter:
         rare: Positions = np.flatnonzero(counts < len(PARTS))
         if len(rare) and self.rare_classes == "error":
             what = what if counts[rare[0]] > 1 else what.removesuffix("s")
+            name = labels.classes[rare[0]]
+            settles = ("target_gaps", name) if name in GAPS else ("rare_classes", "train_only")
             also = f"; so have {len(rare) - 1} other classes" if len(rare) > 1 else ""
             raise NeedsParameterError(
-                f"{labels.where}: class '{labels.classes[rare[0]]}' has {counts[rare[0]]} "
+                f"{labels.where}: class '{name}' has {counts[rare[0]]} "
                 f"{what}, too few for each of train, val and test to have one{also}",
-                "rare_classes",
-                "train_only",
-                "add rows of it, or leave it out with prepare.rare_classes: drop",
+                parameter=settles[0],
+                value=settles[1],
+                otherwise="add rows of it, or leave it out with prepare.rare_classes: drop",
             )
         if len(counts) - len(rare) < 2:
             raise UserError(
@@ -218,7 +300,15 @@ class Splitter:
         """Drop the rows whose class is in no training row, or refuse them if that is chosen."""
         is_known = np.isin(labels.indices, labels.indices[positions["train"]])
         if self.rare_classes == "drop":
-            return {name: rows[is_known[rows]] for name, rows in positions.items()}
+            positions = {name: rows[is_known[rows]] for name, rows in positions.items()}
+            for name, rows in positions.items():
+                if not len(rows):
+                    raise UserError(
+                        f"{labels.where}: all {name} rows are of classes that are in no training "
+                        "row, and prepare.rare_classes: drop leaves none; "
+                        f"{otherwise or 'set another prepare.test_size or prepare.val_size'}"
+                    )
+            return positions
         if not is_known.all():
             absent = labels.classes[labels.indices[~is_known].min()]
             raise NeedsParameterError(

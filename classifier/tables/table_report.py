@@ -12,13 +12,17 @@ from classifier.tables.suspicions import columns_alike
 MOST_LINES = 60
 MOST_CHARACTERS = 60
 """Of a cell."""
+FAR_OFF = 2
+"""By this factor a part may be smaller or larger than it is to be: a metric's interval is 1.4 times
+as wide on half of the rows."""
 
 
 def report_on(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
-    n_used = sum(map(len, rows.parts.values()))
+    sizes = [len(positions) for positions in rows.parts.values()]
+    n_used = sum(sizes)
     warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
     features = {column.schema.name: column.features for column in columns}
     warnings += map(str, columns_alike(features))
@@ -33,6 +37,13 @@ def report_on(table: PreparedTable) -> TableReport:
         for name in schema.classes
         if name in GAPS
     ]
+    wanted = [round(n_used * fraction) for fraction in rows.wanted]
+    if any(max(pair) > FAR_OFF * min(pair) for pair in zip(sizes, wanted, strict=True)):
+        asked, made = ("{}, {} and {}".format(*three) for three in (wanted, sizes))
+        warnings.append(
+            f"prepare.val_size and prepare.test_size ask for {asked} rows to train, validate and "
+            f"test, but groups, copies, equal times or rare classes make it {made}"
+        )
     for part in ("val", "test"):
         counts = np.bincount(rows.labels.indices[rows.parts[part]], minlength=len(schema.classes))
         absent = [name for name, count in zip(schema.classes, counts, strict=True) if not count]
