@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_float_dtype
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from classifier.io.schema import (
@@ -29,7 +27,7 @@ from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.dates import part_of, seconds
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.prepare_params import BeyondMaxCategories
-from classifier.tables.scalers import make_scaler, offset_and_scale
+from classifier.tables.scalers import fit_scaling, scaled
 from classifier.tables.suspicions import (
     Sample,
     Suspicion,
@@ -253,12 +251,7 @@ class Encoder:
         low, high = np.nanmin(train), np.nanmax(train)
         # What is too large becomes infinite.
         with np.errstate(all="ignore"):
-            # The imputer's own median sorts all values, which takes most of the time of a column.
-            imputer = SimpleImputer(strategy="constant", fill_value=np.nanmedian(train))
-            pipeline = make_pipeline(imputer, make_scaler(self.scaler))
-            pipeline.fit(train.reshape(-1, 1))
-            offset, scale = offset_and_scale(self.scaler, pipeline[1])
-            scaling = Scaling(median=imputer.fill_value, offset=offset, scale=scale)
+            scaling = fit_scaling(self.scaler, train)
             if not np.isfinite([high - low, *scaling.model_dump().values()]).all():
                 raise NeedsParameterError(
                     f"{self.kinds.where(cells)} reaches from {low:g} to {high:g}, too far to scale",
@@ -266,7 +259,7 @@ class Encoder:
                     str(cells.name),
                     "correct it",
                 )
-            feature = pipeline.transform(raw.reshape(-1, 1))[:, 0].astype(np.float32)
+            feature = scaled(self.scaler, scaling, raw).astype(np.float32)
         largest = np.abs(feature)
         if largest.max() > LARGEST:
             row = cells.index[largest.argmax()]
