@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.curves import curves
-from classifier.evaluation.decision import MOST_PROBABLE
-from classifier.evaluation.evaluate_params import EvaluateParams, TableParams
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.metrics import measure, score
@@ -24,6 +23,7 @@ from classifier.evaluation.words import (
     threshold_in_words,
 )
 from classifier.io.json_files import read_json, write_json
+from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params
 from classifier.io.prepared import read_split, read_target
 from classifier.io.probabilities import read_probabilities
@@ -33,10 +33,18 @@ from classifier.io.user_error import user_errors_in_one_line
 from classifier.model import Architecture, Task, load_weights, make_network
 from classifier.prediction import predict_probabilities
 from classifier.tables.columns import read_columns
+from classifier.tables.reading import Reading
 from classifier.temperature import with_temperature
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
+
+
+class TableParams(Reading):
+    """What of the `prepare` section says how the table is read."""
+
+    data: str = Field(description="the path of a table")
+    categorical: list[str] = Field(description="a list of column names")
 
 
 def main() -> None:
@@ -44,6 +52,7 @@ def main() -> None:
     architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
+    params.must_suit(classes)
     train_target = read_target(PREPARED / "train.parquet")
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     table = read_params("prepare", TableParams, only_its_keys=True)

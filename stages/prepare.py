@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from classifier.io.json_files import write_json
+from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line
+from classifier.tables.columns import read_columns
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.prepared_table import put_together
 from classifier.tables.rows import make_encoder, read_rows
@@ -16,7 +20,11 @@ PREPARED = Path("data/prepared")
 
 def main() -> None:
     params = read_params("prepare", PrepareParams)
+    later = read_later_params()
+    no_rows = np.array([], np.int64)
+    read_columns(later.slices, no_rows, params.data, params, params.categorical)
     rows = read_rows(params)
+    later.must_suit(rows.labels.classes)
     encoded = make_encoder(rows, params).encode_all(rows.cells)
     table = put_together(rows, encoded, params)
     report = report_on(table)

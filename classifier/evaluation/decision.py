@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-MOST_PROBABLE = 0.5
+from classifier.io.later_params import MOST_PROBABLE
 
 
 @dataclass(frozen=True)
