@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
+from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split
-
-BaselineName = Literal["logistic_regression", "gradient_boosting"]
 
 REGULARISATIONS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Of logistic regression, scikit-learn's `C`."""

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from classifier.io.files import atomic_write
-from classifier.io.user_error import user_errors_in_one_line
+from classifier.io.later_params import read_later_params
+from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.io.yaml_text import in_yaml
 from classifier.starting.choice import Choice, choose, first_params, training_params
 from classifier.starting.params_file import (
@@ -13,6 +14,7 @@ from classifier.starting.params_file import (
     with_params,
     write_params,
 )
+from classifier.tables.prepared_table import PreparedTable
 from classifier.tables.table_file import TableFile
 from classifier.tables.table_report import report_on, summary
 from commands.reading_options import add_reading_options, reading_from
@@ -40,7 +42,7 @@ def main() -> None:
         write_params(text)
     print(summary(report, table))
     print()
-    print("\n".join(next_steps(choice, arguments)))
+    print("\n".join(next_steps(choice, what_is_refused(choice, table), arguments)))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -69,12 +71,23 @@ def write_table_report(path: Path, file: TableFile) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def next_steps(choice: Choice, arguments: argparse.Namespace) -> list[str]:
+def what_is_refused(choice: Choice, table: PreparedTable) -> list[str]:
+    """Return what `prepare` would refuse of the other sections of params.yaml, in a line."""
+    try:
+        later = read_later_params()
+        later.must_suit(table.schema.classes)
+        later.must_slice(table.rows.hold_values(), choice.params.data)
+    except UserError as error:
+        return [f"to be put right before dvc repro: {error}"]
+    return []
+
+
+def next_steps(choice: Choice, refused: list[str], arguments: argparse.Namespace) -> list[str]:
     """Return what was decided, and what to do now, a line for each."""
     lines = [
         f"decided: prepare.{decision.parameter}: {in_yaml(decision.value)} ({decision.reason})"
         for decision in choice.decisions
-    ]
+    ] + refused
     if arguments.report is not None:
         lines.append(f"a page about the table: {arguments.report}")
     if arguments.dry_run:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from pydantic import Field, RootModel
 from threadpoolctl import threadpool_limits
 
-from classifier.baselines import BaselineName, BaselineReport, fit
+from classifier.baselines import BaselineReport, fit
 from classifier.io.files import write_json
+from classifier.io.later_params import BaselineName, BaselineParams
 from classifier.io.params import Params, read_params
 from classifier.io.prepared import Split, read_split, write_probabilities
 from classifier.io.schema import read_schema
@@ -19,15 +20,6 @@ PREPARED, BASELINE = Path("data/prepared"), Path("data/baseline")
 
 SEED = 0
 """Of the choice of rows where there are too many."""
-
-
-class BaselineParams(Params):
-    """The `baseline` section of params.yaml."""
-
-    models: list[BaselineName] = Field(
-        description="a list of logistic_regression, gradient_boosting, or []"
-    )
-    max_rows: int = Field(ge=100, description="a whole number of at least 100")
 
 
 class LossParams(Params):

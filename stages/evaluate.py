@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from classifier.evaluation.answers import MOST_PROBABLE, Answers, log_losses
+from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.curves import curves
-from classifier.evaluation.evaluate_params import EvaluateParams
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.metrics import measure, score
@@ -23,6 +22,7 @@ from classifier.evaluation.words import (
     threshold_in_words,
 )
 from classifier.io.files import read_json, write_json
+from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
 from classifier.io.prepared import read_probabilities, read_split, read_target
 from classifier.io.schema import read_schema
@@ -46,10 +46,11 @@ def main() -> None:
     architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
+    params.must_suit(classes)
     train_target = read_target(PREPARED / "train.parquet")
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     source = read_section("prepare")["data"]
-    cells = read_cells(PREPARED / "test_cells.parquet", params.slices, source)
+    cells = read_cells(PREPARED / "test_cells.parquet", params, source)
     temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
     network = make_network(architecture, Task.of(schema))
     load_weights(network, Path("models/weights.pt"))

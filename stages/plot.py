@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from classifier.drawing.confusion import draw_confusion
 from classifier.drawing.curves import draw_curves
@@ -18,7 +17,8 @@ from classifier.drawing.style import png_of
 from classifier.drawing.training_run import draw_run
 from classifier.evaluation.evaluated import Evaluated
 from classifier.io.files import read_json, read_text, write_bytes
-from classifier.io.params import Params, read_params, read_section
+from classifier.io.later_params import PlotParams
+from classifier.io.params import read_params, read_section
 from classifier.io.prepared import read_target
 from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import user_errors_in_one_line
@@ -31,13 +31,6 @@ PREPARED, REPORTS = Path("data/prepared"), Path("reports")
 
 WHERE_AND_HOW_FAST = {"save_every_seconds", "device", "threads", "torchrun"}
 """Parameters that are not on the page."""
-
-
-class PlotParams(Params):
-    """The `plot` section of params.yaml."""
-
-    log_scale: bool = Field(description="true or false")
-    dpi: int = Field(ge=50, le=600, description="a whole number from 50 to 600")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from classifier.io.files import write_json
+from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line
@@ -16,7 +17,10 @@ PREPARED = Path("data/prepared")
 
 def main() -> None:
     params = read_params("prepare", PrepareParams)
+    later = read_later_params()
     rows = read_rows(params)
+    later.must_suit(rows.labels.classes)
+    later.must_slice(rows.hold_values(), params.data)
     encoded = make_encoder(rows, params).encode_all(rows.cells)
     table = put_together(rows, encoded, params)
     report = report_on(table)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from classifier.exported_model.write import write_exported_model
 from classifier.io.files import write_bytes, write_json
+from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
@@ -39,6 +40,7 @@ def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
     schema = read_schema(PREPARED / "schema.json")
+    read_later_params().must_suit(schema.classes)
     task = Task.of(schema)
     train_rows, val_rows = read_rows(TRAIN_FILE, device), read_rows(VAL_FILE, device)
 

@@ -19,8 +19,9 @@ from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.curves import MOST_POINTS, curves
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
-from classifier.evaluation.threshold import ThresholdRule, choose_threshold
+from classifier.evaluation.threshold import choose_threshold
 from classifier.exported_model.load import ExportedModel
+from classifier.io.later_params import ThresholdRule
 from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP, predict_probabilities

@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from classifier.evaluation.evaluate_params import EvaluateParams
+from classifier.io.later_params import BaselineParams, EvaluateParams, PlotParams
 from classifier.io.params import Params, read_params
 from classifier.io.user_error import UserError
 from classifier.search.search_params import SearchParams, space_of
 from classifier.starting.choice import training_params
 from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
-from stages.plot import PlotParams
+from stages import train
 from tests.conftest import REPOSITORY, Project
+from tests.in_process import run_prepare, write_params
 
 MODELS: dict[str, type[Params]] = {
     "prepare": PrepareParams,
     "train": TrainParams,
     "search": SearchParams,
+    "baseline": BaselineParams,
     "evaluate": EvaluateParams,
     "plot": PlotParams,
 }
@@ -210,3 +213,69 @@ def test_dvc_stops_at_a_wrong_value(project: Project) -> None:
     assert "train: error: params.yaml: train.lr is -1, but must be a number above 0" in output
     assert "Traceback" not in output
     assert not list((project.path / "models").glob("*.pt"))
+
+
+LATER = [
+    ("plot__dpi", 10_000, "plot.dpi is 10000, but must be a whole number from 50 to 600"),
+    ("plot__log_scle", True, "plot.log_scle is not a parameter; those of plot are: log_scale, dpi"),
+    ("baseline__models", ["forest"], "baseline.models[0] is 'forest', but must be a list of"),
+    ("evaluate__confidence", 95, "evaluate.confidence is 95, but must be a number between"),
+    # YAML 1.1 reads yes as true.
+    ("evaluate__positive_class", True, "is 'true', but must be null, or one of the two classes, b"),
+    ("evaluate__positive_class", "maybe", "evaluate.positive_class is 'maybe', but must be null"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        *LATER,
+        (
+            "evaluate__slices",
+            ["sex"],
+            "evaluate.slices names 'sex', which t.parquet lacks; its colu",
+        ),
+        (
+            "evaluate__slices",
+            ["list"],
+            "which is in evaluate.slices, holds neither numbers nor text",
+        ),
+    ],
+)
+def test_what_later_stages_would_refuse_prepare_does(
+    folder: Path, name: str, value: object, expected: str
+) -> None:
+    write_table(folder, ["no", "yes"])
+    with pytest.raises(UserError) as error:
+        run_prepare(folder, "t.parquet", "y", prepare__ignore=["list"], **{name: value})
+    assert expected in str(error.value)
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "t.parquet"}
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), LATER)
+def test_what_later_stages_would_refuse_train_does(
+    folder: Path, name: str, value: object, expected: str
+) -> None:
+    write_table(folder, ["no", "yes"])
+    run_prepare(folder, "t.parquet", "y", prepare__ignore=["list"])
+    write_params(folder, train__lr=0.1, **{name: value})
+    with pytest.raises(UserError) as error:
+        train.main()
+    assert expected in str(error.value)
+    assert not (folder / "models").exists()
+
+
+def test_a_threshold_for_three_classes_is_refused_before_training(folder: Path) -> None:
+    write_table(folder, ["no", "yes", "maybe"])
+    refused = r"evaluate\.threshold is best_f1, but the table has 3 classes, and only of two"
+    with pytest.raises(UserError, match=refused):
+        run_prepare(
+            folder, "t.parquet", "y", prepare__ignore=["list"], evaluate__threshold="best_f1"
+        )
+
+
+def write_table(folder: Path, classes: list[str]) -> None:
+    table = pd.DataFrame(
+        {"x": range(60), "list": [[1, 2]] * 60, "y": classes * (60 // len(classes))}
+    )
+    table.to_parquet(folder / "t.parquet")

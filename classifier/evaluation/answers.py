@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-MOST_PROBABLE = 0.5
+from classifier.io.later_params import MOST_PROBABLE
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import mean_interval
 from classifier.evaluation.calibration import wilson_interval
 from classifier.evaluation.evaluated import Interval, SliceMetrics
+from classifier.io.later_params import EvaluateParams
 from classifier.io.prepared import open_parquet
-from classifier.io.user_error import UserError, quoted
 
 MOST_GROUPS = 10
 """A column of more numbers is cut into quarters; of more texts, the rarest are taken together."""
@@ -20,31 +20,22 @@ MOST_GROUPS = 10
 MISSING = "(missing)"
 
 
-def read_cells(path: Path, names: list[str], source: str) -> dict[str, pd.Series]:
-    """Return columns by name: numbers, or texts without blanks around them, NaN for gaps.
+def read_cells(path: Path, params: EvaluateParams, source: str) -> dict[str, pd.Series]:
+    """Return the columns of `evaluate.slices`, as `prepare` has written them.
+
+    These are numbers, or texts without blanks around them, NaN for gaps.
 
     Raises
     ------
     UserError
-        If the table, which messages call `source`, lacks a column, or one holds something else.
+        If the table, which messages call `source`, lacks one, or one holds something else.
 
     """
     with open_parquet(path) as file:
-        there = file.schema_arrow.names
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise UserError(
-                f"params.yaml: evaluate.slices names {quoted(missing)}, which {source} lacks; "
-                f"its columns are {quoted(there)}"
-            )
+        columns = {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
+        params.must_slice(columns, source)
         # With what else is selected: pyarrow takes a name before a dot for one with parts.
-        table = file.read(columns=names).select(names)
-    for name, column in zip(names, table.columns, strict=True):
-        if pa.types.is_null(column.type):
-            raise UserError(
-                f"{source}: column '{name}', which is in evaluate.slices, holds neither numbers "
-                "nor texts"
-            )
+        table = file.read(columns=params.slices).select(params.slices)
     return {str(name): column.replace({None: np.nan}) for name, column in table.to_pandas().items()}
 
 

@@ -1,15 +1,11 @@
 """Which of two classes is the positive one, and from which probability on a row is taken for it."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from classifier.evaluation.answers import MOST_PROBABLE, Decision
-from classifier.io.user_error import UserError, quoted
-
-ThresholdRule = Literal["best_f1", "best_balanced_accuracy"]
+from classifier.evaluation.answers import Decision
+from classifier.io.later_params import MOST_PROBABLE, ThresholdRule
 
 
 def find_positive(
@@ -26,17 +22,7 @@ def find_positive(
     train_target
         Class indices of the training rows, shape (n,).
 
-    Raises
-    ------
-    UserError
-        If `name` is none of two classes.
-
     """
-    if name is not None and (len(classes) != 2 or name not in classes):
-        raise UserError(
-            f"params.yaml: evaluate.positive_class is '{name}', but must be null, or one of the "
-            f"two classes, between quotes, where there are two; there are: {quoted(classes)}"
-        )
     if len(classes) != 2:
         return None
     if name is not None:
@@ -62,19 +48,8 @@ def decide(
     target, probabilities
         Of the validation rows, shapes (n,) and (n, n_classes).
 
-    Raises
-    ------
-    UserError
-        If there is a threshold to be and there are not two classes.
-
     """
     if positive is None:
-        if rule != MOST_PROBABLE:
-            raise UserError(
-                f"params.yaml: evaluate.threshold is {rule}, but the table has "
-                f"{probabilities.shape[1]} classes, and only of two can one have a threshold; "
-                f"set it to {MOST_PROBABLE}"
-            )
         return Decision()
     return Decision(
         positive, choose_threshold(rule, target == positive, probabilities[:, positive])

@@ -2,8 +2,8 @@
 
 import shlex
 
-from classifier.evaluation.answers import MOST_PROBABLE
 from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
+from classifier.io.later_params import MOST_PROBABLE
 
 NOT_TOLD_APART = "not to be told apart from it"
 

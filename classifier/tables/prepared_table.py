@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 
 from classifier.io.prepared import write_parquet
 from classifier.io.schema import Schema
@@ -13,7 +12,7 @@ from classifier.io.user_error import UserError
 from classifier.tables.encoding import EncodedColumn, LeftOut
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.rows import TableRows
-from classifier.tables.values import Spelling, category_names, is_number, is_text, numbers
+from classifier.tables.values import Spelling, category_names, holds_values, is_number, numbers
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def put_together(
 
 
 def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
-    """Write all columns of rows, also those that are no features, as `read_cells` reads them."""
+    """Write all columns of rows, also those that are no features; of other values, nulls."""
     columns = {name: _plain(column, spelling) for name, column in table.items()}
     write_parquet(path, pa.table(columns))
 
@@ -67,6 +66,10 @@ def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
 def _plain(column: pd.Series, spelling: Spelling) -> pa.Array:
     if is_number(column):
         return pa.array(numbers(column, spelling, str(column.name)))
-    if is_text(column) or is_bool_dtype(column) or is_datetime64_any_dtype(column):
-        return pa.array(category_names(column, spelling).astype(object), pa.string())
-    return pa.nulls(len(column))
+    if not holds_values(column):
+        return pa.nulls(len(column))
+    spelled = category_names(column, spelling)
+    lower = spelled.str.lower()
+    if lower.dropna().isin(["true", "false"]).all():
+        spelled = lower
+    return pa.array(spelled.astype(object), pa.string())

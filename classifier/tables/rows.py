@@ -19,7 +19,7 @@ from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import Positions, Splitter
 from classifier.tables.suspicions import draw_sample
 from classifier.tables.table_file import TableFile
-from classifier.tables.values import category_names, date_cells, numbers
+from classifier.tables.values import category_names, date_cells, holds_values, numbers
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class TableRows:
     n_without_target: int
     test_cells: pd.DataFrame
     """All columns of the test rows."""
+
+    def hold_values(self) -> dict[str, bool]:
+        """Return by name whether a column holds numbers or texts."""
+        return {str(name): holds_values(column) for name, column in self.test_cells.items()}
+
     is_copy: npt.NDArray[np.bool_]
     """Whether a row is equal to one further up, shape (n,)."""
 

@@ -202,6 +202,16 @@ def holds_categories(column: pd.Series) -> bool:
     )
 
 
+def holds_values(column: pd.Series) -> bool:
+    """Say whether a column holds numbers or texts, or what can be spelled out."""
+    return (
+        is_number(column)
+        or is_text(column)
+        or types.is_bool_dtype(column)
+        or types.is_datetime64_any_dtype(column)
+    )
+
+
 def is_number(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
