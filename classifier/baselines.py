@@ -1,9 +1,11 @@
 """Simple models that the network has to beat, fitted to the same rows by scikit-learn."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, starmap
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,12 @@ REGULARISATIONS = (0.01, 0.1, 1.0, 10.0, 100.0)
 MAX_ITERATIONS = 1000
 """Of a solver, and of boosting, which the validation rows stop before."""
 
+MOST_CELLS = 5_000_000
+"""Training rows times classes. With more, there is no boosting, which grows a tree for each class
+in each iteration, and logistic regression has less choice of `C` and fewer iterations."""
+
+FEWER_ITERATIONS = 50
+
 Features = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 
@@ -42,18 +50,28 @@ class BaselineReport(BaseModel):
     """Rows that it was fitted to."""
 
 
+class LeftOut(BaseModel):
+    """Why a model is no baseline, in a sentence."""
+
+    left_out: str
+
+
 @dataclass(frozen=True)
 class Baseline:
     """A fitted model."""
 
-    predict: Predict
-    report: BaselineReport
+    predict: Predict | None
+    """None if it is left out."""
+    report: BaselineReport | LeftOut
 
 
 def fit(
     name: BaselineName, train: Split, val: Split, n_classes: int, *, balanced: bool
 ) -> Baseline:
     """Fit a model to the training rows; the validation rows choose, as in training.
+
+    It is left out where it would take long, or is worse on these than predicting the class
+    frequencies of the training rows.
 
     Parameters
     ----------
@@ -71,11 +89,11 @@ def fit(
     weights = np.ones(n_classes)
     if balanced:
         weights[known] = compute_class_weight("balanced", classes=known, y=train.target)
-    fitted = FITTED[name] if len(known) > 1 else _the_only_class
-    candidates = []
-    for chosen, predict_known in fitted(train, val, weights):
+    frequencies = np.bincount(train.target, weights[train.target])[known]
+    shares = frequencies / frequencies.sum()
 
-        def predict(features: Features, predict_known: Predict = predict_known) -> Probabilities:
+    def candidate(chosen: str, predict_known: Predict) -> tuple[float, Baseline]:
+        def predict(features: Features) -> Probabilities:
             probabilities = np.zeros((len(features), n_classes))
             probabilities[:, known] = predict_known(features)
             return probabilities
@@ -87,8 +105,28 @@ def fit(
             labels=range(n_classes),
         )
         report = BaselineReport(chosen=chosen, val_log_loss=loss, n_train=len(train.target))
-        candidates.append(Baseline(predict, report))
-    return min(candidates, key=lambda candidate: candidate.report.val_log_loss)
+        return loss, Baseline(predict, report)
+
+    of_guess, guess = candidate(
+        "the only class of the training rows", lambda features: np.tile(shares, (len(features), 1))
+    )
+    if len(known) == 1:
+        return guess
+    candidates = list(starmap(candidate, FITTED[name](train, val, weights)))
+    loss, best = min(candidates, key=itemgetter(0), default=(math.inf, guess))
+    if loss <= of_guess:
+        return best
+    why = f"{len(train.target):,} rows of {len(known):,} classes would take long"
+    if candidates:
+        why = (
+            f"its log loss on the validation rows, {loss:.4f}, is worse than the {of_guess:.4f} of "
+            "predicting the class frequencies for every row"
+        )
+    return Baseline(None, LeftOut(left_out=f"{name.replace('_', ' ')} is left out: {why}"))
+
+
+def _is_much_work(train: Split) -> bool:
+    return len(train.target) * len(np.unique(train.target)) > MOST_CELLS
 
 
 def _logistic_regressions(
@@ -96,8 +134,10 @@ def _logistic_regressions(
 ) -> Iterator[tuple[str, Predict]]:
     scaler = StandardScaler()
     scaled = scaler.fit_transform(train.features.astype(np.float64))
-    for regularisation in REGULARISATIONS:
-        model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS)
+    is_much = _is_much_work(train)
+    max_iter = FEWER_ITERATIONS if is_much else MAX_ITERATIONS
+    for regularisation in REGULARISATIONS[2::2] if is_much else REGULARISATIONS:
+        model = LogisticRegression(C=regularisation, max_iter=max_iter)
         with warnings.catch_warnings():
             # Where a plane divides the classes, its coefficients grow without end.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -115,6 +155,8 @@ def _logistic_regressions(
 def _boosting(
     train: Split, val: Split, weights: npt.NDArray[np.float64]
 ) -> Iterator[tuple[str, Predict]]:
+    if _is_much_work(train):
+        return
     is_known = np.isin(val.target, np.unique(train.target))
     model = HistGradientBoostingClassifier(
         early_stopping=True, max_iter=MAX_ITERATIONS, random_state=0
@@ -137,12 +179,6 @@ def _boosting(
         return probabilities
 
     yield f"{n_iterations} iterations", predict
-
-
-def _the_only_class(
-    _train: Split, _val: Split, _weights: npt.NDArray[np.float64]
-) -> Iterator[tuple[str, Predict]]:
-    yield "the only class of the training rows", lambda features: np.ones((len(features), 1))
 
 
 FITTED = {"logistic_regression": _logistic_regressions, "gradient_boosting": _boosting}

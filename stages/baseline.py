@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, RootModel
 from threadpoolctl import threadpool_limits
 
-from classifier.baselines import BaselineReport, fit
+from classifier.baselines import BaselineReport, LeftOut, fit
 from classifier.io.files import write_json
 from classifier.io.later_params import BaselineName, BaselineParams
 from classifier.io.params import Params, read_params
@@ -41,7 +41,9 @@ def main() -> None:
             name: fit(name, train, val, n_classes, balanced=balanced) for name in params.models
         }
         probabilities: dict[str, dict[str, npt.NDArray[np.float64]]] = {
-            part: {name: one.predict(rows.features) for name, one in baselines.items()}
+            part: {
+                name: one.predict(rows.features) for name, one in baselines.items() if one.predict
+            }
             for part, rows in (("val", val), ("test", test))
         }
 
@@ -49,9 +51,13 @@ def main() -> None:
         write_probabilities(BASELINE / f"{part}.parquet", of_part)
     reports = {name: one.report for name, one in baselines.items()}
     write_json(
-        Path("reports/baseline.json"), RootModel[dict[BaselineName, BaselineReport]](reports)
+        Path("reports/baseline.json"),
+        RootModel[dict[BaselineName, BaselineReport | LeftOut]](reports),
     )
     for name, report in reports.items():
+        if isinstance(report, LeftOut):
+            print(report.left_out)
+            continue
         print(
             f"{name.replace('_', ' ')}: {report.chosen}, chosen by the validation rows, on which "
             f"its log loss is {report.val_log_loss:.4f}"

@@ -16,10 +16,8 @@ from classifier.evaluation.predictions import most_wrong, predictions_table
 from classifier.evaluation.slices import groups, measure_slices, read_cells
 from classifier.evaluation.threshold import decide, find_positive
 from classifier.evaluation.words import (
-    comparison_in_words,
-    in_words,
-    slices_in_words,
     threshold_in_words,
+    verdicts,
 )
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
@@ -110,7 +108,7 @@ def main() -> None:
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
         "most_wrong": most_wrong(test, answers, classes),
-        "reliability": reliability(test.target, answers.probabilities, params.confidence),
+        "reliability": reliability(answers, classes, params.confidence),
         "importance": importance,
         "roc": roc,
         "precision_recall": precision_recall,
@@ -119,13 +117,13 @@ def main() -> None:
             write(content)
     write_json(Path("metrics.json"), evaluated)
 
-    print(in_words(evaluated, classes[majority_class], params.confidence))
-    for name, comparison in comparisons.items():
-        print(comparison_in_words(name, comparison, evaluated, params.confidence))
+    balanced = read_section("train").get("class_weights") == "balanced"
+    for sentence in verdicts(
+        evaluated, classes[majority_class], params.confidence, balanced=balanced
+    ):
+        print(sentence)
     if positive is not None and answers.decision.threshold != MOST_PROBABLE:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
-    for sentence in slices_in_words(slices, metrics.accuracy):
-        print(sentence)
 
 
 if __name__ == "__main__":

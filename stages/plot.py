@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from pydantic import RootModel
 
 from classifier.drawing.confusion import draw_confusion
 from classifier.drawing.curves import draw_curves
@@ -40,7 +41,7 @@ def main() -> None:
     losses = pd.read_csv(REPORTS / "losses.csv")
     predictions = read_texts(REPORTS / "predictions.csv")
     roc, precision_recall = (
-        read_curves(REPORTS / f"{name}.csv") for name in ("roc", "precision_recall")
+        read_points(REPORTS / f"{name}.csv") for name in ("roc", "precision_recall")
     )
 
     # A person's own settings of matplotlib must not change the pictures.
@@ -50,7 +51,7 @@ def main() -> None:
         "confusion": draw_confusion(predictions),
         "roc": draw_curves(roc, "ROC"),
         "precision_recall": draw_curves(precision_recall, "precision-recall"),
-        "reliability": draw_reliability(pd.read_csv(REPORTS / "reliability.csv")),
+        "reliability": draw_reliability(read_points(REPORTS / "reliability.csv")),
         "importance": draw_importance(facts.importance),
     }
     pictures = {name: png_of(figure, params.dpi) for name, figure in figures.items()}
@@ -73,8 +74,7 @@ def read_facts() -> Facts:
         }
         for section in ("prepare", "train", "baseline", "evaluate")
     }
-    importance = read_texts(REPORTS / "importance.csv")
-    numbers = ["importance", "low", "high"]
+    baselines = read_json(REPORTS / "baseline.json", RootModel[dict[str, dict[str, Any]]]).root
     most_wrong = read_texts(REPORTS / "most_wrong.csv")
     return Facts(
         metrics=read_json(Path("metrics.json"), Evaluated),
@@ -88,8 +88,9 @@ def read_facts() -> Facts:
             for part in ("train", "val", "test")
         },
         params=params,
+        left_out=[one["left_out"] for one in baselines.values() if "left_out" in one],
         search=read_search(params["train"]),
-        importance=importance.astype(dict.fromkeys(numbers, float)),
+        importance=read_points(REPORTS / "importance.csv"),
         most_wrong=most_wrong.astype({"probability_of_actual": float}),
     )
 
@@ -104,9 +105,11 @@ def read_search(train: dict[str, Any]) -> SearchReport | None:
     return search if is_of_these else None
 
 
-def read_curves(path: Path) -> pd.DataFrame:
+def read_points(path: Path) -> pd.DataFrame:
+    """Read numbers, and whose they are."""
     points = read_texts(path)
-    return points.astype(dict.fromkeys(points.columns[2:], float))
+    numbers = points.columns.difference(["class", "column", "model", "of"])
+    return points.astype(dict.fromkeys(numbers, float))
 
 
 def read_texts(path: Path) -> pd.DataFrame:

@@ -3,30 +3,37 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
-from classifier.baselines import REGULARISATIONS, fit
+from classifier import baselines
+from classifier.baselines import REGULARISATIONS, BaselineReport, fit
 from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
 from classifier.evaluation.comparison import compare
 from classifier.evaluation.evaluated import Comparison
 from classifier.evaluation.words import comparison_in_words
-from classifier.io.prepared import read_probabilities, read_split
+from classifier.io.later_params import BaselineName
+from classifier.io.prepared import Split, read_probabilities, read_split
 from classifier.io.user_error import UserError
-from stages import baseline
+from stages import baseline, plot
 from tests.conftest import Project
 from tests.in_process import run_all, run_prepare, run_stages
 from tests.test_metrics import evaluated
+from tests.test_report import copy_what_is_no_output
 
 BOTH = ["logistic_regression", "gradient_boosting"]
 TRAINING = {
@@ -117,12 +124,87 @@ def test_logistic_regression_is_the_best_on_the_validation_rows(folder: Path) ->
 
 
 def test_trees_after_the_best_on_the_validation_rows_are_left_out(folder: Path) -> None:
-    write_table("noise", 600)
+    write_table("linear", 300)
     run_prepare(folder, "t.csv", "y", baseline__models=["gradient_boosting"])
     baseline.main()
     (report,) = json.loads(Path("reports/baseline.json").read_text()).values()
-    # With noise, each tree makes it worse, and there must be one.
-    assert report["chosen"] == "1 iterations"
+    train, val = (read_split(Path(f"data/prepared/{part}.parquet")) for part in ("train", "val"))
+    model = HistGradientBoostingClassifier(early_stopping=False, random_state=0)
+    with threadpool_limits(1):
+        model.fit(train.features, train.target)
+    losses = [
+        log_losses(val.target, found).mean() for found in model.staged_predict_proba(val.features)
+    ]
+    assert report["chosen"] == f"{np.argmin(losses) + 1} iterations"
+    assert report["val_log_loss"] == pytest.approx(min(losses))
+
+
+def test_what_is_worse_than_guessing_is_no_baseline(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What the first rows say, which train, the later ones deny.
+    table = pd.DataFrame({"time": range(300), "y": np.arange(300) % 2})
+    table["a"] = np.where(table["time"] < 180, table["y"], 1 - table["y"])
+    table.to_csv("t.csv", index=False)
+    copy_what_is_no_output(folder)
+    by_time = {"prepare__split": "time", "prepare__order_by": "time", "train__max_epochs": 1}
+    run_all(folder, "t.csv", "y", **by_time, baseline__models=BOTH, plot__dpi=50)
+    plot.main()
+    assert read_probabilities(Path("data/baseline/test.parquet")) == {}
+    assert json.loads(Path("metrics.json").read_text())["baselines"] == {}
+    printed = capsys.readouterr().out.splitlines()
+    for name, report in json.loads(Path("reports/baseline.json").read_text()).items():
+        losses = re.fullmatch(
+            rf"{name.replace('_', ' ')} is left out: its log loss on the validation rows, "
+            r"([0-9.]+), is worse than the ([0-9.]+) of predicting the class frequencies for every "
+            r"row",
+            report["left_out"],
+        )
+        assert losses is not None
+        assert float(losses[1]) > float(losses[2]) == pytest.approx(math.log(2), abs=1e-4)
+        said = report["left_out"]
+        assert said in printed
+        assert f"<p>{said.capitalize()}.</p>" in Path("reports/report.html").read_text()
+        assert f"- {said}" in Path("reports/model-card.md").read_text()
+
+
+def test_guessing_is_weighted_as_the_models_are() -> None:
+    rows = np.arange(300)
+    target = (rows % 10 == 0).astype(np.int64)
+    features = target[:, np.newaxis].astype(np.float32)
+    train, val = Split(rows, features, target), Split(rows, 1 - features, target)
+    for balanced, guess in ((True, math.log(2)), (False, stats.entropy([0.1, 0.9]))):
+        for name in get_args(BaselineName):
+            found = fit(name, train, val, 2, balanced=balanced)
+            assert found.predict is None
+            assert f"worse than the {guess:.4f} of" in str(found.report)
+
+
+def test_a_baseline_that_says_what_guessing_says_is_one() -> None:
+    rows, features = np.arange(40), np.zeros((40, 1), np.float32)
+    some = Split(rows, features, rows % 2)
+    report = fit("logistic_regression", some, some, 2, balanced=False).report
+    assert isinstance(report, BaselineReport)
+    assert report.val_log_loss == pytest.approx(math.log(2))
+
+
+def test_how_much_is_fitted_is_bounded_by_rows_times_classes(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table("linear", 500)
+    run_prepare(folder, "t.csv", "y")
+    found = {}
+    for most in (300 * 2, 300 * 2 - 1):
+        monkeypatch.setattr(baselines, "MOST_CELLS", most)
+        baseline.main()
+        found[most] = json.loads(Path("reports/baseline.json").read_text())
+    all_, few = found.values()
+    assert all_["gradient_boosting"]["n_train"] == 300
+    assert few["logistic_regression"]["chosen"] in {"C=1", "C=100"}
+    said = "gradient boosting is left out: 300 rows of 2 classes would take long"
+    assert few["gradient_boosting"] == {"left_out": said}
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    assert list(read_probabilities(Path("data/baseline/test.parquet"))) == ["logistic_regression"]
 
 
 def test_rare_classes_count_as_in_training(folder: Path) -> None:
@@ -144,20 +226,21 @@ def test_rare_classes_count_as_in_training(folder: Path) -> None:
 def test_a_class_that_no_training_row_has_is_never_said() -> None:
     generator = np.random.default_rng(0)
     features = generator.standard_normal((60, 2)).astype(np.float32)
-    from classifier.io.prepared import Split  # noqa: PLC0415
-
     rows = np.arange(60)
     train = Split(rows, features, np.where(features[:, 0] > 0, 2, 0))
-    val = Split(rows, features, np.arange(60) % 3)
-    for name in BOTH:
-        found = fit(name, train, val, 3, balanced=True).predict(features)  # type: ignore[arg-type]
+    val = Split(rows, features, np.where(rows % 9, train.target, 1))
+    for name in get_args(BaselineName):
+        predict = fit(name, train, val, 3, balanced=True).predict
+        assert predict is not None
+        found = predict(features)
         assert found.shape == (60, 3)
         assert (found[:, 1] == 0).all()
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert (found.argmax(axis=1) == train.target).mean() > 0.9
     alone = Split(rows, features, np.full(60, 2))
-    found = fit("gradient_boosting", alone, val, 3, balanced=False).predict(features)
-    assert found.tolist() == [[0, 0, 1]] * 60
+    predict = fit("gradient_boosting", alone, val, 3, balanced=False).predict
+    assert predict is not None
+    assert predict(features).tolist() == [[0, 0, 1]] * 60
 
 
 def test_more_rows_than_allowed_are_drawn_and_said(

@@ -345,8 +345,18 @@ def test_importances_and_reliability() -> None:
     bins = pd.DataFrame(
         {"confidence": [0.6, 0.9], "accuracy": [0.0, 1.0], "low": [0, 0.7], "high": [0.4, 1]}
     )
-    figure = draw_reliability(bins.assign(n_test=[3, 20]))
-    assert_nothing_is_cut_off(figure)
+    bins = bins.assign(of="predicted class", n_test=[3, 20])
+    of_class = bins.assign(of="class $a_ of a rather long name, too long", accuracy=[0.1, 0.8])
+    for diagrams in ([bins], [bins, of_class]):
+        figure = draw_reliability(pd.concat(diagrams))
+        assert_nothing_is_cut_off(figure)
+        axes, _ = figure.axes
+        drawn = [list(container[0].get_ydata()) for container in axes.containers]
+        assert drawn == [one["accuracy"].tolist() for one in diagrams]
+        legend = axes.get_legend()
+        assert legend is not None
+        assert len(legend.get_texts()) == 1 + len(diagrams)
+        assert axes.bbox.x1 > legend.get_window_extent().x1
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:

@@ -3,7 +3,9 @@
 import json
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -33,7 +35,7 @@ from classifier.evaluation.calibration import (
     wilson_interval,
 )
 from classifier.evaluation.evaluated import Evaluated
-from classifier.evaluation.metrics import measure
+from classifier.evaluation.metrics import measure, of_each_class, score
 from classifier.evaluation.resampled import resampled_scores
 from classifier.evaluation.words import in_words
 from tests.conftest import Project
@@ -246,20 +248,34 @@ def test_numbers_lie_within_their_intervals(n: int, n_classes: int, seed: int) -
     assert 0 <= metrics.expected_calibration_error <= 1
 
 
+def of_predicted(answers: Answers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    probabilities = answers.probabilities
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == answers.target
+
+
 def test_calibration_of_a_few_rows_by_hand() -> None:
     # One row says 0.8 and is right, one says 0.75 and is not: a bin holds its upper end. Two say 1
     # and are right, and so is the one that says 0.51.
     probabilities = np.array([[0.8, 0.2], [0.75, 0.25], [1.0, 0.0], [0.0, 1.0], [0.49, 0.51]])
-    target = np.array([0, 1, 0, 1, 1])
-    bins = reliability(target, probabilities, 0.95)
-    assert bins[["confidence", "accuracy", "n_test"]].to_numpy().tolist() == [
-        [0.51, 1.0, 1],
-        [0.775, 0.5, 2],
-        [1.0, 1.0, 2],
+    answers = Answers(np.array([0, 1, 0, 1, 1]), probabilities, Decision(1))
+    bins = reliability(answers, ["no", "yes"], 0.95)
+    assert bins[["of", "confidence", "accuracy", "n_test"]].to_numpy().tolist() == [
+        ["predicted class", 0.51, 1.0, 1],
+        ["predicted class", 0.775, 0.5, 2],
+        ["predicted class", 1.0, 1.0, 2],
+        # And the first holds 0, which is said of a yes.
+        ["class yes", 0.0, 0.0, 1],
+        ["class yes", 0.2, 0.0, 1],
+        ["class yes", 0.25, 1.0, 1],
+        ["class yes", 0.51, 1.0, 1],
+        ["class yes", 1.0, 1.0, 1],
     ]
-    assert expected_calibration_error(bins) == pytest.approx((0.49 * 1 + 0.275 * 2 + 0 * 2) / 5)
+    of_five = (0.49 * 1 + 0.275 * 2 + 0 * 2) / 5
+    assert expected_calibration_error(*of_predicted(answers)) == pytest.approx(of_five)
     half = wilson_interval(1, 2, 0.95)
     assert (bins["low"][1], bins["high"][1]) == half
+    without_positive = reliability(replace(answers, decision=Decision()), ["no", "yes"], 0.95)
+    assert set(without_positive["of"]) == {"predicted class"}
 
 
 def test_right_as_often_as_said_is_calibrated_and_overconfidence_is_not() -> None:
@@ -267,11 +283,63 @@ def test_right_as_often_as_said_is_calibrated_and_overconfidence_is_not() -> Non
     first = generator.uniform(size=200_000)
     probabilities = np.column_stack([first, 1 - first])
     target = (generator.uniform(size=len(first)) > first).astype(np.int64)
-    calibrated = expected_calibration_error(reliability(target, probabilities, 0.95))
+    answers = Answers(target, probabilities, Decision(1))
     # Chance alone: each of the 5 bins is off by about 0.4 standard errors of 40,000 rows.
-    assert calibrated < 0.005
+    assert expected_calibration_error(*of_predicted(answers)) < 0.005
     sharpened = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
-    assert expected_calibration_error(reliability(target, sharpened, 0.95)) > 0.1
+    assert (
+        expected_calibration_error(*of_predicted(replace(answers, probabilities=sharpened))) > 0.1
+    )
+
+
+def test_errors_of_opposite_sign_show_in_the_positive_class() -> None:
+    """Of one class there are 6%; its odds are as many times too high as weights make them."""
+    generator = np.random.default_rng(0)
+    weighted = 1 / (1 + np.exp(0.5 - generator.standard_normal(20_000)))
+    odds = weighted / (1 - weighted) * 0.06 / 0.94
+    target = (generator.random(20_000) < odds / (1 + odds)).astype(np.int64)
+    probabilities = np.column_stack([1 - weighted, weighted])
+    scores = score(Answers(target, probabilities, Decision(1)))
+    assert scores.expected_calibration_error < 0.03
+    # It is too high everywhere, and so in each bin.
+    difference = weighted.mean() - target.mean()
+    assert difference > 0.3
+    assert scores.classwise_calibration_error == pytest.approx(difference)
+
+
+@given(n=st.integers(1, 60), n_classes=st.integers(2, 5), seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_the_classwise_calibration_error_is_that_of_kull(n: int, n_classes: int, seed: int) -> None:
+    answers = answers_of(n, n_classes, seed)
+    errors = []
+    for index in answers.ranked:
+        gaps: dict[int, float] = defaultdict(float)
+        for said, actual in zip(answers.probabilities[:, index], answers.target, strict=True):
+            bin_ = next(number for number in range(1, 11) if said <= 0.1 * number)
+            gaps[bin_] += said - (actual == index)
+        errors.append(sum(map(abs, gaps.values())) / n)
+    found = score(answers)
+    assert found.classwise_calibration_error == pytest.approx(sum(errors) / len(errors))
+    of_classes = of_each_class(answers)
+    assert [of_classes[index].calibration_error for index in answers.ranked] == pytest.approx(
+        errors
+    )
+
+
+@given(bins=st.lists(st.tuples(st.integers(1, 20), st.floats(0, 1)), min_size=10, max_size=10))
+@settings(max_examples=10, deadline=None)
+def test_a_class_said_as_often_as_it_is_has_no_calibration_error(
+    bins: list[tuple[int, float]],
+) -> None:
+    """And with one bin, the error is the distance of the mean probability from the share."""
+    is_so = [np.arange(n) < round(share * n) for n, share in bins]
+    shares = [np.full(len(rows), rows.mean()) for rows in is_so]
+    said = (np.concatenate(shares), np.concatenate(is_so))
+    # Bins of equal share fall together, and stay right.
+    assert expected_calibration_error(*said) == pytest.approx(0, abs=1e-12)
+    rows, share = is_so[0], is_so[0].mean()
+    one_bin = (np.full(len(rows), 0.25), rows)
+    assert expected_calibration_error(*one_bin) == pytest.approx(abs(0.25 - share))
 
 
 @pytest.mark.parametrize(
@@ -345,6 +413,8 @@ def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(
     assert metrics["majority_class_accuracy"] == (predictions["actual"] == "versicolor").mean()
     assert "always answering 'versicolor', the commonest class of the training rows" in output
     bins = pd.read_csv(project.path / "reports/reliability.csv")
+    # Of three classes, none is the positive one.
+    assert set(bins["of"]) == {"predicted class"}
     assert bins["n_test"].sum() == metrics["n_test"]
     gaps = (bins["accuracy"] - bins["confidence"]).abs() * bins["n_test"]
     assert metrics["expected_calibration_error"] == pytest.approx(gaps.sum() / metrics["n_test"])

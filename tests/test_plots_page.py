@@ -105,8 +105,8 @@ TITLES = {
     "Accuracy on the validation rows": {"epoch", "accuracy"},
     "Confusion matrix of the test rows": {"predicted class", "actual class"},
     "Reliability of the predicted probabilities on the test rows": {
-        "probability of the predicted class",
-        "accuracy, with its interval",
+        "probability that is said",
+        "how often it is so, with its interval",
     },
     "How much the log loss rises when a column is shuffled": {
         "rise of the log loss on the validation rows, with its interval",

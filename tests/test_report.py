@@ -170,7 +170,8 @@ def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page of a table of noise, with names that are no HTML."""
     monkeypatch.chdir(tmp_path)
     copy_what_is_no_output(tmp_path)
-    generator = np.random.default_rng(1)
+    # Of other noise, the baseline may be worse than guessing.
+    generator = np.random.default_rng(4)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["<i>a", "b|c"])
     table["g"] = generator.choice(["<script>x", "y"], 300)
     table["<y>"] = generator.choice(["$1_", "<b>no", "NA-2"], 300)
@@ -192,11 +193,55 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
     page = (noise / "reports/report.html").read_text()
     assert "on these rows the model cannot be told from that." in page
     assert "the network is not to be told apart from it." in page
+    # Nothing is weighted here.
+    assert "every class is as frequent" not in page
     # Names are text, whatever they look like.
     assert "<script" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;no" in page
     assert "By g</h3>" in page
+
+
+def test_probabilities_of_weighted_classes_are_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one class there are 6%, and its probability is 0.4: the predicted class hides that."""
+    monkeypatch.chdir(tmp_path)
+    copy_what_is_no_output(tmp_path)
+    generator = np.random.default_rng(0)
+    a = generator.standard_normal(3000).round(3)
+    is_yes = generator.random(3000) < 1 / (1 + np.exp(3 - 0.7 * a))
+    pd.DataFrame({"a": a, "y": np.where(is_yes, "$yes", "no")}).to_csv("t.csv", index=False)
+    training = {"train__optimizer": "adamw", "train__lr": 0.05, "train__batch_size": 100}
+    run_all(
+        tmp_path,
+        "t.csv",
+        "y",
+        **training,
+        train__max_epochs=20,
+        train__eval_every=20,
+        train__class_weights="balanced",
+        plot__dpi=50,
+    )
+    plot.main()
+    metrics = json.loads(Path("metrics.json").read_text())
+    assert metrics["expected_calibration_error"] < 0.1
+    predictions = pd.read_csv("reports/predictions.csv")
+    share = (predictions["actual"] == "$yes").mean()
+    off_by = predictions["probability_$yes"].mean() - share
+    assert off_by > 0.3
+    assert metrics["classwise_calibration_error"] == pytest.approx(off_by)
+    bins = pd.read_csv("reports/reliability.csv")
+    assert bins.groupby("of")["n_test"].sum().to_dict() == {
+        "predicted class": 600,
+        "class $yes": 600,
+    }
+    of_yes = bins[bins["of"] == "class $yes"]
+    assert (of_yes["accuracy"] * of_yes["n_test"]).sum() / 600 == pytest.approx(share)
+    said = "they are no probabilities of this table's rows, and a lower log loss on these need not"
+    assert said in capsys.readouterr().out
+    assert said.replace("'", "&#39;") in Path("reports/report.html").read_text()
+    assert said in Path("reports/model-card.md").read_text()
 
 
 @NO_CHROMIUM

@@ -44,13 +44,18 @@ class Scores(BaseModel):
     """
     expected_calibration_error: float
     """How far, on average, the confidence is from how often it is right; 0 is perfect."""
+    classwise_calibration_error: float
+    """How far a class's probability is from how often a row is of it; 0 is perfect.
+
+    Of two classes it is that of the positive one; of more, their mean.
+    """
 
 
 class ClassMetrics(BaseModel):
     """Of one class.
 
-    All but `n_test` are null where no test row is of the class, but `precision` is not if one is
-    taken for it; `roc_auc` is null where all are of the class, too.
+    All but the last two are null where no test row is of the class, but `precision` is not if one
+    is taken for it; `roc_auc` is null where all are of the class, too.
     """
 
     precision: float | None
@@ -58,6 +63,7 @@ class ClassMetrics(BaseModel):
     f1: float | None
     roc_auc: float | None
     average_precision: float | None
+    calibration_error: float
     n_test: int
 
 

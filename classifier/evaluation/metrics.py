@@ -1,6 +1,7 @@
 """What is measured on the test rows."""
 
 import warnings
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,6 @@ from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import bootstrap_intervals
 from classifier.evaluation.calibration import (
     expected_calibration_error,
-    reliability,
     wilson_interval,
 )
 from classifier.evaluation.evaluated import ClassMetrics, Interval, Metrics, Scores
@@ -78,7 +78,10 @@ def _score(answers: Answers, of_classes: list[ClassMetrics]) -> Scores:
             [of_classes[index].average_precision for index in answers.ranked]
         ),
         expected_calibration_error=expected_calibration_error(
-            reliability(target, probabilities, 0.5)
+            probabilities.max(axis=1), probabilities.argmax(axis=1) == target
+        ),
+        classwise_calibration_error=fmean(
+            of_classes[index].calibration_error for index in answers.ranked
         ),
     )
 
@@ -114,6 +117,7 @@ def of_each_class(answers: Answers) -> list[ClassMetrics]:
                 f1=f1[index] if some else None,
                 roc_auc=roc_auc_score(is_actual, score) if some and not all_ else None,
                 average_precision=average_precision_score(is_actual, score) if some else None,
+                calibration_error=expected_calibration_error(score, is_actual),
                 n_test=n_test,
             )
         )

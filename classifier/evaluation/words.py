@@ -8,6 +8,28 @@ from classifier.io.later_params import MOST_PROBABLE
 NOT_TOLD_APART = "not to be told apart from it"
 
 
+WEIGHTED = (
+    "with train.class_weights: balanced, all models' probabilities are those of a world in which "
+    "every class is as frequent: they are no probabilities of this table's rows, and a lower log "
+    "loss on these need not mean a better model"
+)
+
+
+def verdicts(
+    metrics: Evaluated, majority_class: str, confidence: float, *, balanced: bool
+) -> list[str]:
+    """Say whether the model is any good; `balanced`, as `train.class_weights` may be."""
+    return [
+        in_words(metrics, majority_class, confidence),
+        *(
+            comparison_in_words(name, comparison, metrics, confidence)
+            for name, comparison in metrics.baselines.items()
+        ),
+        *([WEIGHTED] if balanced else []),
+        *slices_in_words(metrics.slices, metrics.accuracy),
+    ]
+
+
 def in_words(metrics: Evaluated, majority_class: str, confidence: float) -> str:
     """Say how accurate the model is, how sure that is, and whether it beats a constant answer."""
     interval, constant = metrics.accuracy_interval, metrics.majority_class_accuracy

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from classifier.evaluation.evaluated import Evaluated
-from classifier.evaluation.words import comparison_in_words, in_words, slices_in_words
+from classifier.evaluation.words import verdicts
 from classifier.io.schema import Schema, TableReport
 from classifier.search.search_report import SearchReport
 from classifier.verdict.advice import what_happened, what_to_do
@@ -32,6 +32,8 @@ class Facts:
     """How many rows of each class there are in each part."""
     params: dict[str, dict[str, Any]]
     """By section, but for those that say where and how fast it runs."""
+    left_out: list[str]
+    """Why simple models are no baselines."""
     search: SearchReport | None
     """That has found the parameters; None if none has."""
     importance: pd.DataFrame
@@ -54,15 +56,9 @@ class Facts:
         majority_class = self.schema.classes[
             max(range(len(self.schema.classes)), key=lambda index: self.rows["train"][index])
         ]
-        metrics = self.metrics
-        return [
-            in_words(metrics, majority_class, self.confidence),
-            *(
-                comparison_in_words(name, comparison, metrics, self.confidence)
-                for name, comparison in metrics.baselines.items()
-            ),
-            *slices_in_words(metrics.slices, metrics.accuracy),
-        ]
+        balanced = self.params["train"]["class_weights"] == "balanced"
+        said = verdicts(self.metrics, majority_class, self.confidence, balanced=balanced)
+        return [*said, *self.left_out]
 
     def about_training(self) -> str:
         return f"{what_happened(self.training)} {what_to_do(self.training)}"

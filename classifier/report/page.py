@@ -26,6 +26,7 @@ METRICS = {
     "log_loss": "log loss",
     "brier_score": "Brier score",
     "expected_calibration_error": "calibration error",
+    "classwise_calibration_error": "classwise calibration error",
 }
 
 SMALL = 0.1
