@@ -5,8 +5,7 @@ from pathlib import Path
 
 from classifier.io.files import write_bytes
 from classifier.io.params import PARAMS_FILE
-from commands.git import git
-from commands.processes import at_work
+from commands.processes import at_work, git
 
 RUN_FILE = Path(".dvc/tmp/exps/run/workspace/workspace.run")
 """What `dvc exp run` is doing; the next one reads it before it writes its own."""

@@ -18,9 +18,8 @@ from voluptuous import Invalid
 
 from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError, user_errors_in_one_line
-from commands.git import git
 from commands.killed_experiment import mend_experiment
-from commands.processes import at_work, dvc_may_work_here, in_words
+from commands.processes import at_work, dvc_may_work_here, git, in_words
 
 DVC_LOCK = Path("dvc.lock")
 REPO_LOCK = Path(".dvc/tmp/lock")

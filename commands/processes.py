@@ -1,9 +1,16 @@
-"""Which processes of DVC, or of another program, are at work in this folder."""
+"""Processes that a command asks, or waits for."""
 
+import subprocess
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import psutil
+
+
+def git(*arguments: str | Path) -> bytes:
+    """Return what git prints: nothing if it fails."""
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
 
 
 def at_work(*programs: str) -> psutil.Process | None:

@@ -7,12 +7,10 @@ import numpy.typing as npt
 
 from classifier.evaluation.answers import Answers, log_losses
 from classifier.evaluation.calibration import reliability
-from classifier.evaluation.comparison import compare
-from classifier.evaluation.curves import curves
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
-from classifier.evaluation.metrics import measure, score
-from classifier.evaluation.predictions import most_wrong, predictions_table
+from classifier.evaluation.metrics import compare, measure, score
+from classifier.evaluation.predictions import curves, most_wrong, predictions_table
 from classifier.evaluation.slices import groups, measure_slices, read_cells
 from classifier.evaluation.threshold import decide, find_positive
 from classifier.evaluation.words import (

@@ -10,10 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import RootModel
 
-from classifier.drawing.confusion import draw_confusion
-from classifier.drawing.curves import draw_curves
-from classifier.drawing.importance import draw_importance
-from classifier.drawing.reliability import draw_reliability
+from classifier.drawing.charts import draw_confusion, draw_curves, draw_importance, draw_reliability
 from classifier.drawing.style import png_of
 from classifier.drawing.training_run import draw_run
 from classifier.evaluation.evaluated import Evaluated

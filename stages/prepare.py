@@ -8,8 +8,7 @@ from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.prepared_table import put_together, write_cells
-from classifier.tables.rows import make_encoder, read_rows
+from classifier.tables.rows import make_encoder, put_together, read_rows, write_cells
 from classifier.tables.table_report import report_on, summary
 
 PREPARED = Path("data/prepared")

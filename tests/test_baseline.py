@@ -23,8 +23,8 @@ from classifier import baselines
 from classifier.baselines import REGULARISATIONS, BaselineReport, fit
 from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
-from classifier.evaluation.comparison import compare
 from classifier.evaluation.evaluated import Comparison
+from classifier.evaluation.metrics import compare
 from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities, read_split

@@ -25,16 +25,17 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
-from classifier.drawing.confusion import (
+from classifier.drawing.charts import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
+    CurveKind,
     confusion_counts,
     draw_confusion,
+    draw_curves,
+    draw_importance,
+    draw_reliability,
     in_two_lines,
 )
-from classifier.drawing.curves import CurveKind, draw_curves
-from classifier.drawing.importance import draw_importance
-from classifier.drawing.reliability import draw_reliability
 from classifier.drawing.training_run import OVERFITTING, draw_run
 from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.predictions import predictions_table

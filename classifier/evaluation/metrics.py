@@ -1,10 +1,11 @@
-"""What is measured on the test rows."""
+"""What is measured on the test rows, of the network and beside the baselines."""
 
 import warnings
 from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -23,7 +24,7 @@ from classifier.evaluation.calibration import (
     expected_calibration_error,
     wilson_interval,
 )
-from classifier.evaluation.evaluated import ClassMetrics, Interval, Metrics, Scores
+from classifier.evaluation.evaluated import ClassMetrics, Comparison, Interval, Metrics, Scores
 from classifier.evaluation.resampled import resampled_scores
 
 
@@ -122,3 +123,32 @@ def of_each_class(answers: Answers) -> list[ClassMetrics]:
             )
         )
     return found
+
+
+def compare(network: Answers, baseline: Answers, confidence: float) -> Comparison:
+    """Compare two models' answers to the same rows."""
+    differences = {
+        "accuracy_difference": (network.predicted == network.target).astype(np.float64)
+        - (baseline.predicted == baseline.target),
+        "log_loss_difference": network.log_losses() - baseline.log_losses(),
+    }
+    n = len(network.target)
+    one_is_right = differences["accuracy_difference"][differences["accuracy_difference"] != 0]
+    intervals = bootstrap_intervals(
+        lambda counts: {name: counts @ values / n for name, values in differences.items()},
+        n,
+        confidence,
+    )
+    return Comparison.model_validate(
+        {
+            **score(baseline).model_dump(),
+            "threshold": baseline.decision.threshold_of_positive,
+            **{name: values.mean() for name, values in differences.items()},
+            "accuracy_difference_interval": None,
+            "accuracy_p_value": binomtest(int((one_is_right > 0).sum()), len(one_is_right)).pvalue
+            if len(one_is_right)
+            else 1.0,
+            "log_loss_difference_interval": None,
+            **{f"{name}_interval": interval for name, interval in intervals.items()},
+        }
+    )

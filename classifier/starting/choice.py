@@ -8,8 +8,7 @@ from pydantic import ValidationError
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, LeftOut
 from classifier.tables.prepare_params import PrepareParams, Reading
-from classifier.tables.prepared_table import PreparedTable, put_together
-from classifier.tables.rows import TableRows, make_encoder, read_rows
+from classifier.tables.rows import PreparedTable, TableRows, make_encoder, put_together, read_rows
 
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""

@@ -5,8 +5,7 @@ import numpy as np
 from classifier.io.schema import GAPS, Schema, TableReport
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
-from classifier.tables.prepared_table import PreparedTable
-from classifier.tables.rows import TableRows
+from classifier.tables.rows import PreparedTable, TableRows
 from classifier.tables.suspicions import columns_alike
 
 MOST_LINES = 60

@@ -14,8 +14,8 @@ from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
-from classifier.training.launch import Torchrun
 from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
+from classifier.training.ranks import Torchrun
 from classifier.training.rows import Rows, batches
 from classifier.training.step import OptimizerName, make_optimizer, make_step
 

@@ -1,0 +1,229 @@
+"""The pictures of the test: which class is taken for which, curves, reliability, importance."""
+
+import math
+import textwrap
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from classifier.drawing.style import BLUE, GREEN, VERMILION, shortened
+
+LINE = 30
+"""Characters to a line of a class name; it gets two lines, what fits not is left out in between."""
+
+MOST_CLASSES_WITH_TEXT = 40
+"""Above this, names and counts would be too many to read and too large a picture."""
+
+CHARACTER = 0.1
+"""Width in inches that is enough for a character."""
+
+DARK = 0.5
+"""From this share of a row on, a cell is so dark that its count is written in white."""
+
+
+def draw_confusion(predictions: pd.DataFrame) -> Figure:
+    """Draw how many rows of each actual class, one below the other, got which prediction.
+
+    The colour is the share of the row, so that rare classes are as plain to see as common ones.
+
+    Parameters
+    ----------
+    predictions
+        What predictions.csv holds, the classes as texts.
+
+    """
+    counts, classes = confusion_counts(predictions)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with_text = len(classes) <= MOST_CLASSES_WITH_TEXT
+    digits = len(f"{counts.max():,}")
+    cell = max(0.36, CHARACTER * digits)
+    side = max(3.3, cell * len(classes)) if with_text else 8
+    figure = Figure(figsize=(side + 3, side + 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
+    axes.set(
+        title="Confusion matrix of the test rows",
+        xlabel="predicted class",
+        ylabel="actual class",
+    )
+    if with_text:
+        names = [in_two_lines(name) for name in classes]
+        # A class name may hold a dollar sign, which is no start of a formula.
+        fits = max(map(len, names)) * CHARACTER < side / len(names)
+        axes.set_xticks(range(len(names)), names, rotation=0 if fits else 90, parse_math=False)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        for row, column in np.ndindex(counts.shape):
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]:,}",
+                ha="center",
+                va="center",
+                fontsize=8 if len(classes) > 5 else 11,
+                color=text_color(shares[row, column]),
+            )
+    return figure
+
+
+def confusion_counts(
+    predictions: pd.DataFrame,
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return how often each actual class, a row, got each prediction, and the classes in order."""
+    prefix = "probability_"
+    names = [str(name) for name in predictions]
+    classes = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    table = pd.crosstab(predictions["actual"], predictions["predicted"])
+    return table.reindex(index=classes, columns=classes, fill_value=0).to_numpy(), classes
+
+
+def text_color(share: float) -> str:
+    if share == 0:
+        return "darkgray"
+    return "white" if share > DARK else "black"
+
+
+def in_two_lines(name: str) -> str:
+    name = " ".join(name.split())
+    lines = textwrap.wrap(name, LINE)
+    if len(lines) > 2:
+        lines = [f"{name[: LINE - 1]}…", name[-LINE:]]
+    return "\n".join(lines)
+
+
+CurveKind = Literal["ROC", "precision-recall"]
+
+STYLES = {
+    "network": (BLUE, "-"),
+    "logistic_regression": (VERMILION, "--"),
+    "gradient_boosting": (GREEN, "-."),
+}
+
+COLUMNS = 3
+SIDE = 3.2
+"""Of a class's square, in inches."""
+
+
+def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
+    """Draw the curves of each class, those of all models in one square.
+
+    Parameters
+    ----------
+    points
+        What roc.csv or precision_recall.csv holds: class, model, and the coordinates.
+    kind
+        Of curve.
+
+    """
+    classes = list(points.groupby("class", sort=False))
+    n_columns = max(1, min(COLUMNS, len(classes)))
+    n_rows = max(1, math.ceil(len(classes) / n_columns))
+    figure = Figure(figsize=(SIDE * n_columns + 0.9, SIDE * n_rows + 1.2), layout="constrained")
+    squares = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for square, (name, of_class) in zip(squares, classes, strict=False):
+        draw_square(square, str(name), of_class, kind)
+        if kind == "ROC":
+            square.plot([0, 1], [0, 1], ":", color="gray", linewidth=1, label="chance")
+    for square in squares[len(classes) :]:
+        square.set_axis_off()
+    if classes:
+        # In rows where they would be wider than the squares.
+        n_labels = 4 if n_columns == COLUMNS else 2
+        figure.supxlabel(str(points.columns[2]).replace("_", " "), fontsize=10)
+        figure.supylabel(str(points.columns[3]).replace("_", " "), fontsize=10)
+        figure.legend(
+            *squares[0].get_legend_handles_labels(),
+            loc="outside upper left",
+            ncols=n_labels,
+            frameon=False,
+        )
+    else:
+        figure.text(0.5, 0.5, "The test rows are of one class: no curves", ha="center")
+    return figure
+
+
+def draw_square(square: Axes, name: str, of_class: pd.DataFrame, kind: CurveKind) -> None:
+    for model, curve in of_class.groupby("model", sort=False):
+        color, line = STYLES[str(model)]
+        x, y = (curve[column] for column in curve.columns[2:])
+        # Between two thresholds, precision is not known to be in between.
+        steps = "default" if kind == "ROC" else "steps-pre"
+        label = str(model).replace("_", " ")
+        square.plot(x, y, line, color=color, drawstyle=steps, label=label)
+    # A class name may hold a dollar sign, which is no start of a formula.
+    square.set_title(f"class {shortened(name)}", fontsize=10, parse_math=False)
+    square.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    square.grid(alpha=0.3)
+
+
+def draw_reliability(bins: pd.DataFrame) -> Figure:
+    """Draw accuracy against confidence, with intervals, and the number of rows below.
+
+    Parameters
+    ----------
+    bins
+        What reliability.csv holds.
+
+    """
+    figure = Figure(figsize=(4.6, 5.4), layout="constrained")
+    axes, rows = figure.subplots(2, sharex=True, height_ratios=[4, 1])
+    axes.plot([0, 1], [0, 1], ":", color="gray", label="as often as it says")
+    diagrams = bins.groupby("of", sort=False)
+    for (of, shown), color, width in zip(diagrams, (BLUE, VERMILION), (0.04, 0.02), strict=False):
+        errors = [shown["accuracy"] - shown["low"], shown["high"] - shown["accuracy"]]
+        axes.errorbar(
+            shown["confidence"],
+            shown["accuracy"],
+            # An end may be beyond what it is the end of, by a rounding.
+            [error.clip(lower=0) for error in errors],
+            fmt="o-",
+            color=color,
+            capsize=3,
+            # A class name may hold a dollar sign, which is no start of a formula.
+            label=shortened(str(of)).replace("$", r"\$"),
+        )
+        # The narrower bars are drawn over the others.
+        rows.bar(shown["confidence"], shown["n_test"], width=width, color=color)
+    axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="how often it is so, with its interval")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", frameon=False)
+    rows.set(xlabel="probability that is said", ylabel="test rows")
+    return figure
+
+
+MOST_COLUMNS = 30
+"""Of more, the least important are left out."""
+
+
+def draw_importance(importance: pd.DataFrame) -> Figure:
+    """Draw how much the loss rises when a column is shuffled, the most important column on top.
+
+    Parameters
+    ----------
+    importance
+        What importance.csv holds.
+
+    """
+    shown = importance.head(MOST_COLUMNS).iloc[::-1]
+    figure = Figure(figsize=(7, 1.4 + 0.28 * max(len(shown), 2)), layout="constrained")
+    axes = figure.add_subplot()
+    names = [shortened(name) for name in shown["column"]]
+    axes.barh(
+        range(len(shown)),
+        shown["importance"],
+        xerr=(shown["high"] - shown["low"]) / 2,
+        color=BLUE,
+        capsize=2,
+    )
+    # A column's name may hold a dollar sign, which is no start of a formula.
+    axes.set_yticks(range(len(shown)), names, parse_math=False)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("rise of the log loss when the column is shuffled (validation rows)")
+    axes.grid(alpha=0.3, axis="x")
+    if len(shown) < len(importance):
+        axes.set_title(f"the {len(shown)} most important of {len(importance)} columns", fontsize=10)
+    return figure
