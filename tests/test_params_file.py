@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from dvc.utils.serialize import parse_yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from classifier.io.params import read_params, read_section
@@ -118,8 +118,10 @@ TEXTS = st.one_of(
 )
 
 
-@QUIET
+@settings(QUIET, max_examples=100)
 @given(TEXTS)
+@example("two\x85lines")
+@example("two\N{LINE SEPARATOR}lines")
 def test_each_text_is_read_as_itself(text: str) -> None:
     for load in LOADS:
         for spelled in (in_yaml(text), in_quotes(text)):
@@ -131,6 +133,7 @@ def test_each_text_is_read_as_itself(text: str) -> None:
 
 @QUIET
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@example(1e-05)
 def test_each_number_is_read_as_itself(number: float) -> None:
     assert [load(in_yaml(number)) for load in LOADS] == [number, number]
 
@@ -261,6 +264,13 @@ def test_other_forms(folder: Path, text: str, expected: str) -> None:
     result = with_params({"train": {"hidden": [5]}})
     assert expected in result
     assert from_yaml(result)["train"] == {**from_yaml(text)["train"], "hidden": [5]}
+    assert folder == Path.cwd()
+
+
+def test_a_text_gets_the_quotes_that_it_lacks(folder: Path) -> None:
+    FILE.write_text("train:\n  a: no  # c\n  b: 'yes'\n  c: fine\n")
+    result = with_params({"train": {"a": "no", "b": "yes", "c": "fine"}})
+    assert result == "train:\n  a: 'no' # c\n  b: 'yes'\n  c: fine\n"
     assert folder == Path.cwd()
 
 
