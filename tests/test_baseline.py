@@ -29,9 +29,9 @@ from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities, read_split
 from classifier.io.user_error import UserError
-from stages import baseline, plot
+from stages import baseline, plot, prepare
 from tests.conftest import Project
-from tests.in_process import run_all, run_prepare, run_stages
+from tests.in_process import run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import evaluated
 from tests.test_report import copy_what_is_no_output
 
@@ -271,9 +271,11 @@ def test_another_number_of_threads_changes_no_byte(project: Project) -> None:
 @pytest.mark.parametrize("models", [["boosting"], "logistic_regression", None])
 def test_baselines_that_are_none_are_refused(folder: Path, models: object) -> None:
     write_table("linear", 100)
-    run_prepare(folder, "t.csv", "y", baseline__models=models)
-    with pytest.raises(UserError, match=r"params.yaml: baseline.models.* must be a list of log"):
-        baseline.main()
+    run_prepare(folder, "t.csv", "y")
+    write_params(folder, baseline__models=models)
+    for stage in (prepare, baseline):
+        with pytest.raises(UserError, match=r"params.yaml: baseline.models.* must be a list of lo"):
+            stage.main()
 
 
 def two_models(
