@@ -155,15 +155,16 @@ class Encoder:
             return LeftOut(name, "it is empty in every training row")
         indicator = self._indicator(raw)
         exact = pd.Series(raw, cells.index)
+        n_exact = n_rounded = 0
         if np.nanmax(np.abs(raw)) > LARGEST_EXACT and not is_float_dtype(cells):
             exact = category_names(cells, self.kinds.spelling).where(exact.notna())
-        n_exact, n_rounded = exact.iloc[self.train].nunique(), pd.Series(train).nunique()
+            n_exact, n_rounded = exact.iloc[self.train].nunique(), pd.Series(train).nunique()
         lost = (
             f"has {n_exact} different whole numbers in the training rows, with so many digits that "
             f"a network can tell {n_rounded} of them apart"
         )
-        if n_rounded == 1 and not len(indicator):
-            if n_exact > 1:
+        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
+            if n_exact > n_rounded:
                 parameter = "ignore" if are_all_different(raw, exact) else "categorical"
                 raise NeedsParameterError(f"{self.kinds.where(cells)} {lost}", parameter, name)
             return LeftOut(name, f"it is {np.nanmin(train):g} in every training row")

@@ -170,9 +170,9 @@ def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> I
             f"'{name}' has '{gaps.index[0]}' in {gaps.iloc[0]} training rows, which counts as a "
             f"missing value; if it is a category, add '{gaps.index[0]}' to prepare.not_gaps"
         )
-    different = pd.DataFrame({"text": spelled, "category": category}).dropna().drop_duplicates()
-    is_fraction = different["category"].str.contains(".", regex=False)
-    for _, alike in different[is_fraction].groupby("category")["text"]:
+    fractions = [name for name in category.dropna().unique() if "." in name]
+    pairs = pd.DataFrame({"text": spelled, "category": category})
+    for _, alike in pairs[category.isin(fractions)].drop_duplicates().groupby("category")["text"]:
         if len(alike) > 1:
             yield Suspicion(
                 f"'{name}' has '{alike.iloc[0]}' and '{alike.iloc[1]}', one category as they are "
