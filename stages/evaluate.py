@@ -35,6 +35,7 @@ from classifier.network.temperature import with_temperature
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
+CELLS = Path("data/cells/test.parquet")
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     train_target = read_target(PREPARED / "train.parquet")
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     source = read_section("prepare")["data"]
-    cells = read_cells(PREPARED / "test_cells.parquet", params, source)
+    cells = read_cells(CELLS, params, source)
     temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
     network = make_network(architecture, Task.of(schema))
     load_weights(network, Path("models/weights.pt"))

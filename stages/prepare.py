@@ -11,7 +11,7 @@ from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.rows import make_encoder, put_together, read_rows, write_cells
 from classifier.tables.table_report import report_on, summary
 
-PREPARED = Path("data/prepared")
+PREPARED, CELLS = Path("data/prepared"), Path("data/cells/test.parquet")
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
             rows.labels.indices[positions],
             [*table.schema.feature_names, params.target],
         )
-    write_cells(PREPARED / "test_cells.parquet", rows.test_cells, rows.file.spelling)
+    write_cells(CELLS, rows.test_cells, rows.file.spelling)
     write_json(PREPARED / "schema.json", table.schema)
     write_json(Path("reports/table.json"), report)
     print(summary(report, table))
