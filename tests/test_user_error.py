@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from classifier.io.user_error import NeedsParameterError, UserError, user_errors_in_one_line
@@ -30,6 +30,7 @@ def said(error: UserError) -> str:
 
 @settings(deadline=None, max_examples=100)
 @given(TEXTS)
+@example("two  blanks")
 def test_advice_for_a_list_is_yaml(text: str) -> None:
     advised = said(NeedsParameterError("a problem", "gaps", text))
     assert advised.splitlines() == [advised]
