@@ -154,7 +154,9 @@ def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
 def test_the_fingerprint_covers_every_module_that_computes() -> None:
     computing = {str(module.relative_to(REPOSITORY)) for module in COMPUTING_MODULES}
     # They read parameters and report mistakes; they have no part in the arithmetic.
-    without_influence = {f"classifier/io/{name}.py" for name in ("params", "user_error", "files", "yaml_text")}
+    without_influence = {
+        f"classifier/io/{name}.py" for name in ("params", "user_error", "files", "yaml_text")
+    }
     needed = imported_files("classifier/training/loop.py") | imported_files(
         "classifier/resuming/checkpoint.py"
     )
