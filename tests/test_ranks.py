@@ -184,7 +184,7 @@ def test_the_number_of_ranks_is_a_parameter(project: Project) -> None:
 def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> None:
     name, chance = "mini-batch, AdamW, embedding, members", random.Random(0)
     # Three, because a sum of two has no order.
-    configuration = soak.CONFIGURATIONS[name] | soak.launch(3) | {"train.max_epochs": 60}
+    configuration = soak.CONFIGURATIONS[name] | soak.launch(3) | {"train.max_epochs": 30}
     undisturbed = project.copy(tmp_path / "undisturbed")
     undisturbed.set_params(**soak.KILLED_TRAINING, **configuration)
     began = time.monotonic()
@@ -194,7 +194,7 @@ def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> N
         project,
         configuration,
         kills=1,
-        moments=lambda: chance.uniform(seconds / 4, seconds / 2.5),
+        moments=lambda: chance.uniform(seconds / 5, seconds / 3),
     )
     assert counts["killed"] >= 1
     assert outputs_of_train(project) == outputs_of_train(undisturbed)
