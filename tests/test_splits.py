@@ -136,11 +136,11 @@ def grouped_rows(draw: st.DrawFn) -> tuple[Positions, Labels]:
     return groups, Labels("y", "integer", [str(name) for name in names], indices)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     rows=grouped_rows(),
     sizes=st.sampled_from([(0.2, 0.2), (0.1, 0.1), (0.2, 0.1), (0.1, 0.3), (0.3, 0.3), (0.4, 0.4)]),
-    rare_classes=st.sampled_from(["error", "train_only", "drop"]),
+    rare_classes=st.sampled_from(["error", "error", "train_only", "drop"]),
     seed=st.integers(0, 50),
 )
 def test_the_largest_group_trains_and_small_ones_are_folds_of_scikit_learn(
@@ -170,7 +170,8 @@ def test_the_largest_group_trains_and_small_ones_are_folds_of_scikit_learn(
         return
     rest = np.arange(len(groups))
     for name, size in [("test", test_size), ("val", val_size / (1 - test_size))]:
-        folds = StratifiedGroupKFold(max(2, round(1 / size)), shuffle=True, random_state=seed)
+        n_folds = min(max(2, round(1 / size)), np.bincount(labels.indices[rest]).max())
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             _, fold = next(folds.split(rest, labels.indices[rest], groups[rest]))
@@ -232,25 +233,37 @@ def test_where_sizes_cannot_be_near_those_asked_for_a_warning_says_so(
 
 
 @pytest.mark.parametrize(
-    ("where", "rare_classes", "expected"),
+    ("sizes", "rows", "rare_classes", "expected"),
     [
-        # Training needs some of a class that the large group, of 210 rows, lacks.
-        ("small", "error", [219, 45, 36]),
-        ("large", "train_only", [210, 45, 45]),
-        ("large", "drop", [200, 45, 45]),
+        # Training needs some of a class that the large group lacks.
+        ([210, *[3] * 30], slice(210, None, 3), "error", [219, 45, 36]),
+        ([210, *[3] * 30], slice(10), "train_only", [210, 45, 45]),
+        ([210, *[3] * 30], slice(10), "drop", [200, 45, 45]),
+        # The second of two large groups has to train.
+        ([150, 75, *[3] * 25], slice(150, 160), "train_only", [225, 39, 36]),
     ],
 )
 def test_a_class_that_only_the_large_group_or_the_small_ones_have(
-    where: str, rare_classes: RareClasses, expected: list[int]
+    sizes: list[int], rows: slice, rare_classes: RareClasses, expected: list[int]
 ) -> None:
-    groups = np.repeat(np.arange(31), [210, *[3] * 30])
+    groups = np.repeat(np.arange(len(sizes)), sizes)
     classes = np.random.default_rng(0).integers(0, 2, 300)
-    classes[slice(10) if where == "large" else slice(210, None, 3)] = 2
+    classes[rows] = 2
     parts = Splitter(0.2, 0.2, rare_classes, 42).by_group(
         Labels("y", "text", ["a", "b", "c"], classes), groups
     )
     assert [len(rows) for rows in parts.values()] == expected
     assert (2 in classes[parts["train"]]) == (rare_classes != "drop")
+
+
+def test_which_of_equal_groups_test_is_a_matter_of_the_seed() -> None:
+    groups, classes = np.repeat(np.arange(4), 50), np.tile([0, 1], 100)
+    labels = Labels("y", "text", ["a", "b"], classes)
+    tested = {
+        int(groups[Splitter(0.2, 0.2, "error", seed).by_group(labels, groups)["test"]][0])
+        for seed in range(20)
+    }
+    assert tested == {0, 1, 2, 3}
 
 
 def test_no_part_is_empty_when_rows_of_unknown_classes_are_dropped(

@@ -202,27 +202,26 @@ def test_without_git_it_needs_to_be_told() -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "value", "expected"),
-    [
-        ("evaluate", "slices", ["sex"], "evaluate.slices names 'sex', which people.csv lacks"),
-        ("evaluate", "positive_class", "maybe", "evaluate.positive_class is 'maybe', but must be"),
-        ("plot", "dpi", 1, "plot.dpi is 1, but must be a whole number from 50 to 600"),
-    ],
-)
 @pytest.mark.usefixtures("folder")
 def test_it_says_what_of_other_sections_does_not_suit_the_table(
-    capsys: pytest.CaptureFixture[str], section: str, key: str, value: object, expected: str
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_start("people.csv", "works", "--force")
     assert "before dvc repro" not in capsys.readouterr().out
-    changed = params()
-    changed[section][key] = value
-    Path("params.yaml").write_text(yaml.safe_dump(changed))
-    run_start("people.csv", "works", "--force")
-    (line,) = (one for one in capsys.readouterr().out.splitlines() if "before dvc repro" in one)
-    assert line.startswith(f"to be put right before dvc repro: params.yaml: {expected}")
-    assert params() == changed
-    with pytest.raises(UserError) as error:
-        prepare.main()
-    assert line.endswith(str(error.value))
+    for section, key, value, expected in [
+        ("evaluate", "slices", ["sex"], "evaluate.slices names 'sex', which people.csv lacks"),
+        ("evaluate", "positive_class", "maybe", "evaluate.positive_class is 'maybe', but must be"),
+        ("plot", "dpi", 1, "plot.dpi is 1, but must be a whole number from 50 to 600"),
+    ]:
+        before = Path("params.yaml").read_text()
+        changed = params()
+        changed[section][key] = value
+        Path("params.yaml").write_text(yaml.safe_dump(changed))
+        run_start("people.csv", "works", "--force")
+        (line,) = (one for one in capsys.readouterr().out.splitlines() if "before dvc repro" in one)
+        assert line.startswith(f"to be put right before dvc repro: params.yaml: {expected}")
+        assert params() == changed
+        with pytest.raises(UserError) as error:
+            prepare.main()
+        assert line.endswith(str(error.value))
+        Path("params.yaml").write_text(before)
