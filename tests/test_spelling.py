@@ -39,9 +39,7 @@ def write_formats(csv: pd.DataFrame) -> None:
     read = pd.read_csv("t.csv")
     read.to_parquet("t.parquet")
     read.to_excel("t.xlsx", index=False)
-    columns = [name for name in read if name not in {"x", "y"}]
-    gap = pd.concat([read, read.tail(1)], ignore_index=True)
-    gap.loc[len(read), columns] = None
+    gap = pd.concat([read, read[["x", "y"]].tail(1)], ignore_index=True)
     gap.to_csv("gap.csv", index=False)
     gap.to_parquet("gap.parquet")
 
@@ -84,10 +82,11 @@ CELLS: dict[str, st.SearchStrategy[Any]] = {
 """Kinds of columns."""
 
 
+@pytest.mark.parametrize("kind", sorted(CELLS))
 @settings(
-    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-@given(kind=st.sampled_from(sorted(CELLS)), trained=st.sampled_from(FORMATS), data=st.data())
+@given(trained=st.sampled_from(FORMATS), data=st.data())
 def test_a_cell_is_the_same_in_every_format_or_is_said_to_be_none(
     kind: str, trained: str, data: st.DataObject
 ) -> None:
@@ -112,6 +111,14 @@ def test_a_cell_is_the_same_in_every_format_or_is_said_to_be_none(
             # a gap, and in workbooks: both are lost before the file is here.
             lost = kind in {"codes that begin with 0", "long codes"}
             assert same or (lost and count_unseen(found, schema)["cell"] > 0), (name, column)
+
+
+def test_a_float_that_may_have_been_one_of_many_codes_is_none_of_them() -> None:
+    codes = [str(1582220000000000000 + digit) for digit in (0, 1)]
+    table(code=np.resize(codes, N)).to_csv("t.csv", index=False)
+    schema = schema_of("t.csv", prepare__categorical=["code"])
+    table(code=np.resize(["1.58222e+18", *codes], N)).to_csv("float.csv", index=False)
+    assert count_unseen(raw_of("float.csv", schema), schema)["code"] == N / 3
 
 
 def test_codes_predict_alike_from_every_format() -> None:

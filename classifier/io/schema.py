@@ -44,12 +44,22 @@ NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-][0-9]{2,3})?")
 POINT_AND_COMMA = str.maketrans(".,", ",.")
 
 
+LARGEST_EXACT = 2.0**53
+"""Beyond it, not every whole number is a float."""
+
+
 def plain_number(text: str, decimal: Literal[".", ","] = ".") -> str:
-    """Return the one spelling for all of a number, such as 10 for 10.0; other texts as they are."""
+    """Return the one spelling for all of a number, such as 10 for 10.0; other texts as they are.
+
+    So is a float of which nobody knows which whole number it was.
+    """
     with_point = text if decimal == "." else text.translate(POINT_AND_COMMA)
     if not NUMBER.fullmatch(with_point):
         return text
-    plain = f"{Decimal(with_point):f}"
+    number = Decimal(with_point)
+    if abs(number) > LARGEST_EXACT and not with_point.lstrip("+-").isdecimal():
+        return text
+    plain = f"{number:f}"
     if "." in plain:
         plain = plain.rstrip("0").removesuffix(".")
     return "0" if plain == "-0" else plain
@@ -58,7 +68,8 @@ def plain_number(text: str, decimal: Literal[".", ","] = ".") -> str:
 def spellings(category: str) -> list[str]:
     """Return the category, and how else pandas spells it if it is a number: 10, and 10.0."""
     plain = plain_number(category)
-    floats = [str(float(plain))] if NUMBER.fullmatch(plain) else []
+    exact = NUMBER.fullmatch(plain) and abs(float(plain)) <= LARGEST_EXACT
+    floats = [str(float(plain))] if exact else []
     return list(dict.fromkeys([category, plain, *floats]))
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
 from pandas.errors import ParserError
 
+from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.opening import TextFile
 from classifier.tables.prepare_params import MARKS
 from classifier.tables.table_file import TableFile
-from classifier.tables.values import LARGEST_EXACT
 
 ROWS_AT_A_TIME = 65_536
 """Of a table that is read whole: all at once, pandas would take three times the memory."""

@@ -15,6 +15,7 @@ from sklearn.preprocessing import OneHotEncoder
 from classifier.io.schema import (
     DATE_PARTS,
     ISO,
+    LARGEST_EXACT,
     CategoricalColumn,
     ColumnOfTable,
     DatetimeColumn,
@@ -38,7 +39,6 @@ from classifier.tables.suspicions import (
     tells_the_class,
 )
 from classifier.tables.values import (
-    LARGEST_EXACT,
     category_names,
     date_cells,
     numbers,

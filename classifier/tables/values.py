@@ -28,9 +28,6 @@ from classifier.tables.prepare_params import MARKS, Reading, Thousands
 GAPS_AMONG_NUMBERS = ("-", ".")
 """Further gaps in a column of numbers; elsewhere they may be categories, as + and - are."""
 
-LARGEST_EXACT = 2.0**53
-"""Beyond it, not every whole number is a float."""
-
 DecimalMark = Literal[".", ","]
 
 BLANKS = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"

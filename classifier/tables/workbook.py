@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import UserError, quoted
 from classifier.tables.header import has_names, names_of
 from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
-from classifier.tables.values import LARGEST_EXACT, spelling_of
+from classifier.tables.values import spelling_of
 
 
 @dataclass(frozen=True, kw_only=True)
