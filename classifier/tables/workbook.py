@@ -114,6 +114,8 @@ def _typed(cells: pd.Series, gaps: tuple[str, ...]) -> pd.Series:
 
 def _spelled(cell: object) -> str:
     """Return a cell as CSV would have it."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
+    if isinstance(cell, int | float) and not isinstance(cell, bool) and cell == float(cell):
+        # pandas has made whole numbers of floats, and of large ones nobody knows which they were.
+        is_whole = float(cell).is_integer() and abs(cell) <= LARGEST_EXACT
+        return str(int(cell) if is_whole else float(cell))
     return str(cell)
