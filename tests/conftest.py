@@ -1,9 +1,12 @@
 """A project as a user has it: a clone, the real dvc, real files and processes."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -11,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.warm_start import start_server
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -20,6 +25,21 @@ started the tests, it would name its folder."""
 
 # Small enough to take no time, long enough to have something to evaluate.
 QUICK_TRAINING = {"train.max_epochs": 60, "train.eval_every": 10, "train.lr": 0.5}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what saves the processes of all tests their imports."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="warm-start-")
+        os.environ["WARM_START"] = folder.name
+        server = start_server(Path(folder.name))
+
+        def stop() -> None:
+            server.terminate()
+            server.wait()
+            folder.cleanup()
+
+        config.add_cleanup(stop)
 
 
 @dataclass(frozen=True)
@@ -33,7 +53,9 @@ class Project:
         """The surroundings of a user who has activated the virtual environment."""
         return {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(
+                [os.environ["WARM_START"], str(Path(sys.executable).parent), os.environ["PATH"]]
+            ),
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site-cache"),
             "GIT_AUTHOR_NAME": "tester",
             "GIT_AUTHOR_EMAIL": "tester@example.com",
@@ -47,8 +69,16 @@ class Project:
 
     def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; its exit status must be `status`."""
+        program, *arguments = command
+        if program == sys.executable:
+            program = f"{os.environ['WARM_START']}/python"
         result = subprocess.run(
-            command, cwd=self.path, env=self.env, capture_output=True, text=True, check=False
+            [program, *arguments],
+            cwd=self.path,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == status, f"{command}:\n{result.stdout}\n{result.stderr}"
         return result
@@ -120,33 +150,53 @@ def clone_working_tree(path: Path) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
-def _fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return clone_working_tree(tmp_path_factory.mktemp("fresh") / "project")
+def made_once(name: str, make: Callable[[Path], Project]) -> Project:
+    """Return a project that the first process of the tests to ask for it makes, for all of them."""
+    folder = Path(os.environ["WARM_START"]) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder / "project"
+        if not made.exists():
+            make(folder / "unfinished").path.rename(made)
+    return Project(made)
 
 
 @pytest.fixture(scope="session")
-def _trained(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = _fresh_clone.copy(tmp_path_factory.mktemp("trained") / "project")
-    project.set_params(**QUICK_TRAINING)
-    project.repro()
-    project.commit("quick training")
-    return project
+def _fresh_clone() -> Project:
+    return made_once("fresh", clone_working_tree)
 
 
 @pytest.fixture(scope="session")
-def _as_made(_fresh_clone: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = _fresh_clone.copy(tmp_path_factory.mktemp("made") / "project")
-    project.repro()
-    return project
+def _trained(_fresh_clone: Project) -> Project:
+    def make(path: Path) -> Project:
+        project = _fresh_clone.copy(path)
+        project.set_params(**QUICK_TRAINING)
+        project.repro()
+        project.commit("quick training")
+        return project
+
+    return made_once("trained", make)
 
 
 @pytest.fixture(scope="session")
-def _ahead_of_git(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = _trained.copy(tmp_path_factory.mktemp("ahead") / "project")
-    project.set_params(train__lr=0.1)
-    project.repro()
-    return project
+def _as_made(_fresh_clone: Project) -> Project:
+    def make(path: Path) -> Project:
+        project = _fresh_clone.copy(path)
+        project.repro()
+        return project
+
+    return made_once("as made", make)
+
+
+@pytest.fixture(scope="session")
+def _ahead_of_git(_trained: Project) -> Project:
+    def make(path: Path) -> Project:
+        project = _trained.copy(path)
+        project.set_params(train__lr=0.1)
+        project.repro()
+        return project
+
+    return made_once("ahead of git", make)
 
 
 @pytest.fixture

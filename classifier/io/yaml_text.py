@@ -6,6 +6,8 @@ a text.
 
 import io
 import sys
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -41,6 +43,12 @@ def from_yaml(text: str) -> Any:  # noqa: ANN401 (YAML)
         If it is no YAML, or holds anything else.
 
     """
+    return deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> object:
+    """Return what a text holds; each stage asks for several sections of one."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, RecursionError) as error:

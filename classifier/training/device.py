@@ -79,5 +79,6 @@ def compute_deterministically(threads: int) -> None:
     See https://docs.pytorch.org/docs/stable/notes/randomness.html.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(mode=True)
+    # `use_deterministic_algorithms` does the same, and imports PyTorch's compiler, for a second.
+    torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)

@@ -1,0 +1,57 @@
+"""Asks the server of warm_start for a process, without any import that takes long."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from typing import NoReturn
+
+PREFIXES = ("PYTHON", "LD_", "MPL", "OMP_", "MKL_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA")
+"""What variables begin with that libraries read when they are imported."""
+
+
+def surroundings() -> list[object]:
+    """Return what a process has from its start on; a fork of the server has that of the server."""
+    settings = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    limits = [list(resource.getrlimit(number)) for number in range(16)]
+    return [settings, limits]
+
+
+def ask(folder: str, bin_folder: str) -> NoReturn:
+    """Be `python` or `dvc`: what the server has forked, or where it cannot, the program itself."""
+    name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]  # noqa: PTH119 (pathlib is slow)
+    is_known = name == "dvc" or (
+        arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "commands."))
+    )
+    with open(f"{folder}/surroundings.json") as file:  # noqa: PTH123
+        as_the_server = json.load(file) == surroundings()
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        if not is_known or not as_the_server or os.path.exists("matplotlibrc"):  # noqa: PTH110
+            raise ConnectionError
+        server.connect(f"{folder}/server")
+    except OSError:
+        program = f"{bin_folder}/{name}"
+        os.execv(program, [program, *arguments])  # noqa: S606
+    module = "dvc" if name == "dvc" else arguments[1]
+    arguments = [name, *arguments] if name == "dvc" else arguments[1:]
+    umask = os.umask(0)
+    asked = json.dumps([module, arguments, os.getcwd(), dict(os.environ), umask])  # noqa: PTH109
+    socket.send_fds(server, [b" "], [0, 1, 2])
+    server.sendall(f"{asked}\n".encode())
+    pid = _number_from(server)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(pid, number))
+    status = _number_from(server)
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+def _number_from(server: socket.socket) -> int:
+    (number,) = struct.unpack("i", server.recv(4, socket.MSG_WAITALL))
+    return int(number)
