@@ -31,11 +31,25 @@ def make_optimizer(
     kwargs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
     match name:
         case "sgd":
-            return torch.optim.SGD(weights, momentum=momentum, **kwargs)
+            return _without_compiler(torch.optim.SGD)(weights, momentum=momentum, **kwargs)
         case "adam":
-            return torch.optim.Adam(weights, **kwargs)
+            return _without_compiler(torch.optim.Adam)(weights, **kwargs)
         case "adamw":
-            return torch.optim.AdamW(weights, **kwargs)
+            return _without_compiler(torch.optim.AdamW)(weights, **kwargs)
+
+
+def _without_compiler(optimizer: type[Optimizer]) -> Callable[..., Optimizer]:
+    """Return the class of an optimizer with its methods unwrapped: `step` is to have no gradient.
+
+    What PyTorch wraps them in imports its compiler, for a second, to tell it to leave them alone.
+    """
+    methods = {name: getattr(optimizer, name) for name in dir(optimizer) if name != "__class__"}
+    unwrapped = {
+        name: method.__wrapped__
+        for name, method in methods.items()
+        if hasattr(method, "__wrapped__")
+    }
+    return type(optimizer.__name__, (optimizer,), unwrapped)
 
 
 Step = Callable[[Rows], None]
@@ -58,7 +72,8 @@ def make_step(
     def update() -> None:
         if max_grad_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-        optimizer.step()
+        with torch.no_grad():
+            optimizer.step()
         optimizer.zero_grad()
 
     if ranks.SIZE > 1:
