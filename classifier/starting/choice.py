@@ -97,7 +97,7 @@ def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
         rows = _read(choice)
         encoded = _encode(choice, rows)
     table = put_together(rows, encoded, choice.params)
-    resolved: dict[str, object] = dict(rows.file.resolved())
+    resolved: dict[str, object] = dict(rows.file.resolved)
     if not any(column.n_gaps for column in table.columns):
         resolved["missing_indicator"] = False
     choice.params = choice.params.model_copy(update=resolved)

@@ -14,17 +14,13 @@ from pandas.errors import ParserError
 
 from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.opening import TextFile
-from classifier.tables.prepare_params import MARKS
 from classifier.tables.table_file import TableFile
+from classifier.tables.text_file import TextFile
 
 ROWS_AT_A_TIME = 65_536
 """Of a table that is read whole: all at once, pandas would take three times the memory."""
 
 AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
-
-NAMES = {MARKS[name]: name for name in ("comma", "semicolon", "tab", "pipe", "blanks")}
-"""Of delimiters."""
 
 NOT_IN_ENCODING = "\N{REPLACEMENT CHARACTER}"
 
@@ -45,28 +41,7 @@ class CsvFile(TableFile):
         """The row of a spreadsheet that holds the first record."""
         return self.n_comments + self.has_header + 1
 
-    def resolved(self) -> dict[str, str | bool]:
-        return {
-            "delimiter": NAMES[self.delimiter],
-            "encoding": self.file.encoding.removesuffix("-sig"),
-            "decimal": "comma" if self.spelling.decimal == "," else "point",
-            "header": self.has_header,
-        }
-
-    def describe(self) -> str:
-        found = self.resolved()
-        packed = "" if self.file.compression == "none" else f"{self.file.compression}, "
-        parts = [
-            f"CSV ({packed}{found['encoding']})",
-            f"delimiter {found['delimiter']}",
-            f"decimal {found['decimal']}",
-            f"names in row {self.first_row - 1}" if self.has_header else "no header",
-        ]
-        if self.n_comments:
-            parts.append(f"lines beginning with # left out: {self.n_comments}")
-        return ", ".join(parts)
-
-    def cells(self, text_columns: set[str]) -> pd.DataFrame:
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
         table = self._read(text_columns)
         lost = {name for name in self.columns if name not in text_columns and _is_lost(table[name])}
         if lost:
@@ -75,7 +50,7 @@ class CsvFile(TableFile):
             self._refuse_broken_rows()
         return table
 
-    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
         all_rows_are_whole = False
         for chunk in self._parsed(chunksize=n_rows, **AS_TEXT):
             if not all_rows_are_whole and (chunk[self.columns[-1]] == "").any():
@@ -158,7 +133,7 @@ class CsvFile(TableFile):
         shown = self.file.encoding.upper().removesuffix("-SIG")
         problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
         advice = "save the file as UTF-8, or name the encoding that it has"
-        other = "cp1252" if self.file.is_utf_8 else "utf-8"
+        other = "cp1252" if self.file.encoding.startswith("utf-8") else "utf-8"
         if not self.file.is_in(other):
             raise UserError(f"{problem}; {advice}")
         raise NeedsParameterError(problem, "encoding", other, advice)

@@ -57,7 +57,7 @@ def report_on(table: PreparedTable) -> TableReport:
     if n_copies > n / 2:
         warnings.append(f"{n_copies} of {n} rows are copies: only {n - n_copies} are different")
     return TableReport(
-        file=rows.file.describe(),
+        file=rows.file.description,
         rows=n_used,
         rows_without_target=rows.n_without_target,
         rows_of_rare_classes=n - n_used,

@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx)."""
+"""Files whose cells have types of their own: Parquet files, and Excel workbooks (.xlsx)."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -7,35 +7,90 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import UserError, quoted
-from classifier.tables.header import has_names, names_of
+from classifier.tables.names import has_names, names_of
 from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import spelling_of
+
+FIRST_ROW = 2
+"""Where a spreadsheet would show the first row of a Parquet file: below the names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetFile(TableFile):
+    """A Parquet file; its columns keep the types of Arrow."""
+
+    path: Path
+
+    def left_out(self, table: pd.DataFrame) -> dict[str, str]:  # noqa: ARG002 (as others)
+        return dict.fromkeys(self.unnamed, "it is an index that pandas has added")
+
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
+        return _as_frame(pq.read_table(self.path).rename_columns(self.columns), FIRST_ROW)
+
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        first_row = FIRST_ROW
+        waiting: list[pa.RecordBatch] = []
+        with pq.ParquetFile(self.path) as file:
+            # Where a chunk ends depends on nothing but the number of rows: its size may decide
+            # how a network's sums are rounded. A batch ends with its group of rows.
+            for batch in file.iter_batches(n_rows):
+                waiting.append(batch.rename_columns(self.columns))
+                table = pa.Table.from_batches(waiting)
+                while len(table) > n_rows:
+                    yield _as_frame(table.slice(0, n_rows), first_row)
+                    table = table.slice(n_rows)
+                    first_row += n_rows
+                waiting = table.to_batches()
+            if waiting:
+                yield _as_frame(pa.Table.from_batches(waiting), first_row)
+
+
+def open_parquet(path: Path, name: str, reading: Reading) -> ParquetFile:
+    """Read the names of the columns; raises `UserError` if there are no rows."""
+    metadata = pq.read_metadata(path)
+    if metadata.num_rows == 0:
+        raise UserError(f"{name} has no rows")
+    header = [str(column) for column in metadata.schema.to_arrow_schema().names]
+    columns, unnamed = names_of(header)
+    return ParquetFile(
+        path=path,
+        name=name,
+        description="Parquet",
+        resolved={},
+        columns=columns,
+        unnamed=unnamed,
+        spelling=spelling_of(reading),
+    )
+
+
+def _as_frame(table: pa.Table, first_row: int) -> pd.DataFrame:
+    plain = pa.schema([field.with_type(_plain(field.type)) for field in table.schema])
+    frame = table.cast(plain).to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+    frame.index += first_row
+    return frame
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type without ways to store it that pandas does not know."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return views.get(kind, kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workbook(TableFile):
     """A sheet of a workbook, in memory: columns of numbers, dates or true and false, or texts."""
 
-    sheet: str
-    sheets: list[str]
-    """All there are."""
     sheet_cells: pd.DataFrame
     """As Python has them."""
-    has_header: bool
 
-    def resolved(self) -> dict[str, str | bool]:
-        return {"sheet": self.sheet, "header": self.has_header}
-
-    def describe(self) -> str:
-        header = "names in row 1" if self.has_header else "no header"
-        of = f" of {quoted(self.sheets)}" if len(self.sheets) > 1 else ""
-        return f"workbook, sheet '{self.sheet}'{of}, {header}"
-
-    def cells(self, text_columns: set[str]) -> pd.DataFrame:
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 name: _typed(cells, ("",) if name in text_columns else self.spelling.gaps)
@@ -44,8 +99,8 @@ class Workbook(TableFile):
             copy=False,
         )
 
-    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        table = self.cells(set())
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        table = self._all_rows(set())
         for start in range(0, len(table), n_rows):
             yield table.iloc[start : start + n_rows]
 
@@ -83,18 +138,18 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
         cells = cells.iloc[1:]
         if cells.empty:
             raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
-    columns, unnamed = names_of(first, has_header=has_header)
-    cells.columns = columns
+    cells.columns, unnamed = names_of(first, has_header=has_header)
     cells.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(cells))
+    of = f" of {there}" if len(sheets) > 1 else ""
+    header = "names in row 1" if has_header else "no header"
     return Workbook(
         name=name,
-        columns=columns,
+        description=f"workbook, sheet '{sheet}'{of}, {header}",
+        resolved={"sheet": sheet, "header": has_header},
+        columns=list(cells),
         unnamed=unnamed,
         spelling=spelling,
-        sheet=sheet,
-        sheets=sheets,
         sheet_cells=cells,
-        has_header=has_header,
     )
 
 
