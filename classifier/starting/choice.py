@@ -6,9 +6,15 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
-from classifier.tables.encoding import EncodedColumn, LeftOut
+from classifier.tables.encoding import (
+    EncodedColumn,
+    Encoder,
+    LeftOut,
+    PreparedTable,
+    put_together,
+)
 from classifier.tables.prepare_params import PrepareParams, Reading
-from classifier.tables.rows import PreparedTable, TableRows, make_encoder, put_together, read_rows
+from classifier.tables.rows import TableRows, read_rows
 
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""
@@ -96,7 +102,7 @@ def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
         n_decisions = len(choice.decisions)
         rows = _read(choice)
         encoded = _encode(choice, rows)
-    table = put_together(rows, encoded, choice.params)
+    table = put_together(rows, encoded)
     resolved: dict[str, object] = dict(rows.file.resolved)
     if not any(column.n_gaps for column in table.columns):
         resolved["missing_indicator"] = False
@@ -116,7 +122,7 @@ def _read(choice: Choice) -> TableRows:
 
 def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
     """Encode the columns, and decide what those need that are refused."""
-    encoder = make_encoder(rows, choice.params)
+    encoder = Encoder(rows)
     encoded: list[EncodedColumn | LeftOut] = []
     for name in list(rows.cells):
         try:

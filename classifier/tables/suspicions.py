@@ -21,7 +21,12 @@ MOST_COPIES = 5
 
 MOST_BINS = 50
 
-TELLS_THE_CLASS = {"texts": 0.9, "numbers": 0.97}
+FEW_ROWS = 10
+
+MOST_OF_ALL = 0.5
+"""This part of the training rows: with more different texts, these say which row it is."""
+
+TEXTS_TELL, NUMBERS_TELL = 0.9, 0.97
 """How much of the error of always answering the commonest class a column removes that all but
 tells the class. A measurement may honestly do so, as the petals of Iris do (0.92 to 0.95); what is
 known only afterwards, as whether somebody has a place in a lifeboat, is rather a text or a code."""
@@ -63,11 +68,12 @@ def draw_sample(train: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> 
 
 
 def tells_the_class(
-    name: str, codes: npt.NDArray[np.int64], target: npt.NDArray[np.int64], *, are_numbers: bool
+    name: str, codes: npt.NDArray[np.int64], target: npt.NDArray[np.int64], least: float
 ) -> Iterator[Suspicion]:
     """Warn if the codes of a column, from 0 on, all but tell the class; both have shape (n,).
 
-    The commonest class of each code in one half of the rows is the answer in the other.
+    The commonest class of each code in one half of the rows is the answer in the other. It tells
+    the class if it removes `least` of the error of always answering the commonest.
     """
     half = len(codes) // 2
     if half < ROWS_OF_A_BIN:
@@ -80,9 +86,7 @@ def tells_the_class(
     baseline = (target[half:] == commonest).mean()
     if baseline == 1:
         return
-    if (accuracy - baseline) / (1 - baseline) >= TELLS_THE_CLASS[
-        "numbers" if are_numbers else "texts"
-    ]:
+    if (accuracy - baseline) / (1 - baseline) >= least:
         yield Suspicion(
             f"'{name}' all but tells the class: by itself it is right in {100 * accuracy:.1f}% of "
             f"the training rows, the commonest class in {100 * baseline:.1f}%; if it is known only "
@@ -151,8 +155,8 @@ def suspicious_numbers(
             )
 
 
-def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
-    """Warn of a gap that may be a category, and of categories that are one as numbers alone.
+def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
+    """Warn of texts that name the rows, a gap that may be a category, and categories put together.
 
     Parameters
     ----------
@@ -164,6 +168,15 @@ def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> I
         The names of their categories, NaN for gaps.
 
     """
+    n, n_different = category.notna().sum(), category.nunique()
+    if n > FEW_ROWS and n_different > MOST_OF_ALL * n:
+        yield Suspicion(
+            f"'{name}' has {n_different} different texts in {n} training rows; if they only say "
+            "which row it is",
+            "ignore",
+            name,
+            is_plain=True,
+        )
     gaps = spelled[category.isna()].value_counts()
     if len(gaps) and gaps.iloc[0] > AS_COMMON * category.value_counts().mean():
         yield Suspicion(

@@ -3,9 +3,10 @@
 import numpy as np
 
 from classifier.io.schema import GAPS, Schema, TableReport
+from classifier.tables.encoding import PreparedTable
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
-from classifier.tables.rows import PreparedTable, TableRows
+from classifier.tables.rows import TableRows
 from classifier.tables.suspicions import columns_alike
 
 MOST_LINES = 60
@@ -36,7 +37,8 @@ def report_on(table: PreparedTable) -> TableReport:
         for name in schema.classes
         if name in GAPS
     ]
-    wanted = [round(n_used * fraction) for fraction in rows.wanted]
+    val, test = rows.params.val_size, rows.params.test_size
+    wanted = [round(n_used * fraction) for fraction in (1 - test - val, val, test)]
     if any(max(pair) > FAR_OFF * min(pair) for pair in zip(sizes, wanted, strict=True)):
         asked, made = ("{}, {} and {}".format(*three) for three in (wanted, sizes))
         warnings.append(
