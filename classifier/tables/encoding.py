@@ -23,7 +23,7 @@ from classifier.io.schema import (
     Schema,
 )
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.dates import part_of, seconds
+from classifier.tables.dates import part_of
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.rows import TableRows
 from classifier.tables.scalers import scale
@@ -39,7 +39,7 @@ from classifier.tables.suspicions import (
     suspicious_texts,
     tells_the_class,
 )
-from classifier.tables.values import category_names, date_cells, numbers, texts
+from classifier.tables.values import category_names, numbers, seconds, texts
 
 EMPTY = "it is empty in every training row"
 
@@ -222,7 +222,7 @@ class Encoder:
 
     def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | LeftOut:
         name, where = str(cells.name), self.kinds.where(cells)
-        raw = seconds(date_cells(cells, self.spelling), kind.format, where)
+        raw = seconds(cells, self.spelling, where, kind.format)
         indicator = self._indicator(np.isnan(raw))
         first = float(np.nanmin(raw[self.train]))
         parts, features = [], []

@@ -12,7 +12,6 @@ from scipy.sparse.csgraph import connected_components
 
 from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
-from classifier.tables.dates import seconds
 from classifier.tables.kinds import Dates, KindFinder, Numbers
 from classifier.tables.labels import Labels, has_target, parse_labels
 from classifier.tables.names import check_names, choose_features
@@ -23,10 +22,10 @@ from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     Spelling,
     category_names,
-    date_cells,
     holds_values,
     is_number,
     numbers,
+    seconds,
 )
 
 
@@ -178,7 +177,7 @@ def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDAr
         case Numbers():
             found = numbers(cells, file.spelling, where, kind.unit)
         case Dates():
-            found = seconds(date_cells(cells, file.spelling), kind.format, where)
+            found = seconds(cells, file.spelling, where, kind.format)
         case _:
             raise UserError(f"{where} must hold numbers or dates; name another")
     _refuse_gap(pd.Series(found, cells.index, name=cells.name), file, "order_by")
