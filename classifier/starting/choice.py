@@ -97,11 +97,11 @@ def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
 
     """
     choice = Choice(params)
-    n_decisions = -1
-    while len(choice.decisions) != n_decisions:
-        n_decisions = len(choice.decisions)
+    while True:
         rows = _read(choice)
         encoded = _encode(choice, rows)
+        if rows.params == choice.params:
+            break
     table = put_together(rows, encoded)
     resolved: dict[str, object] = dict(rows.file.resolved)
     if not any(column.n_gaps for column in table.columns):

@@ -1,6 +1,7 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
 import ctypes
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -117,8 +118,7 @@ class Encoder:
         self.spelling = rows.file.spelling
         self.kinds = KindFinder(rows.file.name, self.spelling, self.params.day_first)
         self.train = rows.parts["train"]
-        different = self.train[~rows.is_copy[self.train]]
-        self.sample = draw_sample(different, rows.labels.indices)
+        self.sample = draw_sample(self.train[~rows.is_copy[self.train]])
 
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
@@ -197,7 +197,7 @@ class Encoder:
         scaling, feature = scale(self.params.scaler, raw, self.train, cells, where)
         suspicions = [
             *suspicious_numbers(name, raw, train, exact),
-            *tells_the_class(name, bins(raw[self.sample.rows]), self.sample.target, NUMBERS_TELL),
+            *self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL),
         ]
         if lost:
             is_plain = n_exact <= self.params.max_categories
@@ -235,9 +235,7 @@ class Encoder:
             features.append(feature)
         if not parts and not len(indicator):
             return LeftOut(name, "it is the same date in every training row")
-        suspicions = list(
-            tells_the_class(name, bins(raw[self.sample.rows]), self.sample.target, NUMBERS_TELL)
-        )
+        suspicions = list(self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL))
         if kind.either_way:
             suspicions.append(
                 Suspicion(
@@ -304,7 +302,7 @@ class Encoder:
             content=f"{len(names)}: {', '.join(names)}",
             suspicions=[
                 *suspicious_texts(name, texts(cells.iloc[self.train], ("",)), train),
-                *tells_the_class(name, codes[self.sample.rows], self.sample.target, TEXTS_TELL),
+                *self._tells_the_class(name, codes[self.sample], TEXTS_TELL),
             ],
         )
 
@@ -319,6 +317,11 @@ class Encoder:
             raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
         otherwise = "raise that, or name it in prepare.ignore"
         raise NeedsParameterError(problem, "beyond_max_categories", "other", otherwise)
+
+    def _tells_the_class(
+        self, name: str, codes: npt.NDArray[np.int64], least: float
+    ) -> Iterator[Suspicion]:
+        return tells_the_class(name, codes, self.rows.labels.indices[self.sample], least)
 
     def _indicator(self, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         """Return the feature that says where gaps are, shape (1, n), or none, shape (0, n)."""

@@ -1,7 +1,7 @@
 """The target column: which classes there are, and which one each row belongs to."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +39,8 @@ class Labels:
         present = np.unique(self.indices[rows])
         renumbered = np.full(len(self.classes), -1)
         renumbered[present] = np.arange(len(present))
-        return Labels(
-            self.where,
-            self.kind,
-            [self.classes[index] for index in present],
-            renumbered[self.indices],
-        )
+        classes = [self.classes[index] for index in present]
+        return replace(self, classes=classes, indices=renumbered[self.indices])
 
 
 def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:

@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.csv_file import CsvFile, csv_records
+from classifier.tables.csv_file import CsvFile, TextFile, csv_records, open_text_file
 from classifier.tables.names import has_names, names_of
 from classifier.tables.prepare_params import MARKS, Reading
 from classifier.tables.table_file import TableFile, errors_explained
-from classifier.tables.text_file import TextFile, open_text_file
 from classifier.tables.typed_files import open_parquet, open_workbook
 from classifier.tables.values import DecimalMark, Spelling, spelling_of
 
