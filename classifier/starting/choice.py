@@ -90,11 +90,7 @@ def first_params(
 def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 
-    Raises
-    ------
-    UserError
-        If there is something that no parameter settles.
-
+    Raises `UserError` if there is something that no parameter settles.
     """
     choice = Choice(params)
     while True:

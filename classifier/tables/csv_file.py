@@ -105,11 +105,7 @@ class TextFile:
 def open_text_file(path: Path, name: str, encoding: str) -> TextFile:
     """Find out the compression, and the encoding if it is `auto`: UTF-8, or UTF-16 with a mark.
 
-    Raises
-    ------
-    UserError
-        If it is an archive of more or less than one file.
-
+    Raises `UserError` if it is an archive of more or less than one file.
     """
     with path.open("rb") as binary:
         start = binary.read(6)

@@ -80,11 +80,7 @@ class PreparedTable:
 def put_together(rows: TableRows, encoded: list[EncodedColumn | LeftOut]) -> PreparedTable:
     """Part the columns from those that are left out, and describe them.
 
-    Raises
-    ------
-    UserError
-        If all are left out.
-
+    Raises `UserError` if all are left out.
     """
     params = rows.params
     columns = [column for column in encoded if isinstance(column, EncodedColumn)]
@@ -123,11 +119,8 @@ class Encoder:
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
 
-        Raises
-        ------
-        UserError
-            Explains the first refusal, and names all columns that are refused.
-
+        Raises a `UserError` that explains the first refusal, and names all columns that are
+        refused.
         """
         cells = self.rows.cells
 
@@ -153,12 +146,8 @@ class Encoder:
     def encode(self, cells: pd.Series) -> EncodedColumn | LeftOut:
         """Learn from the training rows what kind of column it is, and turn it into features.
 
-        Raises
-        ------
-        UserError
-            If it is of no kind that a network can learn from; if a cell is not of the column's
-            kind, or far too large.
-
+        Raises `UserError` if it is of no kind that a network can learn from; if a cell is not of
+        the column's kind, or far too large.
         """
         is_categorical = str(cells.name) in self.params.categorical
         kind = self.kinds.find(cells, self.train, is_categorical=is_categorical)

@@ -63,13 +63,8 @@ class KindFinder:
     ) -> Numbers | Dates | Texts | None:
         """Return the kind of a column, given the positions of the training rows.
 
-        None, if these have gaps alone.
-
-        Raises
-        ------
-        UserError
-            If it is of no kind that a network can learn from, or of two.
-
+        None, if these have gaps alone. Raises `UserError` if it is of no kind that a network can
+        learn from, or of two.
         """
         if is_number(cells) and not is_categorical:
             return Numbers()

@@ -57,11 +57,7 @@ def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:
 def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     """Find out the classes; every row has a target.
 
-    Raises
-    ------
-    UserError
-        If the labels are not those of two or more classes.
-
+    Raises `UserError` if the labels are not those of two or more classes.
     """
     where = f"{source}: the target column '{cells.name}'"
     if not holds_categories(cells):

@@ -106,11 +106,7 @@ def names_of(first: list[str], *, has_header: bool = True) -> tuple[list[str], l
 def check_names(columns: list[str], params: PrepareParams) -> None:
     """Refuse parameters that name a column that there is not, or the target.
 
-    Raises
-    ------
-    UserError
-        Names the parameter and the columns.
-
+    Raises a `UserError` that names the parameter and the columns.
     """
     there = in_quotes(columns)
     if params.target not in columns:
@@ -135,11 +131,7 @@ def choose_features(
 ) -> list[str]:
     """Return the names of the feature columns, in the table's order.
 
-    Raises
-    ------
-    UserError
-        If none is left.
-
+    Raises `UserError` if none is left.
     """
     chosen = columns if params.features is None else params.features
     others = {params.target, params.group, *params.ignore, *left_out}

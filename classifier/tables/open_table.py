@@ -36,14 +36,7 @@ LEADING_ZERO = re.compile(r"0\d+")
 
 
 def open_table(path: Path, name: str, reading: Reading) -> TableFile:
-    """Look at the beginning of a file.
-
-    Raises
-    ------
-    UserError
-        If there is no table in it.
-
-    """
+    """Look at the beginning of a file; raises `UserError` if there is no table in it."""
     with errors_explained(name):
         with path.open("rb") as binary:
             magic = binary.read(4)
@@ -104,11 +97,7 @@ def _open_csv(file: TextFile, reading: Reading) -> CsvFile:
 def _first_lines(file: TextFile) -> tuple[list[str], bool]:
     """Return the first lines of a file, and whether these are all.
 
-    Raises
-    ------
-    UserError
-        If it is empty or no text.
-
+    Raises `UserError` if it is empty or no text.
     """
     try:
         with file.open_text() as text:

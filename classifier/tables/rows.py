@@ -61,11 +61,7 @@ class TableRows:
 def read_rows(params: PrepareParams) -> TableRows:
     """Read the table, find its classes, and split it.
 
-    Raises
-    ------
-    UserError
-        If the file, a parameter or the classes are such that this cannot be done.
-
+    Raises `UserError` if the file, a parameter or the classes are such that this cannot be done.
     """
     file = open_table(Path(params.data), params.data, params)
     check_names(file.columns, params)
@@ -165,11 +161,7 @@ def joined(first: Positions, groups: Positions) -> Positions:
 def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArray[np.float64]:
     """Return what orders the rows, shape (n,): numbers, or seconds since 1970.
 
-    Raises
-    ------
-    UserError
-        If they are neither numbers nor dates, or one is missing.
-
+    Raises `UserError` if they are neither numbers nor dates, or one is missing.
     """
     where = f"{file.name}: column '{cells.name}', which is prepare.order_by,"
     kind = KindFinder(file.name, file.spelling, params.day_first).find(cells, np.arange(len(cells)))

@@ -40,13 +40,8 @@ class Splitter:
         """Return the positions of the train, val and test rows, stratified by class.
 
         Each part has all classes, but for those with too few rows to be in each: see
-        `rare_classes`. What is kept together is of one class.
-
-        Raises
-        ------
-        UserError
-            If a part would be empty, or a class has too few rows.
-
+        `rare_classes`. What is kept together is of one class. Raises `UserError` if a part would be
+        empty, or a class has too few rows.
         """
         _, first, unit, sizes = np.unique(
             together, return_index=True, return_inverse=True, return_counts=True
@@ -121,13 +116,8 @@ class Splitter:
         """Return the positions of the rows, as stratified as whole groups can be.
 
         A class is in the training rows, but may be in no validation or test row. Where a group is
-        larger than one of these parts is to be, see `_by_size`.
-
-        Raises
-        ------
-        UserError
-            If there are too few groups, or groups with some class.
-
+        larger than one of these parts is to be, see `_by_size`. Raises `UserError` if there are too
+        few groups, or groups with some class.
         """
         groups = np.unique(together, return_inverse=True)[1]
         pairs = np.unique(np.stack([groups, labels.indices]), axis=1)
@@ -230,13 +220,8 @@ class Splitter:
     def by_time(self, labels: Labels, order: npt.NDArray[np.float64]) -> dict[str, Positions]:
         """Return the positions of the earliest rows to train on, later ones, and the latest.
 
-        Rows of the same time are in the same part.
-
-        Raises
-        ------
-        UserError
-            If there are too few different times, or the training rows lack a class.
-
+        Rows of the same time are in the same part. Raises `UserError` if there are too few
+        different times, or the training rows lack a class.
         """
         n = len(order)
         n_test, n_val = self._sizes(n)

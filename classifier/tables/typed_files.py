@@ -108,11 +108,7 @@ class Workbook(TableFile):
 def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
     """Read the sheet that is named, or the first.
 
-    Raises
-    ------
-    UserError
-        If there is no such sheet, or no table in it.
-
+    Raises `UserError` if there is no such sheet, or no table in it.
     """
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:

@@ -167,11 +167,8 @@ def raw_values(
 ) -> npt.NDArray[np.float64] | npt.NDArray[np.object_]:
     """Return what the exported model takes for the cells of a column, shape (n,).
 
-    Raises
-    ------
-    UserError
-        If a cell is not of the column's kind; the message names `source` and the row.
-
+    Raises `UserError` if a cell is not of the column's kind; the message names `source` and the
+    row.
     """
     where = f"{source}: column '{column.name}'"
     match column:
