@@ -6,13 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
-from classifier.tables.encoding import (
-    EncodedColumn,
-    Encoder,
-    LeftOut,
-    PreparedTable,
-    put_together,
-)
+from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
 from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.rows import TableRows, read_rows
 
@@ -116,13 +110,13 @@ def _read(choice: Choice) -> TableRows:
             choice.decide(error.parameter, error.value, _reason(error.problem, choice))
 
 
-def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
+def _encode(choice: Choice, rows: TableRows) -> dict[str, EncodedColumn | str]:
     """Encode the columns, and decide what those need that are refused."""
     encoder = Encoder(rows)
-    encoded: list[EncodedColumn | LeftOut] = []
+    encoded: dict[str, EncodedColumn | str] = {}
     for name in list(rows.cells):
         try:
-            column = encoder.encode(rows.cells.pop(name))
+            column = encoded[name] = encoder.encode(rows.cells.pop(name))
         except NeedsParameterError as error:
             is_of_column = error.parameter in {"ignore", "categorical"}
             reason = _reason(error.problem, choice, name if is_of_column else "")
@@ -132,19 +126,12 @@ def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
                 choice.decide(error.parameter, error.value, reason)
                 choice.gaps_of[name] += error.parameter == "gaps"
             continue
-        encoded.append(column)
-        if isinstance(column, EncodedColumn):
-            _settle(choice, column)
+        suspicions = [] if isinstance(column, str) else column.suspicions
+        plain = [suspicion for suspicion in suspicions if suspicion.is_plain]
+        if plain:
+            # One decision, after which the column is looked at again.
+            choice.decide(plain[0].parameter, name, _reason(plain[0].sentence, choice, name))
     return encoded
-
-
-def _settle(choice: Choice, column: EncodedColumn) -> None:
-    """Decide what is plain about a column: one thing, after which it is looked at again."""
-    for suspicion in column.suspicions:
-        if suspicion.is_plain and suspicion.parameter and suspicion.value:
-            reason = _reason(suspicion.sentence, choice, column.schema.name)
-            choice.decide(suspicion.parameter, suspicion.value, reason)
-            return
 
 
 def _reason(problem: str, choice: Choice, column: str = "") -> str:

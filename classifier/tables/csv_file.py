@@ -9,10 +9,10 @@ import re
 import sys
 import zipfile
 from codecs import iterdecode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, TextIO, cast
+from typing import IO, Any, TextIO
 
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
@@ -22,15 +22,15 @@ from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.table_file import TableFile
 
-Compression = Literal["none", "gz", "bz2", "xz", "zip"]
-
-MAGIC: dict[bytes, Compression] = {
-    b"\x1f\x8b": "gz",
-    b"BZh": "bz2",
-    b"\xfd7zXZ\x00": "xz",
-    b"PK\x03\x04": "zip",
-}
+MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
 """How compressed files begin."""
+
+OPEN: dict[str, Callable[[Path, str], Any]] = {
+    "gz": gzip.open,
+    "bz2": bz2.open,
+    "xz": lzma.open,
+    "none": Path.open,
+}
 
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -51,7 +51,7 @@ class TextFile:
     path: Path
     name: str
     """What messages call it."""
-    compression: Compression
+    compression: str
     encoding: str
 
     def open_text(self) -> TextIO:
@@ -62,19 +62,9 @@ class TextFile:
 
     def open_binary(self) -> IO[bytes]:
         """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
-        match self.compression:
-            case "gz":
-                return cast("IO[bytes]", gzip.open(self.path))
-            case "bz2":
-                return cast("IO[bytes]", bz2.open(self.path))
-            case "xz":
-                return cast("IO[bytes]", lzma.open(self.path))
-            case "zip":
-                return self._open_only_member()
-            case "none":
-                return self.path.open("rb")
-
-    def _open_only_member(self) -> IO[bytes]:
+        if self.compression != "zip":
+            binary: IO[bytes] = OPEN[self.compression](self.path, "rb")
+            return binary
         archive = zipfile.ZipFile(self.path)
         # Folders, and what macOS adds of its own.
         members = [

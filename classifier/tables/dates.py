@@ -64,17 +64,9 @@ def parsed(spelled: pd.Series, text_format: str) -> pd.Series:
 
 
 def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.NDArray[np.float64]:
-    """Return a part of dates, shape (n,), as pandas has it; NaN for gaps.
+    """Return a part of dates, shape (n,), as pandas has it: Monday is weekday 0; NaN for gaps.
 
-    Parameters
-    ----------
-    part
-        Monday is weekday 0.
-    raw
-        Seconds since 1970, shape (n,).
-    first
-        The earliest date of the training rows, in seconds since 1970.
-
+    `raw` are seconds since 1970, shape (n,); so is `first`, the earliest date of the training rows.
     """
     if part == "days since the first":
         return (raw - first) / SECONDS_OF_A_DAY

@@ -31,11 +31,11 @@ from classifier.tables.scalers import scale
 from classifier.tables.suspicions import (
     MOST_OF_ALL,
     NUMBERS_TELL,
+    SAMPLE,
     TEXTS_TELL,
     Suspicion,
     are_all_different,
     bins,
-    draw_sample,
     suspicious_numbers,
     suspicious_texts,
     tells_the_class,
@@ -59,14 +59,6 @@ class EncodedColumn:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A column that says nothing."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class PreparedTable:
     """The rows, and the columns that have something to say."""
 
@@ -77,18 +69,19 @@ class PreparedTable:
     schema: Schema
 
 
-def put_together(rows: TableRows, encoded: list[EncodedColumn | LeftOut]) -> PreparedTable:
-    """Part the columns from those that are left out, and describe them.
+def put_together(rows: TableRows, encoded: dict[str, EncodedColumn | str]) -> PreparedTable:
+    """Part the columns, by name, from those that are left out for a reason, and describe them.
 
     Raises `UserError` if all are left out.
     """
     params = rows.params
-    columns = [column for column in encoded if isinstance(column, EncodedColumn)]
-    without = [column for column in encoded if isinstance(column, LeftOut)]
+    columns = [column for column in encoded.values() if isinstance(column, EncodedColumn)]
+    without = {name: reason for name, reason in encoded.items() if isinstance(reason, str)}
     if not columns:
+        name, reason = next(iter(without.items()))
         raise UserError(
-            f"{params.data} has no column that says anything: '{without[0].name}' is left out, "
-            f"since {without[0].reason}; so are all others"
+            f"{params.data} has no column that says anything: '{name}' is left out, since "
+            f"{reason}; so are all others"
         )
     schema = Schema(
         target=params.target,
@@ -99,8 +92,7 @@ def put_together(rows: TableRows, encoded: list[EncodedColumn | LeftOut]) -> Pre
         not_gaps=params.not_gaps,
         columns=[column.schema for column in columns],
     )
-    left_out = rows.left_out | {column.name: column.reason for column in without}
-    return PreparedTable(rows, columns, left_out, schema)
+    return PreparedTable(rows, columns, rows.left_out | without, schema)
 
 
 class Encoder:
@@ -114,7 +106,8 @@ class Encoder:
         self.spelling = rows.file.spelling
         self.kinds = KindFinder(rows.file.name, self.spelling, self.params.day_first)
         self.train = rows.parts["train"]
-        self.sample = draw_sample(self.train[~rows.is_copy[self.train]])
+        different = self.train[~rows.is_copy[self.train]]
+        self.sample = np.random.default_rng(0).permutation(different)[:SAMPLE]
 
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
@@ -124,7 +117,7 @@ class Encoder:
         """
         cells = self.rows.cells
 
-        def encoded_or_refusal(name: str) -> EncodedColumn | LeftOut | UserError:
+        def encoded_or_refusal(name: str) -> EncodedColumn | str | UserError:
             try:
                 return self.encode(cells.pop(name))
             except UserError as refusal:
@@ -140,20 +133,20 @@ class Encoder:
             first, *others = refusals
             also = f"; refused as well: {quoted(others)}" if others else ""
             raise UserError(f"{refusals[first]}{also}")
-        encoded = [one for one in results.values() if not isinstance(one, UserError)]
+        encoded = {name: one for name, one in results.items() if not isinstance(one, UserError)}
         return put_together(self.rows, encoded)
 
-    def encode(self, cells: pd.Series) -> EncodedColumn | LeftOut:
+    def encode(self, cells: pd.Series) -> EncodedColumn | str:
         """Learn from the training rows what kind of column it is, and turn it into features.
 
-        Raises `UserError` if it is of no kind that a network can learn from; if a cell is not of
-        the column's kind, or far too large.
+        If it says nothing, return the reason. Raises `UserError` if it is of no kind that a network
+        can learn from, or if a cell is not of the column's kind or far too large.
         """
         is_categorical = str(cells.name) in self.params.categorical
         kind = self.kinds.find(cells, self.train, is_categorical=is_categorical)
         match kind:
             case None:
-                return LeftOut(str(cells.name), EMPTY)
+                return EMPTY
             case Numbers():
                 return self._numbers(cells, kind)
             case Dates():
@@ -161,12 +154,12 @@ class Encoder:
             case Texts():
                 return self._texts(cells, kind)
 
-    def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | LeftOut:
+    def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | str:
         name, where = str(cells.name), self.kinds.where(cells)
         raw = numbers(cells, self.spelling, where, kind.unit)
         train = raw[self.train]
         if np.isnan(train).all():
-            return LeftOut(name, EMPTY)
+            return EMPTY
         indicator = self._indicator(np.isnan(raw))
         exact = pd.Series(raw, cells.index)
         lost, n_exact = "", 0
@@ -182,7 +175,7 @@ class Encoder:
             if lost:
                 parameter = "ignore" if are_all_different(raw, exact) else "categorical"
                 raise NeedsParameterError(f"{where} {lost}", parameter, name)
-            return LeftOut(name, f"it is {np.nanmin(train):g} in every training row")
+            return f"it is {np.nanmin(train):g} in every training row"
         scaling, feature = scale(self.params.scaler, raw, self.train, cells, where)
         suspicions = [
             *suspicious_numbers(name, raw, train, exact),
@@ -191,10 +184,10 @@ class Encoder:
         if lost:
             is_plain = n_exact <= self.params.max_categories
             sentence = f"'{name}' {lost}; if they are codes"
-            suspicions.append(Suspicion(sentence, "categorical", name, is_plain))
+            suspicions.append(Suspicion(sentence, "categorical", is_plain=is_plain))
         if kind.begin_with_zero or name in self.rows.file.codes:
             sentence = f"'{name}' has numbers that begin with 0; if they are codes"
-            suspicions.append(Suspicion(sentence, "categorical", name, is_plain=True))
+            suspicions.append(Suspicion(sentence, "categorical", is_plain=True))
         unit = f" ({kind.unit})" if kind.unit else ""
         return EncodedColumn(
             NumericColumn(
@@ -209,7 +202,7 @@ class Encoder:
             suspicions=suspicions,
         )
 
-    def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | LeftOut:
+    def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | str:
         name, where = str(cells.name), self.kinds.where(cells)
         raw = seconds(cells, self.spelling, where, kind.format)
         indicator = self._indicator(np.isnan(raw))
@@ -223,7 +216,7 @@ class Encoder:
             parts.append(PartOfDate(**scaling.model_dump(), part=part))
             features.append(feature)
         if not parts and not len(indicator):
-            return LeftOut(name, "it is the same date in every training row")
+            return "it is the same date in every training row"
         suspicions = list(self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL))
         if kind.either_way:
             suspicions.append(
@@ -248,7 +241,7 @@ class Encoder:
             suspicions=suspicions,
         )
 
-    def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | LeftOut:
+    def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | str:
         name = str(cells.name)
         category = category_names(cells, self.spelling)
         if kind.kind == "boolean":
@@ -258,9 +251,9 @@ class Encoder:
         indicator = self._indicator(missing)
         found = sorted(train.dropna().unique())
         if not found:
-            return LeftOut(name, EMPTY)
+            return EMPTY
         if len(found) == 1 and not len(indicator):
-            return LeftOut(name, f"it is '{found[0]}' in every training row")
+            return f"it is '{found[0]}' in every training row"
         other = len(found) > self.params.max_categories
         if other and self.params.beyond_max_categories == "error":
             self._refuse_too_many(cells, train, found)

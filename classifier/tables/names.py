@@ -19,30 +19,12 @@ UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 
 
 def has_names(
-    where: str,
-    first: list[str],
-    below: list[list[str]],
-    reading: Reading,
-    spelling: Spelling,
+    where: str, first: list[str], below: list[list[str]], reading: Reading, spelling: Spelling
 ) -> bool:
-    """Say whether the first row has the names of the columns.
+    """Say whether the first row, which messages call `where`, has the names of the columns.
 
-    Parameters
-    ----------
-    where
-        What messages call the first row.
-    first, below
-        The cells of that row, and of those below it.
-    reading
-        Says so, or leaves it to a look at the cells.
-    spelling
-        Of numbers.
-
-    Raises
-    ------
-    NeedsParameterError
-        If it is not said, and the first row looks like data.
-
+    `reading` says so, or leaves it to a look at the cells of that row and of those below it. Raises
+    `NeedsParameterError` if it is not said, and the first row looks like data.
     """
     if reading.header != "auto":
         return reading.header

@@ -140,15 +140,8 @@ def first_equal_rows(columns: list[pd.Series], spelling: Spelling) -> Positions:
 def joined(first: Positions, groups: Positions) -> Positions:
     """Return for each row the position of the first that it belongs together with, shape (n,).
 
-    That are the rows that are equal or of one group, and all that are so linked.
-
-    Parameters
-    ----------
-    first
-        As `first_equal_rows` returns it.
-    groups
-        Numbers from 0 on, shape (n,).
-
+    Rows that are equal do, by `first`, those of one of the groups, which are numbers from 0 on, and
+    all that are so linked.
     """
     n = len(first) + int(groups.max()) + 1
     edges = coo_array((np.ones(len(first)), (first, len(first) + groups)), shape=(n, n))

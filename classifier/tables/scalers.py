@@ -19,24 +19,9 @@ def scale(
 ) -> tuple[Scaling, npt.NDArray[np.float32]]:
     """Return what there is to learn of the training rows' numbers, and all rows' feature.
 
-    Parameters
-    ----------
-    kind
-        How it is scaled.
-    raw
-        All rows' numbers, shape (n,), NaN for gaps.
-    train
-        Positions of the training rows, some of which have no gap.
-    cells
-        The column that the numbers are of.
-    where
-        What messages call the column.
-
-    Raises
-    ------
-    NeedsParameterError
-        If the numbers are too large.
-
+    `raw` are the numbers of a column's cells, NaN for gaps; `train` are the positions of the
+    training rows. The feature has shape (n,). Raises `NeedsParameterError`, in which
+    the column is called `where`, if a number is too large.
     """
     # What is too large becomes infinite.
     with np.errstate(all="ignore"):

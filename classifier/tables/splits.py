@@ -84,17 +84,8 @@ class Splitter:
         """Return the parts of units, rows that are kept together, of one class, shape (n,).
 
         Units of several rows are dealt out first: some row may have thousands of copies. Single
-        rows then make up for it: as few as possible change their part.
-
-        Parameters
-        ----------
-        part
-            The part that each unit's first row was given, shape (n,).
-        sizes
-            Numbers of rows of each unit, shape (n,).
-        wanted
-            Numbers of rows that each part is to have, shape (3,).
-
+        rows then make up for it: as few as possible change their part. Given are the part that each
+        unit's first row has got, the units' numbers of rows, and those wanted in each part.
         """
         part, lacking = part.copy(), wanted.copy()
         several = np.flatnonzero(sizes > 1)
@@ -154,17 +145,8 @@ class Splitter:
 
         Units are what has to train, each large group, and stratified folds of the small ones. They
         are dealt out in this order, the larger first, so that the largest group trains. Then each
-        part gets something, and training every class, if it can be.
-
-        Parameters
-        ----------
-        target
-            Class indices, shape (n,).
-        groups
-            Which rows are in the same part: those with the same number, shape (n,).
-        is_large, trains
-            Whether a row's group is large, and has to train, shapes (n,).
-
+        part gets something, and training every class, if it can be. Given are the rows' classes and
+        groups, and whether the group is large, or has to train, all of shape (n,).
         """
         n_groups = groups.max() + 1
         unit = np.where(trains, 0, 1 + groups)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 SAMPLE = 20_000
-"""Training rows that are looked at."""
+"""The most training rows that are looked at."""
 
 ROWS_OF_A_BIN = 20
 
@@ -37,23 +37,17 @@ IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|key|index|nr|no|number)$|[a-z]I[dD
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A warning, and the parameter of `prepare` that settles it, if one does."""
+    """A warning of a column, and the parameter of `prepare` that settles it, if one does."""
 
     sentence: str
-    parameter: str | None = None
-    value: str | None = None
+    parameter: str = ""
+    """A list to which the column's name is to be added."""
     is_plain: bool = False
     """Whether `start` sets it without being asked."""
 
     def __str__(self) -> str:
-        if self.parameter is None:
-            return self.sentence
-        return f"{self.sentence}, add it to prepare.{self.parameter}"
-
-
-def draw_sample(train: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return some of the positions of different training rows, in random order."""
-    return np.random.default_rng(0).permutation(train)[:SAMPLE]
+        advice = f", add it to prepare.{self.parameter}" if self.parameter else ""
+        return f"{self.sentence}{advice}"
 
 
 def tells_the_class(
@@ -81,7 +75,6 @@ def tells_the_class(
             f"the training rows, the commonest class in {100 * baseline:.1f}%; if it is known only "
             "after the class is",
             "ignore",
-            name,
         )
 
 
@@ -98,24 +91,12 @@ def bins(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def suspicious_numbers(
-    name: str,
-    raw: npt.NDArray[np.float64],
-    train: npt.NDArray[np.float64],
-    exact: pd.Series,
+    name: str, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64], exact: pd.Series
 ) -> Iterator[Suspicion]:
     """Warn of numbers that number the rows, and of one that stands for a gap.
 
-    Parameters
-    ----------
-    name
-        Of the column.
-    raw
-        All rows' numbers, shape (n,), NaN for gaps.
-    train
-        Those of the training rows.
-    exact
-        All rows' numbers with all their digits, shape (n,), NaN for gaps.
-
+    `raw` are all rows' numbers, shape (n,), NaN for gaps, `exact` the same with all their digits,
+    and `train` are the numbers of the training rows.
     """
     if are_all_different(raw, exact):
         present = raw[~np.isnan(raw)]
@@ -123,7 +104,6 @@ def suspicious_numbers(
         yield Suspicion(
             f"'{name}' is another whole number in every row; if it only says which row it is",
             "ignore",
-            name,
             is_plain=count_up or IDENTIFIER.search(name) is not None,
         )
         return
@@ -147,15 +127,8 @@ def suspicious_numbers(
 def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
     """Warn of texts that name the rows, a gap that may be a category, and categories put together.
 
-    Parameters
-    ----------
-    name
-        Of the column.
-    spelled
-        The training rows' texts, shape (n,), NaN for empty ones.
-    category
-        The names of their categories, NaN for gaps.
-
+    `spelled` are the training rows' texts, shape (n,), NaN for empty ones; `category` are the names
+    of their categories, NaN for gaps.
     """
     n, n_different = category.notna().sum(), category.nunique()
     if n > FEW_ROWS and n_different > MOST_OF_ALL * n:
@@ -163,7 +136,6 @@ def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iter
             f"'{name}' has {n_different} different texts in {n} training rows; if they only say "
             "which row it is",
             "ignore",
-            name,
             is_plain=True,
         )
     gaps = spelled[category.isna()].value_counts()
@@ -184,10 +156,7 @@ def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iter
 
 
 def are_all_different(raw: npt.NDArray[np.float64], exact: pd.Series) -> bool:
-    """Say whether all numbers are whole and different, with gaps in less than half of the rows.
-
-    The parameters are those of `suspicious_numbers`.
-    """
+    """Say whether all numbers are whole and different, with gaps in less than half of the rows."""
     if not are_whole(raw[:1000]):
         return False
     present = exact.dropna()

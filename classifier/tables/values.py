@@ -185,22 +185,8 @@ def numbers(
 ) -> npt.NDArray[np.float64]:
     """Return a column as numbers, shape (n,), NaN for gaps and for what is infinite.
 
-    Parameters
-    ----------
-    cells
-        Numbers, or texts; their index has the row numbers that messages name.
-    spelling
-        How texts spell numbers.
-    where
-        What messages call the column.
-    unit
-        What each text has before or behind its number.
-
-    Raises
-    ------
-    UserError
-        If a cell holds no number.
-
+    Each text may have a unit before or behind its number. Raises `UserError`, in which the column
+    is called `where`, with the row number in the index, if a cell holds no number.
     """
     found: npt.NDArray[np.float64]
     if is_number(cells) and unit not in {"%", "‰"}:
@@ -225,22 +211,8 @@ def seconds(
 ) -> npt.NDArray[np.float64]:
     """Return the seconds since 1970 (UTC, where there is a time zone), shape (n,), NaN for gaps.
 
-    Parameters
-    ----------
-    cells
-        Dates of a type of their own, or texts; their index has the row numbers.
-    spelling
-        Which texts are gaps.
-    where
-        What messages call the column.
-    text_format
-        The format of texts: that of `strftime`, or `ISO`.
-
-    Raises
-    ------
-    UserError
-        If a cell holds no date.
-
+    Texts are in the format of `strftime`, or `ISO`. Raises `UserError`, in which the column is
+    called `where`, with the row number in the index, if a cell holds no date.
     """
     if is_date(cells):
         stamps = pa.array(cells)
