@@ -20,7 +20,7 @@ class Decision:
 
     parameter: str
     value: str | bool
-    """Of a list, what is added to it."""
+    """What it is set to; of a list, what is added to it."""
     reason: str
 
 
@@ -141,9 +141,8 @@ def _reason(problem: str, choice: Choice, column: str = "") -> str:
     return problem.partition(";")[0]
 
 
-SMALL = 5_000
-LARGE = 100_000
-"""Training rows."""
+SMALL, LARGE = 5_000, 100_000
+"""Numbers of training rows from which a table is no longer small, or large."""
 
 
 def training_params(n_train: int) -> dict[str, object]:

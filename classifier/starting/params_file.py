@@ -20,10 +20,10 @@ Reasons = Mapping[tuple[str, str | bool], str]
 COMMENT = re.compile(r"([ \t]*)(#.*)")
 
 COLUMN = 27
-"""Of the comments in params.yaml."""
+"""Where comments begin in params.yaml."""
 
 MOST_CHARACTERS = 70
-"""Of a comment."""
+"""The most characters of a comment."""
 
 
 def refuse_uncommitted_changes() -> None:

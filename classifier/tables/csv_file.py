@@ -35,7 +35,7 @@ OPEN: dict[str, Callable[[Path, str], Any]] = {
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 ROWS_AT_A_TIME = 65_536
-"""Of a table that is read whole: all at once, pandas would take three times the memory."""
+"""The rows that are read at a time: all at once, pandas would take three times the memory."""
 
 AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
 

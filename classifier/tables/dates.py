@@ -13,7 +13,7 @@ OTHER_FORMATS = (
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M", "%d.%m.%y %H:%M"),
     *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
 )
-"""Those that skrub does not look for."""
+"""Formats that skrub does not look for."""
 
 SECONDS_OF_A_DAY = 86_400
 

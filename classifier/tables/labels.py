@@ -27,7 +27,7 @@ class Labels:
     """What messages call the column."""
     kind: LabelKind
     classes: list[str]
-    """In sorted order; integers sorted as numbers."""
+    """The names of the classes, sorted; integers are sorted as numbers."""
     indices: npt.NDArray[np.int64]
     """The class of each row, shape (n,)."""
 

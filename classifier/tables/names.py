@@ -12,7 +12,7 @@ from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.values import Spelling, parse_numbers
 
 MOST_NAMES = 20
-"""Names that a message shows."""
+"""The most names that a message shows."""
 
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 """How pandas calls a column without a name, and an index without one."""

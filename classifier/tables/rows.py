@@ -36,11 +36,11 @@ class TableRows:
     params: PrepareParams
     file: TableFile
     numbers: npt.NDArray[np.int64]
-    """As a spreadsheet shows them, shape (n,)."""
+    """The rows' numbers as a spreadsheet shows them, shape (n,)."""
     cells: dict[str, pd.Series]
     """The columns of features, by name."""
     labels: Labels
-    """Of all rows; those in no part may have the index -1."""
+    """The classes of all rows; those in no part may have the index -1."""
     is_copy: npt.NDArray[np.bool_]
     """Whether a row is equal to one further up, shape (n,)."""
     together: Positions
@@ -55,7 +55,7 @@ class TableRows:
 
     def hold_values(self) -> dict[str, bool]:
         """Return by name whether a column holds numbers or texts."""
-        return {str(name): holds_values(column) for name, column in self.test_cells.items()}
+        return {str(name): holds_values(cells) for name, cells in self.test_cells.items()}
 
 
 def read_rows(params: PrepareParams) -> TableRows:
@@ -81,7 +81,7 @@ def read_rows(params: PrepareParams) -> TableRows:
     rows = table.index.to_numpy()
 
     labels = parse_labels(cells[params.target], file.spelling, file.name)
-    compared = [column for name, column in cells.items() if name != params.group]
+    compared = [cells[name] for name in cells if name != params.group]
     first = together = first_equal_rows(compared, file.spelling)
     splitter = Splitter(params.test_size, params.val_size, params.rare_classes, params.seed)
     if params.group is not None:
@@ -111,20 +111,20 @@ def read_rows(params: PrepareParams) -> TableRows:
     )
 
 
-def first_equal_rows(columns: list[pd.Series], spelling: Spelling) -> Positions:
+def first_equal_rows(table: list[pd.Series], spelling: Spelling) -> Positions:
     """Return for each row the position of the first that is equal in all columns, shape (n,).
 
     Texts are equal whatever the blanks around them, or if they are the same number; so are gaps.
     """
-    first = np.arange(len(columns[0]))
+    first = np.arange(len(table[0]))
     # Numbers come first, since most of them are different.
-    columns = sorted(columns, key=lambda cells: not is_number(cells))
+    table = sorted(table, key=lambda cells: not is_number(cells))
     # Of these rows, each is equal to another in all columns so far.
     candidates = first.copy()
-    if is_number(columns[0]):
-        candidates = np.flatnonzero(columns[0].duplicated(keep=False))
+    if is_number(table[0]):
+        candidates = np.flatnonzero(table[0].duplicated(keep=False))
     group = np.zeros(len(candidates), np.int64)
-    for column in columns:
+    for column in table:
         if not len(candidates):
             return first
         cells = column.iloc[candidates]
@@ -180,17 +180,17 @@ def _refuse_gap(cells: pd.Series, file: TableFile, parameter: str) -> None:
 
 def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
     """Write all columns of rows, also those that are no features; of other values, nulls."""
-    columns = {name: _plain(column, spelling) for name, column in table.items()}
+    columns = {name: _plain(cells, spelling) for name, cells in table.items()}
     write_parquet(path, pa.table(columns))
 
 
-def _plain(column: pd.Series, spelling: Spelling) -> pa.Array:
-    if is_number(column):
-        return pa.array(numbers(column, spelling, str(column.name)))
-    if not holds_values(column):
-        return pa.nulls(len(column))
-    spelled = category_names(column, spelling)
-    lower = spelled.str.lower()
+def _plain(cells: pd.Series, spelling: Spelling) -> pa.Array:
+    if is_number(cells):
+        return pa.array(numbers(cells, spelling, str(cells.name)))
+    if not holds_values(cells):
+        return pa.nulls(len(cells))
+    category = category_names(cells, spelling)
+    lower = category.str.lower()
     if lower.dropna().isin(["true", "false"]).all():
-        spelled = lower
-    return pa.array(spelled.astype(object), pa.string())
+        category = lower
+    return pa.array(category.astype(object), pa.string())

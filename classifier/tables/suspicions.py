@@ -14,7 +14,7 @@ SAMPLE = 20_000
 ROWS_OF_A_BIN = 20
 
 AS_COMMON = 0.5
-"""As the average category: a text that counts as a gap may as well be one."""
+"""A text that counts as a gap may be a category if it is this much as common as the average one."""
 
 MOST_COPIES = 5
 """Columns that are named."""

@@ -1,6 +1,7 @@
 """A file that holds a table, as DataFrames.
 
-The index of a DataFrame has the row numbers that a spreadsheet shows: the header is row 1.
+All of its rows, or some, are a `table`, and one column of them are `cells`, a Series. The index of
+both has the row numbers that a spreadsheet shows: the header is row 1.
 """
 
 import lzma
@@ -33,7 +34,7 @@ class TableFile(ABC):
     """The parameters of reading, as they were found out."""
     columns: list[str]
     unnamed: list[str]
-    """Those of the columns that the file has no name for."""
+    """The columns that the file has no name for."""
     spelling: Spelling
     """How texts spell numbers and gaps."""
     codes: frozenset[str] = frozenset()

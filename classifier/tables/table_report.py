@@ -12,7 +12,7 @@ from classifier.tables.suspicions import columns_alike
 
 MOST_LINES = 60
 MOST_CHARACTERS = 60
-"""Of a cell."""
+"""The most characters of a cell that are shown."""
 FAR_OFF = 2
 """By this factor a part may be smaller or larger than it is to be: a metric's interval is 1.4 times
 as wide on half of the rows."""

@@ -88,7 +88,7 @@ class Workbook(TableFile):
     """A sheet of a workbook, in memory: columns of numbers, dates or true and false, or texts."""
 
     sheet_cells: pd.DataFrame
-    """As Python has them."""
+    """The cells as Python has them."""
 
     def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
         return pd.DataFrame(

@@ -1,4 +1,8 @@
-"""What the cells of a column hold: numbers, or texts, and which texts are gaps."""
+"""What the cells of a column hold: numbers, dates or texts, and which texts are gaps.
+
+`cells` are those of a column as a file has them. The functions take how texts are spelled there, and
+`where`, which is what messages call the column; the index of the cells has the row numbers.
+"""
 
 import re
 from collections.abc import Sequence
@@ -185,8 +189,7 @@ def numbers(
 ) -> npt.NDArray[np.float64]:
     """Return a column as numbers, shape (n,), NaN for gaps and for what is infinite.
 
-    Each text may have a unit before or behind its number. Raises `UserError`, in which the column
-    is called `where`, with the row number in the index, if a cell holds no number.
+    Each text may have a unit before or behind its number. Raises `UserError` if a cell holds none.
     """
     found: npt.NDArray[np.float64]
     if is_number(cells) and unit not in {"%", "‰"}:
@@ -211,8 +214,7 @@ def seconds(
 ) -> npt.NDArray[np.float64]:
     """Return the seconds since 1970 (UTC, where there is a time zone), shape (n,), NaN for gaps.
 
-    Texts are in the format of `strftime`, or `ISO`. Raises `UserError`, in which the column is
-    called `where`, with the row number in the index, if a cell holds no date.
+    Texts are in the format of `strftime`, or `ISO`. Raises `UserError` if a cell holds no date.
     """
     if is_date(cells):
         stamps = pa.array(cells)
