@@ -128,7 +128,8 @@ def _find_delimiter(lines: list[str]) -> str:
     for delimiter in "\t;,| ":
         n_comments = _count_comments(lines, delimiter)
         records = islice(csv_records(lines[n_comments:], delimiter), 100)
-        widths[delimiter] = [len(record) for record in records if record]
+        # There may be nothing below the comments.
+        widths[delimiter] = [len(record) for record in records if record] or [0]
     # R has no name for the names of rows.
     even = [
         delimiter

@@ -1,7 +1,7 @@
 """What the cells of a column hold: numbers, dates or texts, and which texts are gaps.
 
-`cells` are those of a column as a file has them. The functions take how texts are spelled there, and
-`where`, which is what messages call the column; the index of the cells has the row numbers.
+`cells` are those of a column as a file has them. The functions take how texts are spelled there,
+and `where`, which is what messages call the column; the index of the cells has the row numbers.
 """
 
 import re
