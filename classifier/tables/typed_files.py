@@ -115,7 +115,9 @@ def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
             sheets = [str(sheet) for sheet in book.sheet_names]
             sheet = sheets[0] if reading.sheet is None else reading.sheet
             if sheet in sheets:
-                cells = book.parse(sheet, header=None, dtype=object, na_filter=False)
+                cells = pd.read_excel(
+                    book, sheet_name=sheet, header=None, dtype=object, na_filter=False
+                )
     # openpyxl has no error of its own for a broken file: it may be anything.
     except Exception as error:  # noqa: BLE001
         raise UserError(f"{name} cannot be read as a workbook: {error}") from None
