@@ -34,11 +34,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 def reading_from(arguments: argparse.Namespace) -> Reading:
     """Return the options of the command line, checked.
 
-    Raises
-    ------
-    UserError
-        Names the option and what is allowed.
-
+    Raises a `UserError` that names the option and what is allowed.
     """
     values = {name: getattr(arguments, name) for name in Reading.model_fields}
     values["header"] = HEADERS[arguments.header]

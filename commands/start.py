@@ -14,7 +14,7 @@ from classifier.starting.params_file import (
     with_params,
     write_params,
 )
-from classifier.tables.rows import PreparedTable
+from classifier.tables.encoding import PreparedTable
 from classifier.tables.table_file import TableFile
 from classifier.tables.table_report import report_on, summary
 from commands.reading_options import add_reading_options, reading_from

@@ -7,8 +7,9 @@ from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import write_split
 from classifier.io.user_error import user_errors_in_one_line
+from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.rows import make_encoder, put_together, read_rows, write_cells
+from classifier.tables.rows import read_rows, write_cells
 from classifier.tables.table_report import report_on, summary
 
 PREPARED, CELLS = Path("data/prepared"), Path("data/cells/test.parquet")
@@ -20,8 +21,7 @@ def main() -> None:
     rows = read_rows(params)
     later.must_suit(rows.labels.classes)
     later.must_slice(rows.hold_values(), params.data)
-    encoded = make_encoder(rows, params).encode_all(rows.cells)
-    table = put_together(rows, encoded, params)
+    table = Encoder(rows).encode_all()
     report = report_on(table)
 
     for name, positions in rows.parts.items():

@@ -52,6 +52,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "t.csv is empty; it must be a table"),
     "blank": ("\n \n", "t.csv is empty"),
     "a blank first row": ("\n" + GOOD, "t.csv: row 1 is blank; it must name the columns"),
+    "a comment and a blank row": ("# one\n\n", "t.csv: row 2 is blank; it must name the columns"),
     "header only": ("x,z,y\n", "t.csv has no rows below its header"),
     "header only, no line end": ("x,z,y", "t.csv has no rows below its header"),
     "blank rows only": ("x,z,y\n\n,,\n", "t.csv has nothing but gaps"),

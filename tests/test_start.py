@@ -169,6 +169,15 @@ def test_what_it_cannot_settle(arguments: list[str], expected: str) -> None:
     assert Path("params.yaml").read_bytes() == before
 
 
+@pytest.mark.usefixtures("folder")
+def test_what_is_no_category_either_is_left_out() -> None:
+    x, z = np.random.default_rng(5).normal(size=(2, 120))
+    table = pd.DataFrame({"x": x.round(3), "z": z.round(2), "y": np.arange(120) % 2})
+    table.to_csv("t.csv", index=False)
+    with pytest.raises(UserError, match=r"t\.csv has no features left"):
+        run_start("t.csv", "y", "--decimal", "comma", "--force")
+
+
 def test_it_writes_over_no_uncommitted_changes(project: Project) -> None:
     start = [sys.executable, "-m", "commands.start", "data/wine.csv", "target"]
     file = project.path / "params.yaml"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
-from classifier.tables.encoding import EncodedColumn, LeftOut
+from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
 from classifier.tables.prepare_params import PrepareParams, Reading
-from classifier.tables.rows import PreparedTable, TableRows, make_encoder, put_together, read_rows
+from classifier.tables.rows import TableRows, read_rows
 
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""
@@ -20,7 +20,7 @@ class Decision:
 
     parameter: str
     value: str | bool
-    """Of a list, what is added to it."""
+    """What it is set to; of a list, what is added to it."""
     reason: str
 
 
@@ -84,20 +84,16 @@ def first_params(
 def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 
-    Raises
-    ------
-    UserError
-        If there is something that no parameter settles.
-
+    Raises `UserError` if there is something that no parameter settles.
     """
     choice = Choice(params)
-    n_decisions = -1
-    while len(choice.decisions) != n_decisions:
-        n_decisions = len(choice.decisions)
+    while True:
         rows = _read(choice)
         encoded = _encode(choice, rows)
-    table = put_together(rows, encoded, choice.params)
-    resolved: dict[str, object] = dict(rows.file.resolved())
+        if rows.params == choice.params:
+            break
+    table = put_together(rows, encoded)
+    resolved: dict[str, object] = dict(rows.file.resolved)
     if not any(column.n_gaps for column in table.columns):
         resolved["missing_indicator"] = False
     choice.params = choice.params.model_copy(update=resolved)
@@ -114,13 +110,13 @@ def _read(choice: Choice) -> TableRows:
             choice.decide(error.parameter, error.value, _reason(error.problem, choice))
 
 
-def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
+def _encode(choice: Choice, rows: TableRows) -> dict[str, EncodedColumn | str]:
     """Encode the columns, and decide what those need that are refused."""
-    encoder = make_encoder(rows, choice.params)
-    encoded: list[EncodedColumn | LeftOut] = []
+    encoder = Encoder(rows)
+    encoded: dict[str, EncodedColumn | str] = {}
     for name in list(rows.cells):
         try:
-            column = encoder.encode(rows.cells.pop(name))
+            column = encoded[name] = encoder.encode(rows.cells.pop(name))
         except NeedsParameterError as error:
             is_of_column = error.parameter in {"ignore", "categorical"}
             reason = _reason(error.problem, choice, name if is_of_column else "")
@@ -130,19 +126,12 @@ def _encode(choice: Choice, rows: TableRows) -> list[EncodedColumn | LeftOut]:
                 choice.decide(error.parameter, error.value, reason)
                 choice.gaps_of[name] += error.parameter == "gaps"
             continue
-        encoded.append(column)
-        if isinstance(column, EncodedColumn):
-            _settle(choice, column)
+        suspicions = [] if isinstance(column, str) else column.suspicions
+        plain = [suspicion for suspicion in suspicions if suspicion.is_plain]
+        if plain:
+            # One decision, after which the column is looked at again.
+            choice.decide(plain[0].parameter, name, _reason(plain[0].sentence, choice, name))
     return encoded
-
-
-def _settle(choice: Choice, column: EncodedColumn) -> None:
-    """Decide what is plain about a column: one thing, after which it is looked at again."""
-    for suspicion in column.suspicions:
-        if suspicion.is_plain and suspicion.parameter and suspicion.value:
-            reason = _reason(suspicion.sentence, choice, column.schema.name)
-            choice.decide(suspicion.parameter, suspicion.value, reason)
-            return
 
 
 def _reason(problem: str, choice: Choice, column: str = "") -> str:
@@ -152,9 +141,8 @@ def _reason(problem: str, choice: Choice, column: str = "") -> str:
     return problem.partition(";")[0]
 
 
-SMALL = 5_000
-LARGE = 100_000
-"""Training rows."""
+SMALL, LARGE = 5_000, 100_000
+"""Numbers of training rows from which a table is no longer small, or large."""
 
 
 def training_params(n_train: int) -> dict[str, object]:

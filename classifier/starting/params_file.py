@@ -20,20 +20,16 @@ Reasons = Mapping[tuple[str, str | bool], str]
 COMMENT = re.compile(r"([ \t]*)(#.*)")
 
 COLUMN = 27
-"""Of the comments in params.yaml."""
+"""Where comments begin in params.yaml."""
 
 MOST_CHARACTERS = 70
-"""Of a comment."""
+"""The most characters of a comment."""
 
 
 def refuse_uncommitted_changes() -> None:
     """Refuse to overwrite a params.yaml that git does not hold as it is.
 
-    Raises
-    ------
-    UserError
-        If it has changes, or there is no git to ask.
-
+    Raises `UserError` if it has changes, or there is no git to ask.
     """
     command = ["git", "status", "--porcelain", "--", str(PARAMS_FILE)]
     try:
@@ -54,11 +50,7 @@ def with_params(
 ) -> str:
     """Return params.yaml with these values in its sections; all else keeps its bytes.
 
-    Raises
-    ------
-    UserError
-        If the file is not there, or none that can be changed.
-
+    Raises `UserError` if the file is not there, or none that can be changed.
     """
     before = {name: read_section(name) for name in changes}
     text = read_text(PARAMS_FILE).removesuffix("\n") + "\n"

@@ -1,34 +1,113 @@
-"""CSV files: how one is read, and where one is broken."""
+"""CSV files: compressed or not, in one encoding or another; how one is read, where it is broken."""
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import zipfile
+from codecs import iterdecode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, TextIO
 
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
 from pandas.errors import ParserError
 
 from classifier.io.schema import LARGEST_EXACT
-from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.opening import TextFile
-from classifier.tables.prepare_params import MARKS
+from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.table_file import TableFile
 
+MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+"""How compressed files begin."""
+
+OPEN: dict[str, Callable[[Path, str], Any]] = {
+    "gz": gzip.open,
+    "bz2": bz2.open,
+    "xz": lzma.open,
+    "none": Path.open,
+}
+
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
 ROWS_AT_A_TIME = 65_536
-"""Of a table that is read whole: all at once, pandas would take three times the memory."""
+"""The rows that are read at a time: all at once, pandas would take three times the memory."""
 
 AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
-
-NAMES = {MARKS[name]: name for name in ("comma", "semicolon", "tab", "pipe", "blanks")}
-"""Of delimiters."""
 
 NOT_IN_ENCODING = "\N{REPLACEMENT CHARACTER}"
 
 csv.field_size_limit(sys.maxsize)
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of text."""
+
+    path: Path
+    name: str
+    """What messages call it."""
+    compression: str
+    encoding: str
+
+    def open_text(self) -> TextIO:
+        """Open it with a mark in place of what is not in its encoding."""
+        return io.TextIOWrapper(
+            self.open_binary(), encoding=self.encoding, errors="replace", newline=""
+        )
+
+    def open_binary(self) -> IO[bytes]:
+        """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
+        if self.compression != "zip":
+            binary: IO[bytes] = OPEN[self.compression](self.path, "rb")
+            return binary
+        archive = zipfile.ZipFile(self.path)
+        # Folders, and what macOS adds of its own.
+        members = [
+            member
+            for member in archive.infolist()
+            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+        ]
+        if len(members) != 1:
+            names = quoted([member.filename for member in members[:5]])
+            raise UserError(
+                f"{self.name} holds {len(members)} files ({names}); it must hold one: the table"
+            )
+        if members[0].flag_bits & 1:
+            raise UserError(f"{self.name} is encrypted; unpack it")
+        return archive.open(members[0])
+
+    def is_in(self, encoding: str) -> bool:
+        """Say whether all of it is text in an encoding."""
+        try:
+            with self.open_binary() as binary:
+                for _ in iterdecode(binary, encoding):
+                    pass
+        except UnicodeError:
+            return False
+        return True
+
+
+def open_text_file(path: Path, name: str, encoding: str) -> TextFile:
+    """Find out the compression, and the encoding if it is `auto`: UTF-8, or UTF-16 with a mark.
+
+    Raises `UserError` if it is an archive of more or less than one file.
+    """
+    with path.open("rb") as binary:
+        start = binary.read(6)
+    compressions = [kind for magic, kind in MAGIC.items() if start.startswith(magic)]
+    file = TextFile(path, name, compressions[0] if compressions else "none", encoding)
+    if encoding != "auto" and encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
+        return file
+    with file.open_binary() as unpacked:
+        start = unpacked.read(3)
+    marked = (kind for mark, kind in BYTE_ORDER_MARKS.items() if start.startswith(mark))
+    found = next(marked, "utf-8")
+    return replace(file, encoding=found if encoding == "auto" or found == "utf-8-sig" else "utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +124,7 @@ class CsvFile(TableFile):
         """The row of a spreadsheet that holds the first record."""
         return self.n_comments + self.has_header + 1
 
-    def resolved(self) -> dict[str, str | bool]:
-        return {
-            "delimiter": NAMES[self.delimiter],
-            "encoding": self.file.encoding.removesuffix("-sig"),
-            "decimal": "comma" if self.spelling.decimal == "," else "point",
-            "header": self.has_header,
-        }
-
-    def describe(self) -> str:
-        found = self.resolved()
-        packed = "" if self.file.compression == "none" else f"{self.file.compression}, "
-        parts = [
-            f"CSV ({packed}{found['encoding']})",
-            f"delimiter {found['delimiter']}",
-            f"decimal {found['decimal']}",
-            f"names in row {self.first_row - 1}" if self.has_header else "no header",
-        ]
-        if self.n_comments:
-            parts.append(f"lines beginning with # left out: {self.n_comments}")
-        return ", ".join(parts)
-
-    def cells(self, text_columns: set[str]) -> pd.DataFrame:
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
         table = self._read(text_columns)
         lost = {name for name in self.columns if name not in text_columns and _is_lost(table[name])}
         if lost:
@@ -75,7 +133,7 @@ class CsvFile(TableFile):
             self._refuse_broken_rows()
         return table
 
-    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
         all_rows_are_whole = False
         for chunk in self._parsed(chunksize=n_rows, **AS_TEXT):
             if not all_rows_are_whole and (chunk[self.columns[-1]] == "").any():
@@ -158,7 +216,7 @@ class CsvFile(TableFile):
         shown = self.file.encoding.upper().removesuffix("-SIG")
         problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
         advice = "save the file as UTF-8, or name the encoding that it has"
-        other = "cp1252" if self.file.is_utf_8 else "utf-8"
+        other = "cp1252" if self.file.encoding.startswith("utf-8") else "utf-8"
         if not self.file.is_in(other):
             raise UserError(f"{problem}; {advice}")
         raise NeedsParameterError(problem, "encoding", other, advice)

@@ -1,4 +1,4 @@
-"""Dates and times: what texts spell, as seconds, and the parts of them that a network sees."""
+"""Dates and times: the formats of texts, and the parts of dates that a network sees."""
 
 import re
 
@@ -8,13 +8,12 @@ import pandas as pd
 import pyarrow as pa
 
 from classifier.io.schema import ISO, DatePart
-from classifier.io.user_error import NeedsParameterError, UserError
 
 OTHER_FORMATS = (
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M", "%d.%m.%y %H:%M"),
     *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
 )
-"""Those that skrub does not look for."""
+"""Formats that skrub does not look for."""
 
 SECONDS_OF_A_DAY = 86_400
 
@@ -56,76 +55,18 @@ def day_and_month_swapped(spelled: pd.Series, found: str) -> str | None:
 
 def fits(spelled: pd.Series, text_format: str) -> pd.Series:
     """Say of each text whether it is a date of this format."""
-    return _parsed(spelled, text_format).notna()
+    return parsed(spelled, text_format).notna()
 
 
-def seconds(column: pd.Series, text_format: str, where: str) -> npt.NDArray[np.float64]:
-    """Return the seconds since 1970 (UTC, where there is a time zone), shape (n,), NaN for gaps.
-
-    Parameters
-    ----------
-    column
-        Dates of a type of their own, or texts; its index has the row numbers.
-    text_format
-        Of texts: that of `strftime`, or `ISO`.
-    where
-        What messages call the column.
-
-    Raises
-    ------
-    UserError
-        If a cell holds no date.
-
-    """
-    if is_date(column):
-        stamps = pa.array(column)
-        zone = getattr(stamps.type, "tz", None)
-        # A type with finer steps is cut off.
-        whole = stamps.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.int64())
-        microseconds: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False).astype(
-            np.float64
-        )
-        return microseconds / 1e6
-    if column.isna().all():
-        return np.full(len(column), np.nan)
-    if isinstance(column.dtype, pd.ArrowDtype) and not pd.api.types.is_string_dtype(column.dtype):
-        raise UserError(
-            f"{where} holds values of the type {column.dtype}, but must hold dates, as in the "
-            "training rows"
-        )
-    # Few of a million dates are different.
-    codes, distinct = pd.factorize(column)
-    parsed = _parsed(pd.Series(distinct).astype("str"), text_format)
-    if parsed.isna().any():
-        row = column.index[(codes == parsed.isna().to_numpy().argmax()).argmax()]
-        example = "2024-05-31" if text_format == ISO else text_format
-        raise NeedsParameterError(
-            f"{where}, row {row} is '{column[row]}', but must be a date like {example}, as in the "
-            "training rows",
-            "gaps",
-            str(column[row]),
-            "correct it, or leave it empty",
-        )
-    found = parsed.dt.as_unit("us").astype("int64").to_numpy(np.float64) / 1e6
-    return np.where(codes == -1, np.nan, found[codes])
-
-
-def _parsed(spelled: pd.Series, text_format: str) -> pd.Series:
+def parsed(spelled: pd.Series, text_format: str) -> pd.Series:
+    """Return texts as dates in UTC, NaT for those that are none of this format."""
     return pd.to_datetime(spelled, format=text_format, errors="coerce", utc=True)
 
 
 def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.NDArray[np.float64]:
-    """Return a part of dates, shape (n,), as pandas has it; NaN for gaps.
+    """Return a part of dates, shape (n,), as pandas has it: Monday is weekday 0; NaN for gaps.
 
-    Parameters
-    ----------
-    part
-        Monday is weekday 0.
-    raw
-        Seconds since 1970, shape (n,).
-    first
-        The earliest date of the training rows, in seconds since 1970.
-
+    `raw` are seconds since 1970, shape (n,); so is `first`, the earliest date of the training rows.
     """
     if part == "days since the first":
         return (raw - first) / SECONDS_OF_A_DAY

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -21,37 +21,28 @@ from classifier.io.schema import (
     DatetimeColumn,
     NumericColumn,
     PartOfDate,
-    Scaler,
-    Scaling,
+    Schema,
 )
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.dates import part_of, seconds
+from classifier.tables.dates import part_of
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
-from classifier.tables.prepare_params import BeyondMaxCategories
-from classifier.tables.scalers import fit_scaling, scaled
+from classifier.tables.rows import TableRows
+from classifier.tables.scalers import scale
 from classifier.tables.suspicions import (
-    Sample,
+    MOST_OF_ALL,
+    NUMBERS_TELL,
+    SAMPLE,
+    TEXTS_TELL,
     Suspicion,
     are_all_different,
     bins,
     suspicious_numbers,
-    suspicious_spelling,
+    suspicious_texts,
     tells_the_class,
 )
-from classifier.tables.values import (
-    category_names,
-    date_cells,
-    numbers,
-    texts,
-)
+from classifier.tables.values import category_names, numbers, seconds, texts
 
-LARGEST = 1e18
-"""Of features: the squares of larger ones have no place in single precision."""
-
-FEW_ROWS = 10
-
-MOST_OF_ALL = 0.5
-"""Of the training rows: with more different texts than that, these say which row it is."""
+EMPTY = "it is empty in every training row"
 
 
 @dataclass(frozen=True)
@@ -68,51 +59,71 @@ class EncodedColumn:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A column that says nothing."""
+class PreparedTable:
+    """The rows, and the columns that have something to say."""
 
-    name: str
-    reason: str
+    rows: TableRows
+    columns: list[EncodedColumn]
+    left_out: dict[str, str]
+    """Columns that say nothing, with the reason; not those that parameters leave out."""
+    schema: Schema
 
 
-@dataclass(frozen=True)
+def put_together(rows: TableRows, encoded: dict[str, EncodedColumn | str]) -> PreparedTable:
+    """Part the columns, by name, from those that are left out for a reason, and describe them.
+
+    Raises `UserError` if all are left out.
+    """
+    params = rows.params
+    columns = [column for column in encoded.values() if isinstance(column, EncodedColumn)]
+    without = {name: reason for name, reason in encoded.items() if isinstance(reason, str)}
+    if not columns:
+        name, reason = next(iter(without.items()))
+        raise UserError(
+            f"{params.data} has no column that says anything: '{name}' is left out, since "
+            f"{reason}; so are all others"
+        )
+    schema = Schema(
+        target=params.target,
+        label_kind=rows.labels.kind,
+        classes=rows.labels.classes,
+        scaler=params.scaler,
+        gaps=params.gaps,
+        not_gaps=params.not_gaps,
+        columns=[column.schema for column in columns],
+    )
+    return PreparedTable(rows, columns, rows.left_out | without, schema)
+
+
 class Encoder:
     """Fits scikit-learn's transformers to the training rows of a column, and transforms all rows.
 
     One column after the other: a ColumnTransformer would hold all training rows several times.
     """
 
-    kinds: KindFinder
-    train: npt.NDArray[np.int64]
-    """Positions of the training rows, shape (n_train,)."""
-    sample: Sample
-    """Some of them, with their classes."""
-    categorical: list[str]
-    """Names of columns whose numbers are categories."""
-    codes: frozenset[str]
-    """Names of columns some of whose numbers begin with 0 in the file."""
-    scaler: Scaler
-    missing_indicator: bool
-    max_categories: int
-    beyond_max_categories: BeyondMaxCategories
+    def __init__(self, rows: TableRows) -> None:
+        self.rows, self.params = rows, rows.params
+        self.spelling = rows.file.spelling
+        self.kinds = KindFinder(rows.file.name, self.spelling, self.params.day_first)
+        self.train = rows.parts["train"]
+        different = self.train[~rows.is_copy[self.train]]
+        self.sample = np.random.default_rng(0).permutation(different)[:SAMPLE]
 
-    def encode_all(self, table: dict[str, pd.Series]) -> list[EncodedColumn | LeftOut]:
-        """Encode columns, each removed from `table` to make room for its features.
+    def encode_all(self) -> PreparedTable:
+        """Encode the columns, each removed from the rows' cells to make room for its features.
 
-        Raises
-        ------
-        UserError
-            Explains the first refusal, and names all columns that are refused.
-
+        Raises a `UserError` that explains the first refusal, and names all columns that are
+        refused.
         """
+        cells = self.rows.cells
 
-        def encoded_or_refusal(name: str) -> EncodedColumn | LeftOut | UserError:
+        def encoded_or_refusal(name: str) -> EncodedColumn | str | UserError:
             try:
-                return self.encode(table.pop(name))
+                return self.encode(cells.pop(name))
             except UserError as refusal:
                 return refusal
 
-        names = list(table)
+        names = list(cells)
         share_heap()
         # NumPy, Arrow and scikit-learn let other threads work while they do.
         with ThreadPoolExecutor(max_workers=2) as pool:
@@ -122,73 +133,62 @@ class Encoder:
             first, *others = refusals
             also = f"; refused as well: {quoted(others)}" if others else ""
             raise UserError(f"{refusals[first]}{also}")
-        return [one for one in results.values() if not isinstance(one, UserError)]
+        encoded = {name: one for name, one in results.items() if not isinstance(one, UserError)}
+        return put_together(self.rows, encoded)
 
-    def encode(self, cells: pd.Series) -> EncodedColumn | LeftOut:
+    def encode(self, cells: pd.Series) -> EncodedColumn | str:
         """Learn from the training rows what kind of column it is, and turn it into features.
 
-        Raises
-        ------
-        UserError
-            If it is of no kind that a network can learn from; if a cell is not of the column's
-            kind, or far too large.
-
+        If it says nothing, return the reason. Raises `UserError` if it is of no kind that a network
+        can learn from, or if a cell is not of the column's kind or far too large.
         """
-        kind = self.kinds.find(
-            cells, self.train, is_categorical=str(cells.name) in self.categorical
-        )
+        is_categorical = str(cells.name) in self.params.categorical
+        kind = self.kinds.find(cells, self.train, is_categorical=is_categorical)
         match kind:
             case None:
-                return LeftOut(str(cells.name), "it is empty in every training row")
+                return EMPTY
             case Numbers():
                 return self._numbers(cells, kind)
             case Dates():
                 return self._dates(cells, kind)
             case Texts():
-                return self._texts(cells, kind.kind)
+                return self._texts(cells, kind)
 
-    def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | LeftOut:
-        name = str(cells.name)
-        raw = numbers(cells, self.kinds.spelling, self.kinds.where(cells), kind.unit)
+    def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | str:
+        name, where = str(cells.name), self.kinds.where(cells)
+        raw = numbers(cells, self.spelling, where, kind.unit)
         train = raw[self.train]
         if np.isnan(train).all():
-            return LeftOut(name, "it is empty in every training row")
-        indicator = self._indicator(raw)
+            return EMPTY
+        indicator = self._indicator(np.isnan(raw))
         exact = pd.Series(raw, cells.index)
-        n_exact = n_rounded = 0
+        lost, n_exact = "", 0
         if np.nanmax(np.abs(raw)) > LARGEST_EXACT and not is_float_dtype(cells):
-            exact = category_names(cells, self.kinds.spelling).where(exact.notna())
+            exact = category_names(cells, self.spelling).where(exact.notna())
             n_exact, n_rounded = exact.iloc[self.train].nunique(), pd.Series(train).nunique()
-        lost = (
-            f"has {n_exact} different whole numbers in the training rows, with so many digits that "
-            f"a network can tell {n_rounded} of them apart"
-        )
-        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
             if n_exact > n_rounded:
+                lost = (
+                    f"has {n_exact} different whole numbers in the training rows, with so many "
+                    f"digits that a network can tell {n_rounded} of them apart"
+                )
+        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
+            if lost:
                 parameter = "ignore" if are_all_different(raw, exact) else "categorical"
-                raise NeedsParameterError(f"{self.kinds.where(cells)} {lost}", parameter, name)
-            return LeftOut(name, f"it is {np.nanmin(train):g} in every training row")
-        scaling, feature = self._scale(cells, raw, train)
+                raise NeedsParameterError(f"{where} {lost}", parameter, name)
+            return f"it is {np.nanmin(train):g} in every training row"
+        scaling, feature = scale(self.params.scaler, raw, self.train, cells, where)
         suspicions = [
             *suspicious_numbers(name, raw, train, exact),
-            *tells_the_class(
-                name, bins(raw[self.sample.rows]), self.sample.target, are_numbers=True
-            ),
+            *self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL),
         ]
-        if n_exact > n_rounded:
-            is_plain = n_exact <= self.max_categories
-            suspicions.append(
-                Suspicion(f"'{name}' {lost}; if they are codes", "categorical", name, is_plain)
-            )
-        if kind.begin_with_zero or name in self.codes:
-            suspicions.append(
-                Suspicion(
-                    f"'{name}' has numbers that begin with 0; if they are codes",
-                    "categorical",
-                    name,
-                    is_plain=True,
-                )
-            )
+        if lost:
+            is_plain = n_exact <= self.params.max_categories
+            sentence = f"'{name}' {lost}; if they are codes"
+            suspicions.append(Suspicion(sentence, "categorical", is_plain=is_plain))
+        if kind.begin_with_zero or name in self.rows.file.codes:
+            sentence = f"'{name}' has numbers that begin with 0; if they are codes"
+            suspicions.append(Suspicion(sentence, "categorical", is_plain=True))
+        unit = f" ({kind.unit})" if kind.unit else ""
         return EncodedColumn(
             NumericColumn(
                 **scaling.model_dump(),
@@ -196,32 +196,28 @@ class Encoder:
                 unit=kind.unit,
                 missing_indicator=bool(len(indicator)),
             ),
-            np.vstack([feature, indicator]) if len(indicator) else feature[np.newaxis],
+            np.vstack([feature, *indicator]),
             n_gaps=int(np.isnan(raw).sum()),
-            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}"
-            + (f" ({kind.unit})" if kind.unit else ""),
+            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}{unit}",
             suspicions=suspicions,
         )
 
-    def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | LeftOut:
-        name = str(cells.name)
-        raw = seconds(date_cells(cells, self.kinds.spelling), kind.format, self.kinds.where(cells))
-        train = raw[self.train]
-        indicator = self._indicator(raw)
-        first = float(np.nanmin(train))
+    def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | str:
+        name, where = str(cells.name), self.kinds.where(cells)
+        raw = seconds(cells, self.spelling, where, kind.format)
+        indicator = self._indicator(np.isnan(raw))
+        first = float(np.nanmin(raw[self.train]))
         parts, features = [], []
         for part in DATE_PARTS:
             values = part_of(part, raw, first)
             if np.nanmin(values[self.train]) == np.nanmax(values[self.train]):
                 continue
-            scaling, feature = self._scale(cells, values, values[self.train])
+            scaling, feature = scale(self.params.scaler, values, self.train, cells, where)
             parts.append(PartOfDate(**scaling.model_dump(), part=part))
             features.append(feature)
         if not parts and not len(indicator):
-            return LeftOut(name, "it is the same date in every training row")
-        suspicions = list(
-            tells_the_class(name, bins(raw[self.sample.rows]), self.sample.target, are_numbers=True)
-        )
+            return "it is the same date in every training row"
+        suspicions = list(self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL))
         if kind.either_way:
             suspicions.append(
                 Suspicion(
@@ -245,62 +241,25 @@ class Encoder:
             suspicions=suspicions,
         )
 
-    def _scale(
-        self, cells: pd.Series, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64]
-    ) -> tuple[Scaling, npt.NDArray[np.float32]]:
-        """Return what there is to learn of the training rows' numbers, and all rows' feature."""
-        low, high = np.nanmin(train), np.nanmax(train)
-        # What is too large becomes infinite.
-        with np.errstate(all="ignore"):
-            scaling = fit_scaling(self.scaler, train)
-            if not np.isfinite([high - low, *scaling.model_dump().values()]).all():
-                raise NeedsParameterError(
-                    f"{self.kinds.where(cells)} reaches from {low:g} to {high:g}, too far to scale",
-                    "ignore",
-                    str(cells.name),
-                    "correct it",
-                )
-            feature = scaled(self.scaler, scaling, raw).astype(np.float32)
-        largest = np.abs(feature)
-        if largest.max() > LARGEST:
-            row = cells.index[largest.argmax()]
-            raise NeedsParameterError(
-                f"{self.kinds.where(cells)}, row {row} is far too large next to the training rows",
-                "ignore",
-                str(cells.name),
-                "correct it, or leave it empty",
-            )
-        return scaling, feature
-
-    def _indicator(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """Return the feature that says where gaps are, shape (1, n), or none, shape (0, n)."""
-        missing = np.isnan(raw)
-        wanted = self.missing_indicator and missing[self.train].any()
-        return missing[np.newaxis][: int(wanted)].astype(np.float32)
-
-    def _texts(self, cells: pd.Series, kind: Literal["text", "boolean"]) -> EncodedColumn | LeftOut:
+    def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | str:
         name = str(cells.name)
-        spelled = category_names(cells, self.kinds.spelling)
-        if kind == "boolean":
-            spelled = spelled.str.lower()
-        train = spelled.iloc[self.train]
-        has_gaps = bool(train.isna().any())
+        category = category_names(cells, self.spelling)
+        if kind.kind == "boolean":
+            category = category.str.lower()
+        train = category.iloc[self.train]
+        missing = category.isna().to_numpy()
+        indicator = self._indicator(missing)
         found = sorted(train.dropna().unique())
-        missing_indicator = self.missing_indicator and has_gaps
         if not found:
-            return LeftOut(name, "it is empty in every training row")
-        if len(found) == 1 and not missing_indicator:
-            return LeftOut(name, f"it is '{found[0]}' in every training row")
-        other = len(found) > self.max_categories
-        suspicions = [
-            *self._names_of_rows(name, train, found),
-            *suspicious_spelling(name, texts(cells.iloc[self.train], ("",)), train),
-        ]
-        if other and self.beyond_max_categories == "error":
+            return EMPTY
+        if len(found) == 1 and not len(indicator):
+            return f"it is '{found[0]}' in every training row"
+        other = len(found) > self.params.max_categories
+        if other and self.params.beyond_max_categories == "error":
             self._refuse_too_many(cells, train, found)
         encoder = OneHotEncoder(
             categories=[found],
-            max_categories=self.max_categories if other else None,
+            max_categories=self.params.max_categories if other else None,
             handle_unknown="infrequent_if_exist",
             sparse_output=False,
             dtype=np.float32,
@@ -308,54 +267,48 @@ class Encoder:
         # How frequent they are matters only where the rarest are put together.
         encoder.fit(pd.DataFrame({name: train if other else found}))
         rare = set(encoder.infrequent_categories_[0]) if other else set()
-        codes, distinct = pd.factorize(spelled, use_na_sentinel=False)
-        one_hot = encoder.transform(pd.DataFrame({name: distinct}))
-        features = one_hot.T[:, codes]
+        codes, distinct = pd.factorize(category, use_na_sentinel=False)
+        features = encoder.transform(pd.DataFrame({name: distinct})).T[:, codes]
         schema = CategoricalColumn(
             name=name,
-            kind=kind,
+            kind=kind.kind,
             categories=[text for text in found if text not in rare],
             other=other,
-            missing_indicator=missing_indicator,
+            missing_indicator=bool(len(indicator)),
         )
-        if schema.missing_indicator:
-            features = np.vstack([features, spelled.isna().to_numpy(np.float32)])
         names = [*schema.categories, *(["other"] if other else [])]
-        suspicions += tells_the_class(
-            name, codes[self.sample.rows], self.sample.target, are_numbers=False
-        )
         return EncodedColumn(
             schema,
-            features,
-            n_gaps=int(spelled.isna().sum()),
+            np.vstack([features, indicator]) if len(indicator) else features,
+            n_gaps=int(missing.sum()),
             content=f"{len(names)}: {', '.join(names)}",
-            suspicions=suspicions,
+            suspicions=[
+                *suspicious_texts(name, texts(cells.iloc[self.train], ("",)), train),
+                *self._tells_the_class(name, codes[self.sample], TEXTS_TELL),
+            ],
         )
 
-    def _names_of_rows(self, name: str, train: pd.Series, found: list[str]) -> Iterator[Suspicion]:
-        n = train.notna().sum()
-        if n > FEW_ROWS and len(found) > MOST_OF_ALL * n:
-            yield Suspicion(
-                f"'{name}' has {len(found)} different texts in {n} training rows; if they only say "
-                "which row it is",
-                "ignore",
-                name,
-                is_plain=True,
-            )
-
     def _refuse_too_many(self, cells: pd.Series, train: pd.Series, found: list[str]) -> NoReturn:
-        name = str(cells.name)
         problem = (
             f"{self.kinds.where(cells)} has {len(found)} different texts in the training rows, "
             f"such as '{found[0]}' and '{found[-1]}', more than prepare.max_categories "
-            f"({self.max_categories})"
+            f"({self.params.max_categories})"
         )
         if len(found) > MOST_OF_ALL * train.notna().sum():
-            together = "prepare.beyond_max_categories: other puts the rarest together"
-            raise NeedsParameterError(problem, "ignore", name, f"raise that; {together}")
-        raise NeedsParameterError(
-            problem, "beyond_max_categories", "other", "raise that, or name it in prepare.ignore"
-        )
+            otherwise = "raise that; prepare.beyond_max_categories: other puts the rarest together"
+            raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
+        otherwise = "raise that, or name it in prepare.ignore"
+        raise NeedsParameterError(problem, "beyond_max_categories", "other", otherwise)
+
+    def _tells_the_class(
+        self, name: str, codes: npt.NDArray[np.int64], least: float
+    ) -> Iterator[Suspicion]:
+        return tells_the_class(name, codes, self.rows.labels.indices[self.sample], least)
+
+    def _indicator(self, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """Return the feature that says where gaps are, shape (1, n), or none, shape (0, n)."""
+        wanted = self.params.missing_indicator and missing[self.train].any()
+        return missing[np.newaxis][: int(wanted)].astype(np.float32)
 
 
 def share_heap() -> None:

@@ -63,13 +63,8 @@ class KindFinder:
     ) -> Numbers | Dates | Texts | None:
         """Return the kind of a column, given the positions of the training rows.
 
-        None, if these have gaps alone.
-
-        Raises
-        ------
-        UserError
-            If it is of no kind that a network can learn from, or of two.
-
+        None, if these have gaps alone. Raises `UserError` if it is of no kind that a network can
+        learn from, or of two.
         """
         if is_number(cells) and not is_categorical:
             return Numbers()
@@ -90,40 +85,38 @@ class KindFinder:
         return self._kind_of_texts(texts(known, self.spelling.gaps).dropna())
 
     def _kind_of_texts(self, cells: pd.Series) -> Numbers | Dates | Texts | None:
+        """Return the kind of a column, given its texts without gaps."""
         spelled = cells.drop_duplicates()
         if spelled.empty:
             return None
         if set(spelled.str.lower()) <= {"true", "false"}:
             return Texts("boolean")
-        found = self._numbers_or_dates(cells, spelled[~spelled.isin(GAPS_AMONG_NUMBERS)])
-        return found or Texts("text")
-
-    def _numbers_or_dates(self, cells: pd.Series, spelled: pd.Series) -> Numbers | Dates | None:
-        """Return the kind of a column of texts, given those that are different as well."""
+        spelled = spelled[~spelled.isin(GAPS_AMONG_NUMBERS)]
         if spelled.empty:
-            return None
+            return Texts("text")
         unit = common_unit(spelled)
         is_numeric = ~np.isnan(parse_numbers(spelled, self.spelling, unit))
         if is_numeric.all():
             digits = spelled.str.isdecimal()
             return Numbers(unit, bool(digits.all() and spelled.str.match(r"0\d").any()))
         found = find_format(spelled)
-        if found is None:
-            self._refuse_dates_and_texts(cells, spelled)
-        else:
-            other = day_and_month_swapped(spelled, found)
-            if other is None:
-                return Dates(found, either_way=False)
-            # With points, they are German dates, or those of a neighbour.
-            guess = "." in found
-            day_first = guess if self.day_first == "auto" else self.day_first
-            is_day_first = found.index("%d") < found.index("%m")
-            return Dates(
-                found if is_day_first == day_first else other, either_way=self.day_first == "auto"
-            )
+        if found is not None:
+            return self._dates(spelled, found)
+        self._refuse_dates_and_texts(cells, spelled)
         self._refuse_several_forms(cells, spelled)
         self._refuse_numbers_and_texts(cells, spelled, is_numeric)
-        return None
+        return Texts("text")
+
+    def _dates(self, spelled: pd.Series, found: str) -> Dates:
+        """Return a format that fits all texts, given one in which day and month may be swapped."""
+        other = day_and_month_swapped(spelled, found)
+        if other is None:
+            return Dates(found, either_way=False)
+        # With points, they are German dates, or those of a neighbour.
+        day_first = "." in found if self.day_first == "auto" else self.day_first
+        is_day_first = found.index("%d") < found.index("%m")
+        chosen = found if is_day_first == day_first else other
+        return Dates(chosen, either_way=self.day_first == "auto")
 
     def _refuse_several_forms(self, cells: pd.Series, spelled: pd.Series) -> None:
         """Refuse a column of numbers some of which have another unit, or none."""

@@ -1,7 +1,7 @@
 """The target column: which classes there are, and which one each row belongs to."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Labels:
     """What messages call the column."""
     kind: LabelKind
     classes: list[str]
-    """In sorted order; integers sorted as numbers."""
+    """The names of the classes, sorted; integers are sorted as numbers."""
     indices: npt.NDArray[np.int64]
     """The class of each row, shape (n,)."""
 
@@ -39,12 +39,8 @@ class Labels:
         present = np.unique(self.indices[rows])
         renumbered = np.full(len(self.classes), -1)
         renumbered[present] = np.arange(len(present))
-        return Labels(
-            self.where,
-            self.kind,
-            [self.classes[index] for index in present],
-            renumbered[self.indices],
-        )
+        classes = [self.classes[index] for index in present]
+        return replace(self, classes=classes, indices=renumbered[self.indices])
 
 
 def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:
@@ -61,11 +57,7 @@ def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:
 def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     """Find out the classes; every row has a target.
 
-    Raises
-    ------
-    UserError
-        If the labels are not those of two or more classes.
-
+    Raises `UserError` if the labels are not those of two or more classes.
     """
     where = f"{source}: the target column '{cells.name}'"
     if not holds_categories(cells):

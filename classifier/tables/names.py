@@ -1,22 +1,94 @@
-"""Names of columns: those that parameters name, and those of the features."""
+"""Names of columns: in the first row of a table, or not; in parameters; and of the features."""
 
 import difflib
+import re
+from itertools import zip_longest
 
-from classifier.io.user_error import UserError, quoted
-from classifier.tables.prepare_params import PrepareParams
+import numpy as np
+import pandas as pd
+
+from classifier.io.user_error import NeedsParameterError, UserError, quoted
+from classifier.tables.prepare_params import PrepareParams, Reading
+from classifier.tables.values import Spelling, parse_numbers
 
 MOST_NAMES = 20
-"""In a message."""
+"""The most names that a message shows."""
+
+UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+"""How pandas calls a column without a name, and an index without one."""
+
+
+def has_names(
+    where: str, first: list[str], below: list[list[str]], reading: Reading, spelling: Spelling
+) -> bool:
+    """Say whether the first row, which messages call `where`, has the names of the columns.
+
+    `reading` says so, or leaves it to a look at the cells of that row and of those below it. Raises
+    `NeedsParameterError` if it is not said, and the first row looks like data.
+    """
+    if reading.header != "auto":
+        return reading.header
+    if looks_like_data(first, below, spelling):
+        raise NeedsParameterError(
+            f"{where} looks like data, not like the names of columns: {', '.join(first[:5])}",
+            "header",
+            value=False,
+            otherwise="true takes it for names, false calls the columns c1, c2, ...",
+        )
+    return True
+
+
+def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling) -> bool:
+    """Say whether the first row is more like those below it than like names for them.
+
+    A number on top of numbers speaks for data, and so does a text that occurs below it; a text on
+    top of numbers speaks for names. Whole numbers that count up, such as years, may be names.
+    """
+    is_number = ~np.isnan(parse_numbers(pd.Series(first, dtype="str"), spelling))
+    if is_number.all() and _count_up(first):
+        return False
+    speaks_for_data = 0
+    for cell, number, column in zip(first, is_number, zip_longest(*below), strict=False):
+        cells = pd.Series([text for text in column if text is not None], dtype="str").str.strip()
+        cells = cells[~cells.isin(spelling.gaps)]
+        if cells.empty or cell.strip() in spelling.gaps:
+            continue
+        if not np.isnan(parse_numbers(cells, spelling)).any():
+            speaks_for_data += 1 if number else -1
+        elif cells.isin([cell.strip()]).any():
+            speaks_for_data += 1
+    return speaks_for_data > 0
+
+
+def _count_up(cells: list[str]) -> bool:
+    if not all(cell.strip().isdecimal() for cell in cells) or len(cells) < 3:
+        return False
+    return bool((np.diff([int(cell) for cell in cells]) == 1).all())
+
+
+def names_of(first: list[str], *, has_header: bool = True) -> tuple[list[str], list[str]]:
+    """Return the names of the columns, and those of them that the first row has no name for.
+
+    The names have no blanks around them; the second column is c2 if it has none. Where two are
+    equal, the second gets .1 behind it, as pandas has it. Without a header, all are called c1, c2,
+    ..., and none is without a name.
+    """
+    names: dict[str, bool] = {}
+    for number, cell in enumerate(first, start=1):
+        header = cell.strip() if has_header else ""
+        name = unique = header or f"c{number}"
+        copies = 0
+        while unique in names:
+            copies += 1
+            unique = f"{name}.{copies}"
+        names[unique] = has_header and (not header or UNNAMED.fullmatch(header) is not None)
+    return list(names), [name for name, is_unnamed in names.items() if is_unnamed]
 
 
 def check_names(columns: list[str], params: PrepareParams) -> None:
     """Refuse parameters that name a column that there is not, or the target.
 
-    Raises
-    ------
-    UserError
-        Names the parameter and the columns.
-
+    Raises a `UserError` that names the parameter and the columns.
     """
     there = in_quotes(columns)
     if params.target not in columns:
@@ -41,11 +113,7 @@ def choose_features(
 ) -> list[str]:
     """Return the names of the feature columns, in the table's order.
 
-    Raises
-    ------
-    UserError
-        If none is left.
-
+    Raises `UserError` if none is left.
     """
     chosen = columns if params.features is None else params.features
     others = {params.target, params.group, *params.ignore, *left_out}

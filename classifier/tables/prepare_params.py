@@ -1,7 +1,7 @@
 """The `prepare` section of params.yaml: how the file is read, and what becomes of its columns."""
 
 import codecs
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,8 +29,14 @@ MARKS = {
 }
 """What the names of delimiters and marks stand for."""
 
-
 TEXTS = "a list of texts between quotes"
+NAMES = "a list of column names, such as [id, name] or []"
+NAME_OR_NULL = "the name of a column, or null"
+
+
+def _one_of(choices: object) -> Any:  # noqa: ANN401 (as pydantic's Field)
+    """Return a field that must have one of a Literal's values."""
+    return Field(description=f"one of {', '.join(get_args(choices))}")
 
 
 def _encoding(name: str) -> str:
@@ -48,16 +54,12 @@ class Reading(Params):
     """How the file is to be read; what is `auto` is found out by looking at it."""
 
     sheet: str | None = Field(description="the name of a sheet, or null for the first")
-    delimiter: Delimiter = Field(
-        description="one of auto, comma, semicolon, tab, pipe, blanks",
-    )
+    delimiter: Delimiter = _one_of(Delimiter)
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         description="auto, or the name of an encoding, such as utf-8, utf-16 or cp1252"
     )
-    decimal: Decimal = Field(description="one of auto, point, comma")
-    thousands: Thousands = Field(
-        description="one of auto, none, comma, point, blank, apostrophe",
-    )
+    decimal: Decimal = _one_of(Decimal)
+    thousands: Thousands = _one_of(Thousands)
     header: Literal["auto"] | bool = Field(description="one of auto, true, false")
     gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     not_gaps: list[str] = Field(description=f"{TEXTS}, such as ['NA'] or []")
@@ -75,10 +77,6 @@ AS_THE_FILE_SAYS = Reading(
 )
 
 
-NAMES = "a list of column names, such as [id, name] or []"
-NAME_OR_NULL = "the name of a column, or null"
-
-
 class PrepareParams(Reading):
     """The `prepare` section of params.yaml: how the file is read is inherited."""
 
@@ -91,16 +89,16 @@ class PrepareParams(Reading):
     categorical: list[str] = Field(description=NAMES)
     target_gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     day_first: DayFirst = Field(description="one of auto, true, false")
-    split: SplitKind = Field(description="one of random, group, time")
+    split: SplitKind = _one_of(SplitKind)
     group: str | None = Field(description=NAME_OR_NULL)
     order_by: str | None = Field(description=NAME_OR_NULL)
     test_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     val_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
-    rare_classes: RareClasses = Field(description="one of error, train_only, drop")
-    scaler: Scaler = Field(description="one of minmax, standard, squash, none")
+    rare_classes: RareClasses = _one_of(RareClasses)
+    scaler: Scaler = _one_of(Scaler)
     missing_indicator: bool = Field(description="true or false")
     max_categories: int = Field(ge=2, description="a whole number of at least 2")
-    beyond_max_categories: BeyondMaxCategories = Field(description="one of error, other")
+    beyond_max_categories: BeyondMaxCategories = _one_of(BeyondMaxCategories)
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The rows of a table, of which class and in which part, and the table as the network sees it."""
+"""The rows of a table: of which class, which of them belong together, and in which part."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,28 +7,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from classifier.io.prepared import write_parquet
-from classifier.io.schema import Schema
 from classifier.io.user_error import UserError
-from classifier.tables.copies import first_equal_rows, joined
-from classifier.tables.dates import seconds
-from classifier.tables.encoding import EncodedColumn, Encoder, LeftOut
 from classifier.tables.kinds import Dates, KindFinder, Numbers
 from classifier.tables.labels import Labels, has_target, parse_labels
 from classifier.tables.names import check_names, choose_features
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import Positions, Splitter
-from classifier.tables.suspicions import draw_sample
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     Spelling,
     category_names,
-    date_cells,
     holds_values,
     is_number,
     numbers,
+    seconds,
 )
 
 
@@ -36,17 +33,20 @@ from classifier.tables.values import (
 class TableRows:
     """The rows that have a target, split, with the cells that features are made of."""
 
+    params: PrepareParams
     file: TableFile
     numbers: npt.NDArray[np.int64]
-    """As a spreadsheet shows them, shape (n,)."""
+    """The rows' numbers as a spreadsheet shows them, shape (n,)."""
     cells: dict[str, pd.Series]
     """The columns of features, by name."""
     labels: Labels
-    """Of all rows; those in no part may have the index -1."""
+    """The classes of all rows; those in no part may have the index -1."""
+    is_copy: npt.NDArray[np.bool_]
+    """Whether a row is equal to one further up, shape (n,)."""
+    together: Positions
+    """For each row the position of the first that it belongs together with, shape (n,)."""
     parts: dict[str, Positions]
     """Positions of the train, val and test rows, each in order."""
-    wanted: tuple[float, float, float]
-    """What fractions of all these are to be."""
     left_out: dict[str, str]
     """Columns that are no features, with the reason; not those that parameters leave out."""
     n_without_target: int
@@ -55,20 +55,13 @@ class TableRows:
 
     def hold_values(self) -> dict[str, bool]:
         """Return by name whether a column holds numbers or texts."""
-        return {str(name): holds_values(column) for name, column in self.test_cells.items()}
-
-    is_copy: npt.NDArray[np.bool_]
-    """Whether a row is equal to one further up, shape (n,)."""
+        return {str(name): holds_values(cells) for name, cells in self.test_cells.items()}
 
 
 def read_rows(params: PrepareParams) -> TableRows:
     """Read the table, find its classes, and split it.
 
-    Raises
-    ------
-    UserError
-        If the file, a parameter or the classes are such that this cannot be done.
-
+    Raises `UserError` if the file, a parameter or the classes are such that this cannot be done.
     """
     file = open_table(Path(params.data), params.data, params)
     check_names(file.columns, params)
@@ -88,73 +81,80 @@ def read_rows(params: PrepareParams) -> TableRows:
     rows = table.index.to_numpy()
 
     labels = parse_labels(cells[params.target], file.spelling, file.name)
-    first = first_equal_rows(
-        [column for name, column in cells.items() if name != params.group], file.spelling
-    )
-    parts = split(params, labels, first, cells, file)
-    test_cells = table.iloc[parts["test"]]
-    # Column by column, it makes room for the features.
-    del table
-    return TableRows(
-        file=file,
-        numbers=rows,
-        cells={name: cells.pop(name) for name in names},
-        labels=labels.limited_to(parts["train"]),
-        parts=parts,
-        wanted=(1 - params.test_size - params.val_size, params.val_size, params.test_size),
-        left_out=left_out,
-        n_without_target=int((~with_target).sum()),
-        test_cells=test_cells,
-        is_copy=first != np.arange(len(first)),
-    )
-
-
-def split(
-    params: PrepareParams,
-    labels: Labels,
-    first: Positions,
-    cells: dict[str, pd.Series],
-    file: TableFile,
-) -> dict[str, Positions]:
-    """Return the positions of the train, val and test rows, each in order.
-
-    Parameters
-    ----------
-    params
-        Say how.
-    labels
-        Of the rows.
-    first
-        For each row the position of the first that is equal, shape (n,).
-    cells
-        Have the column of groups or times.
-    file
-        Where they are from.
-
-    Raises
-    ------
-    UserError
-        If there are too few rows, groups or times.
-
-    """
+    compared = [cells[name] for name in cells if name != params.group]
+    first = together = first_equal_rows(compared, file.spelling)
     splitter = Splitter(params.test_size, params.val_size, params.rare_classes, params.seed)
     if params.group is not None:
         groups = category_names(cells[params.group], file.spelling)
         _refuse_gap(groups, file, "group")
-        return splitter.by_group(labels, joined(first, pd.factorize(groups)[0]))
-    if params.order_by is not None:
-        return splitter.by_time(labels, times(cells[params.order_by], params, file))
-    return splitter.at_random(labels, first)
+        together = joined(first, pd.factorize(groups)[0])
+        parts = splitter.by_group(labels, together)
+    elif params.order_by is not None:
+        parts = splitter.by_time(labels, _times(cells[params.order_by], params, file))
+    else:
+        parts = splitter.at_random(labels, together)
+    test_cells = table.iloc[parts["test"]]
+    # Column by column, it makes room for the features.
+    del table
+    return TableRows(
+        params=params,
+        file=file,
+        numbers=rows,
+        cells={name: cells.pop(name) for name in names},
+        labels=labels.limited_to(parts["train"]),
+        is_copy=first != np.arange(len(first)),
+        together=together,
+        parts=parts,
+        left_out=left_out,
+        n_without_target=int((~with_target).sum()),
+        test_cells=test_cells,
+    )
 
 
-def times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArray[np.float64]:
+def first_equal_rows(table: list[pd.Series], spelling: Spelling) -> Positions:
+    """Return for each row the position of the first that is equal in all columns, shape (n,).
+
+    Texts are equal whatever the blanks around them, or if they are the same number; so are gaps.
+    """
+    first = np.arange(len(table[0]))
+    # Numbers come first, since most of them are different.
+    table = sorted(table, key=lambda cells: not is_number(cells))
+    # Of these rows, each is equal to another in all columns so far.
+    candidates = first.copy()
+    if is_number(table[0]):
+        candidates = np.flatnonzero(table[0].duplicated(keep=False))
+    group = np.zeros(len(candidates), np.int64)
+    for column in table:
+        if not len(candidates):
+            return first
+        cells = column.iloc[candidates]
+        codes = pd.factorize(cells if is_number(cells) else category_names(cells, spelling))[0] + 1
+        group = pd.factorize(group * (codes.max() + 1) + codes)[0]
+        is_shared = np.bincount(group)[group] > 1
+        candidates, group = candidates[is_shared], group[is_shared]
+    _, position, group = np.unique(group, return_index=True, return_inverse=True)
+    first[candidates] = candidates[position[group]]
+    return first
+
+
+def joined(first: Positions, groups: Positions) -> Positions:
+    """Return for each row the position of the first that it belongs together with, shape (n,).
+
+    Rows that are equal do, by `first`, those of one of the groups, which are numbers from 0 on, and
+    all that are so linked.
+    """
+    n = len(first) + int(groups.max()) + 1
+    edges = coo_array((np.ones(len(first)), (first, len(first) + groups)), shape=(n, n))
+    component = connected_components(edges, directed=False)[1][first]
+    _, position, number = np.unique(component, return_index=True, return_inverse=True)
+    together: Positions = position[number]
+    return together
+
+
+def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArray[np.float64]:
     """Return what orders the rows, shape (n,): numbers, or seconds since 1970.
 
-    Raises
-    ------
-    UserError
-        If they are neither numbers nor dates, or one is missing.
-
+    Raises `UserError` if they are neither numbers nor dates, or one is missing.
     """
     where = f"{file.name}: column '{cells.name}', which is prepare.order_by,"
     kind = KindFinder(file.name, file.spelling, params.day_first).find(cells, np.arange(len(cells)))
@@ -162,7 +162,7 @@ def times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArr
         case Numbers():
             found = numbers(cells, file.spelling, where, kind.unit)
         case Dates():
-            found = seconds(date_cells(cells, file.spelling), kind.format, where)
+            found = seconds(cells, file.spelling, where, kind.format)
         case _:
             raise UserError(f"{where} must hold numbers or dates; name another")
     _refuse_gap(pd.Series(found, cells.index, name=cells.name), file, "order_by")
@@ -178,77 +178,19 @@ def _refuse_gap(cells: pd.Series, file: TableFile, parameter: str) -> None:
         )
 
 
-def make_encoder(rows: TableRows, params: PrepareParams) -> Encoder:
-    """Return what turns the cells into features, having learnt from the training rows."""
-    train = rows.parts["train"]
-    return Encoder(
-        kinds=KindFinder(rows.file.name, rows.file.spelling, params.day_first),
-        train=train,
-        sample=draw_sample(train[~rows.is_copy[train]], rows.labels.indices),
-        categorical=params.categorical,
-        codes=rows.file.codes,
-        scaler=params.scaler,
-        missing_indicator=params.missing_indicator,
-        max_categories=params.max_categories,
-        beyond_max_categories=params.beyond_max_categories,
-    )
-
-
-@dataclass(frozen=True)
-class PreparedTable:
-    """The rows, and the columns that have something to say."""
-
-    rows: TableRows
-    columns: list[EncodedColumn]
-    left_out: dict[str, str]
-    """Columns that say nothing, with the reason; not those that parameters leave out."""
-    schema: Schema
-
-
-def put_together(
-    rows: TableRows, encoded: list[EncodedColumn | LeftOut], params: PrepareParams
-) -> PreparedTable:
-    """Part the columns from those that are left out, and describe them.
-
-    Raises
-    ------
-    UserError
-        If all are left out.
-
-    """
-    columns = [column for column in encoded if isinstance(column, EncodedColumn)]
-    without = [column for column in encoded if isinstance(column, LeftOut)]
-    if not columns:
-        raise UserError(
-            f"{params.data} has no column that says anything: '{without[0].name}' is left out, "
-            f"since {without[0].reason}; so are all others"
-        )
-    schema = Schema(
-        target=params.target,
-        label_kind=rows.labels.kind,
-        classes=rows.labels.classes,
-        scaler=params.scaler,
-        gaps=params.gaps,
-        not_gaps=params.not_gaps,
-        columns=[column.schema for column in columns],
-    )
-    left_out = rows.left_out | {column.name: column.reason for column in without}
-    return PreparedTable(rows, columns, left_out, schema)
-
-
 def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
     """Write all columns of rows, also those that are no features; of other values, nulls."""
-    columns = {name: _plain(column, spelling) for name, column in table.items()}
+    columns = {name: _plain(cells, spelling) for name, cells in table.items()}
     write_parquet(path, pa.table(columns))
 
 
-def _plain(column: pd.Series, spelling: Spelling) -> pa.Array:
-    if is_number(column):
-        return pa.array(numbers(column, spelling, str(column.name)))
-    if not holds_values(column):
-        return pa.nulls(len(column))
-    spelled = category_names(column, spelling)
-    lower = spelled.str.lower()
+def _plain(cells: pd.Series, spelling: Spelling) -> pa.Array:
+    if is_number(cells):
+        return pa.array(numbers(cells, spelling, str(cells.name)))
+    if not holds_values(cells):
+        return pa.nulls(len(cells))
+    category = category_names(cells, spelling)
+    lower = category.str.lower()
     if lower.dropna().isin(["true", "false"]).all():
-        spelled = lower
-    return pa.array(spelled.astype(object), pa.string())
+        category = lower
+    return pa.array(category.astype(object), pa.string())

@@ -2,11 +2,42 @@
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from classifier.io.schema import LARGEST_Z, SQUASHED_TO, Scaler, Scaling
+from classifier.io.user_error import NeedsParameterError
 
 Numbers = npt.NDArray[np.float64]
+
+LARGEST = 1e18
+"""The largest feature: the squares of larger ones have no place in single precision."""
+
+
+def scale(
+    kind: Scaler, raw: Numbers, train: npt.NDArray[np.int64], cells: pd.Series, where: str
+) -> tuple[Scaling, npt.NDArray[np.float32]]:
+    """Return what there is to learn of the training rows' numbers, and all rows' feature.
+
+    `raw` are the numbers of a column's cells, NaN for gaps; `train` are the positions of the
+    training rows. The feature has shape (n,). Raises `NeedsParameterError`, in which
+    the column is called `where`, if a number is too large.
+    """
+    # What is too large becomes infinite.
+    with np.errstate(all="ignore"):
+        scaling = fit_scaling(kind, raw[train])
+        low, high = np.nanmin(raw[train]), np.nanmax(raw[train])
+        if not np.isfinite([high - low, *scaling.model_dump().values()]).all():
+            problem = f"{where} reaches from {low:g} to {high:g}, too far to scale"
+            raise NeedsParameterError(problem, "ignore", str(cells.name), "correct it")
+        feature = scaled(kind, scaling, raw).astype(np.float32)
+    largest = np.abs(feature)
+    if largest.max() > LARGEST:
+        row = cells.index[largest.argmax()]
+        problem = f"{where}, row {row} is far too large next to the training rows"
+        otherwise = "correct it, or leave it empty"
+        raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
+    return scaling, feature
 
 
 def fit_scaling(kind: Scaler, train: Numbers) -> Scaling:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,15 @@ Positions = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test")
 
 MOST_FOLDS = 10
-"""Of the small groups, where there are large ones."""
+"""The most folds that small groups are put into, where there are large ones."""
 
 
 @dataclass(frozen=True)
 class Splitter:
-    """Splits rows three ways; rows that are kept together have the same number in `together`."""
+    """Splits rows three ways; rows with the same number in `together` come into the same part.
+
+    The number of a part is its position in `PARTS`.
+    """
 
     test_size: float
     val_size: float
@@ -36,33 +40,29 @@ class Splitter:
         """Return the positions of the train, val and test rows, stratified by class.
 
         Each part has all classes, but for those with too few rows to be in each: see
-        `rare_classes`. What is kept together is of one class.
-
-        Raises
-        ------
-        UserError
-            If a part would be empty, or a class has too few rows.
-
+        `rare_classes`. What is kept together is of one class. Raises `UserError` if a part would be
+        empty, or a class has too few rows.
         """
-        _, first, unit_of_row, sizes = np.unique(
+        _, first, unit, sizes = np.unique(
             together, return_index=True, return_inverse=True, return_counts=True
         )
         n_classes = len(labels.classes)
-        classes = labels.indices[first]
-        rare = self._rare(labels, np.bincount(classes, minlength=n_classes))
+        class_of_unit = labels.indices[first]
+        rare = self._rare(labels, np.bincount(class_of_unit, minlength=n_classes))
         is_common = ~np.isin(labels.indices, rare)
         part = np.full(len(together), self._part_of_rare)
         part[is_common] = self._stratified(labels.indices[is_common])
+        # Nothing was kept together so far: what its first row has got is only right for one row.
         part_of_unit = part[first]
         counts = np.zeros((n_classes, len(PARTS)), np.int64)
         np.add.at(counts, (labels.indices[is_common], part[is_common]), 1)
-        amiss = np.union1d(classes[sizes > 1], np.flatnonzero((counts == 0).any(axis=1)))
+        amiss = np.union1d(class_of_unit[sizes > 1], np.flatnonzero((counts == 0).any(axis=1)))
         for index in np.setdiff1d(amiss, rare):
-            units = np.flatnonzero(classes == index)
+            units = np.flatnonzero(class_of_unit == index)
             part_of_unit[units] = self._kept_together(
                 part_of_unit[units], sizes[units], counts[index]
             )
-        return _positions(part_of_unit[unit_of_row])
+        return _positions(part_of_unit[unit])
 
     def _stratified(self, target: Positions) -> Positions:
         """Return the parts of rows whose classes are given, shape (n,)."""
@@ -81,52 +81,34 @@ class Splitter:
         return part
 
     def _kept_together(self, part: Positions, sizes: Positions, wanted: Positions) -> Positions:
-        """Return the parts of what is kept together, all of one class, shape (n,).
+        """Return the parts of units, rows that are kept together, of one class, shape (n,).
 
-        What has several rows goes, the largest first, to the part that lacks most, as in
-        scikit-learn's `StratifiedGroupKFold`: some row may have thousands of copies. Single rows
-        make up for it. Each part gets something.
-
-        Parameters
-        ----------
-        part
-            Where each first row has come, shape (n,).
-        sizes
-            Numbers of rows, shape (n,).
-        wanted
-            Numbers of rows in each part, shape (3,).
-
+        Units of several rows are dealt out first: some row may have thousands of copies. Single
+        rows then make up for it: as few as possible change their part. Given are the part that each
+        unit's first row has got, the units' numbers of rows, and those wanted in each part.
         """
         part, lacking = part.copy(), wanted.copy()
         several = np.flatnonzero(sizes > 1)
-        for unit in several[np.argsort(-sizes[several], kind="stable")]:
-            part[unit] = lacking.argmax()
-            lacking[part[unit]] -= sizes[unit]
+        several = several[np.argsort(-sizes[several], kind="stable")]
+        part[several] = _dealt(sizes[several], lacking)
         single = np.random.default_rng(self.seed).permutation(np.flatnonzero(sizes == 1))
-        lacking = np.maximum(lacking, 0)
         # Where a part has too many by now, the others share what is left.
-        lacking = lacking * len(single) // max(1, lacking.sum())
-        surplus = np.bincount(part[single], minlength=len(PARTS)) - lacking
+        lacking = np.maximum(lacking, 0)
+        goal = lacking * len(single) // max(1, lacking.sum())
+        surplus = np.bincount(part[single], minlength=len(PARTS)) - goal
         for source, target in np.ndindex(len(PARTS), len(PARTS)):
             n = min(surplus[source], -surplus[target])
             if n > 0:
                 part[single[part[single] == source][:n]] = target
                 surplus[[source, target]] += [-n, n]
-        while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
-            part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
-        return part
+        return _none_empty(part)
 
     def by_group(self, labels: Labels, together: Positions) -> dict[str, Positions]:
         """Return the positions of the rows, as stratified as whole groups can be.
 
         A class is in the training rows, but may be in no validation or test row. Where a group is
-        larger than one of these parts is to be, see `_by_size`.
-
-        Raises
-        ------
-        UserError
-            If there are too few groups, or groups with some class.
-
+        larger than one of these parts is to be, see `_by_size`. Raises `UserError` if there are too
+        few groups, or groups with some class.
         """
         groups = np.unique(together, return_inverse=True)[1]
         pairs = np.unique(np.stack([groups, labels.indices]), axis=1)
@@ -161,19 +143,10 @@ class Splitter:
     ) -> Positions:
         """Return the parts of rows, shape (n,), some of whose groups are large.
 
-        What has to train, the large groups, and stratified folds of the small ones go, the largest
-        first, each to the part that lacks most: so the largest group trains. Then each part gets
-        something, and training every class, if it can be.
-
-        Parameters
-        ----------
-        target
-            Class indices, shape (n,).
-        groups
-            Which rows are in the same part: those with the same number, shape (n,).
-        is_large, trains
-            Whether a row's group is large, and has to train, shapes (n,).
-
+        Units are what has to train, each large group, and stratified folds of the small ones. They
+        are dealt out in this order, the larger first, so that the largest group trains. Then each
+        part gets something, and training every class, if it can be. Given are the rows' classes and
+        groups, and whether the group is large, or has to train, all of shape (n,).
         """
         n_groups = groups.max() + 1
         unit = np.where(trains, 0, 1 + groups)
@@ -194,12 +167,7 @@ class Splitter:
         lacking = lacking * len(target)
         # The first is for training, even where that is to have less than another part.
         lacking[0] = lacking.max()
-        part = np.zeros(len(sizes), np.int64)
-        for each, size in enumerate(sizes):
-            part[each] = lacking.argmax()
-            lacking[part[each]] -= size
-        while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
-            part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
+        part = _none_empty(_dealt(sizes, lacking))
         for index in np.unique(target):
             having = np.unique(unit[target == index])
             others = having[np.bincount(part)[part[having]] > 1]
@@ -234,13 +202,8 @@ class Splitter:
     def by_time(self, labels: Labels, order: npt.NDArray[np.float64]) -> dict[str, Positions]:
         """Return the positions of the earliest rows to train on, later ones, and the latest.
 
-        Rows of the same time are in the same part.
-
-        Raises
-        ------
-        UserError
-            If there are too few different times, or the training rows lack a class.
-
+        Rows of the same time are in the same part. Raises `UserError` if there are too few
+        different times, or the training rows lack a class.
         """
         n = len(order)
         n_test, n_val = self._sizes(n)
@@ -318,6 +281,25 @@ class Splitter:
                 otherwise,
             )
         return positions
+
+
+def _dealt(sizes: Positions, lacking: npt.NDArray[Any]) -> Positions:
+    """Return the parts of units, shape (n,): each in turn goes to the part that lacks most rows.
+
+    So does scikit-learn's `StratifiedGroupKFold`. What each part lacks, shape (3,), becomes less.
+    """
+    part = np.zeros(len(sizes), np.int64)
+    for unit, size in enumerate(sizes):
+        part[unit] = lacking.argmax()
+        lacking[part[unit]] -= size
+    return part
+
+
+def _none_empty(part: Positions) -> Positions:
+    """Return the parts of units, shape (n,), each with something of what the others have."""
+    while (counts := np.bincount(part, minlength=len(PARTS))).min() == 0:
+        part[np.flatnonzero(part == counts.argmax())[-1]] = counts.argmin()
+    return part
 
 
 def _positions(part: Positions) -> dict[str, Positions]:

@@ -9,19 +9,24 @@ import numpy.typing as npt
 import pandas as pd
 
 SAMPLE = 20_000
-"""Training rows that are looked at."""
+"""The most training rows that are looked at."""
 
 ROWS_OF_A_BIN = 20
 
 AS_COMMON = 0.5
-"""As the average category: a text that counts as a gap may as well be one."""
+"""A text that counts as a gap may be a category if it is this much as common as the average one."""
 
 MOST_COPIES = 5
 """Columns that are named."""
 
 MOST_BINS = 50
 
-TELLS_THE_CLASS = {"texts": 0.9, "numbers": 0.97}
+FEW_ROWS = 10
+
+MOST_OF_ALL = 0.5
+"""This part of the training rows: with more different texts, these say which row it is."""
+
+TEXTS_TELL, NUMBERS_TELL = 0.9, 0.97
 """How much of the error of always answering the commonest class a column removes that all but
 tells the class. A measurement may honestly do so, as the petals of Iris do (0.92 to 0.95); what is
 known only afterwards, as whether somebody has a place in a lifeboat, is rather a text or a code."""
@@ -32,42 +37,26 @@ IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|key|index|nr|no|number)$|[a-z]I[dD
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A warning, and the parameter of `prepare` that settles it, if one does."""
+    """A warning of a column, and the parameter of `prepare` that settles it, if one does."""
 
     sentence: str
-    parameter: str | None = None
-    value: str | None = None
+    parameter: str = ""
+    """A list to which the column's name is to be added."""
     is_plain: bool = False
     """Whether `start` sets it without being asked."""
 
     def __str__(self) -> str:
-        if self.parameter is None:
-            return self.sentence
-        return f"{self.sentence}, add it to prepare.{self.parameter}"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Some of the training rows, in random order."""
-
-    rows: npt.NDArray[np.int64]
-    """Positions, shape (n,)."""
-    target: npt.NDArray[np.int64]
-    """Class indices, shape (n,)."""
-
-
-def draw_sample(train: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> Sample:
-    """Draw from the positions of different training rows; `target` are all rows' class indices."""
-    rows = np.random.default_rng(0).permutation(train)[:SAMPLE]
-    return Sample(rows, target[rows])
+        advice = f", add it to prepare.{self.parameter}" if self.parameter else ""
+        return f"{self.sentence}{advice}"
 
 
 def tells_the_class(
-    name: str, codes: npt.NDArray[np.int64], target: npt.NDArray[np.int64], *, are_numbers: bool
+    name: str, codes: npt.NDArray[np.int64], target: npt.NDArray[np.int64], least: float
 ) -> Iterator[Suspicion]:
     """Warn if the codes of a column, from 0 on, all but tell the class; both have shape (n,).
 
-    The commonest class of each code in one half of the rows is the answer in the other.
+    The commonest class of each code in one half of the rows is the answer in the other. It tells
+    the class if it removes `least` of the error of always answering the commonest.
     """
     half = len(codes) // 2
     if half < ROWS_OF_A_BIN:
@@ -80,15 +69,12 @@ def tells_the_class(
     baseline = (target[half:] == commonest).mean()
     if baseline == 1:
         return
-    if (accuracy - baseline) / (1 - baseline) >= TELLS_THE_CLASS[
-        "numbers" if are_numbers else "texts"
-    ]:
+    if (accuracy - baseline) / (1 - baseline) >= least:
         yield Suspicion(
             f"'{name}' all but tells the class: by itself it is right in {100 * accuracy:.1f}% of "
             f"the training rows, the commonest class in {100 * baseline:.1f}%; if it is known only "
             "after the class is",
             "ignore",
-            name,
         )
 
 
@@ -105,24 +91,12 @@ def bins(raw: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def suspicious_numbers(
-    name: str,
-    raw: npt.NDArray[np.float64],
-    train: npt.NDArray[np.float64],
-    exact: pd.Series,
+    name: str, raw: npt.NDArray[np.float64], train: npt.NDArray[np.float64], exact: pd.Series
 ) -> Iterator[Suspicion]:
     """Warn of numbers that number the rows, and of one that stands for a gap.
 
-    Parameters
-    ----------
-    name
-        Of the column.
-    raw
-        All rows' numbers, shape (n,), NaN for gaps.
-    train
-        Those of the training rows.
-    exact
-        All rows' numbers with all their digits, shape (n,), NaN for gaps.
-
+    `raw` are all rows' numbers, shape (n,), NaN for gaps, `exact` the same with all their digits,
+    and `train` are the numbers of the training rows.
     """
     if are_all_different(raw, exact):
         present = raw[~np.isnan(raw)]
@@ -130,7 +104,6 @@ def suspicious_numbers(
         yield Suspicion(
             f"'{name}' is another whole number in every row; if it only says which row it is",
             "ignore",
-            name,
             is_plain=count_up or IDENTIFIER.search(name) is not None,
         )
         return
@@ -151,19 +124,20 @@ def suspicious_numbers(
             )
 
 
-def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
-    """Warn of a gap that may be a category, and of categories that are one as numbers alone.
+def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
+    """Warn of texts that name the rows, a gap that may be a category, and categories put together.
 
-    Parameters
-    ----------
-    name
-        Of the column.
-    spelled
-        The training rows' texts, shape (n,), NaN for empty ones.
-    category
-        The names of their categories, NaN for gaps.
-
+    `spelled` are the training rows' texts, shape (n,), NaN for empty ones; `category` are the names
+    of their categories, NaN for gaps.
     """
+    n, n_different = category.notna().sum(), category.nunique()
+    if n > FEW_ROWS and n_different > MOST_OF_ALL * n:
+        yield Suspicion(
+            f"'{name}' has {n_different} different texts in {n} training rows; if they only say "
+            "which row it is",
+            "ignore",
+            is_plain=True,
+        )
     gaps = spelled[category.isna()].value_counts()
     if len(gaps) and gaps.iloc[0] > AS_COMMON * category.value_counts().mean():
         yield Suspicion(
@@ -182,10 +156,7 @@ def suspicious_spelling(name: str, spelled: pd.Series, category: pd.Series) -> I
 
 
 def are_all_different(raw: npt.NDArray[np.float64], exact: pd.Series) -> bool:
-    """Say whether all numbers are whole and different, with gaps in less than half of the rows.
-
-    The parameters are those of `suspicious_numbers`.
-    """
+    """Say whether all numbers are whole and different, with gaps in less than half of the rows."""
     if not are_whole(raw[:1000]):
         return False
     present = exact.dropna()

@@ -1,6 +1,7 @@
 """A file that holds a table, as DataFrames.
 
-The index of a DataFrame has the row numbers that a spreadsheet shows: the header is row 1.
+All of its rows, or some, are a `table`, and one column of them are `cells`, a Series. The index of
+both has the row numbers that a spreadsheet shows: the header is row 1.
 """
 
 import lzma
@@ -27,31 +28,27 @@ class TableFile(ABC):
 
     name: str
     """What messages call it."""
+    description: str
+    """How the file is read, in a line."""
+    resolved: dict[str, str | bool]
+    """The parameters of reading, as they were found out."""
     columns: list[str]
-    unnamed: frozenset[str]
-    """Those of them that the file has no name for."""
+    unnamed: list[str]
+    """The columns that the file has no name for."""
     spelling: Spelling
-    """Of texts."""
+    """How texts spell numbers and gaps."""
     codes: frozenset[str] = frozenset()
     """Names of columns of whole numbers, some of which begin with 0, as far as was looked."""
     delimiter: str = ","
-    """That CSV made of it is to have."""
+    """What parts the fields in CSV that is made of the table."""
 
     @abstractmethod
-    def describe(self) -> str:
-        """Say in a line how the file is read."""
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
+        """Return all rows; see `read`."""
 
     @abstractmethod
-    def resolved(self) -> dict[str, str | bool]:
-        """Return the parameters of reading, as they were found out."""
-
-    @abstractmethod
-    def cells(self, text_columns: set[str]) -> pd.DataFrame:
-        """Read all rows; see `read`."""
-
-    @abstractmethod
-    def parts(self, n_rows: int) -> Iterator[pd.DataFrame]:
-        """Read the rows, `n_rows` at a time, those of CSV as text, empty ones as gaps or not."""
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows, `n_rows` at a time, those of CSV as text, empty ones as gaps or not."""
 
     def read(self, text_columns: set[str]) -> pd.DataFrame:
         """Read all rows with more than gaps: numbers where all cells are, text otherwise.
@@ -59,10 +56,10 @@ class TableFile(ABC):
         Those in `text_columns` stay text if they are; only empty cells of them are gaps.
         """
         with errors_explained(self.name):
-            table = self.cells(text_columns)
+            table = self._all_rows(text_columns)
         # As texts, gaps have kept their spelling.
         gaps = [None, *self.spelling.gaps]
-        is_gap = table.apply(lambda one: one.isin(gaps) if is_text(one) else one.isna())
+        is_gap = table.apply(lambda cells: cells.isin(gaps) if is_text(cells) else cells.isna())
         blank = is_gap.all(axis="columns")
         if blank.all():
             raise UserError(f"{self.name} has nothing but gaps")
@@ -71,7 +68,7 @@ class TableFile(ABC):
     def chunks(self) -> Iterator[pd.DataFrame]:
         """Read the rows that are not empty, `CHUNK_ROWS` at a time, those of CSV as text."""
         with errors_explained(self.name):
-            for chunk in self.parts(CHUNK_ROWS):
+            for chunk in self._rows_by(CHUNK_ROWS):
                 yield chunk[~chunk.isna().all(axis="columns")]
 
     def left_out(self, table: pd.DataFrame) -> dict[str, str]:
@@ -90,6 +87,7 @@ class TableFile(ABC):
 
 @contextmanager
 def errors_explained(name: str) -> Iterator[None]:
+    """Turn errors of reading the file that messages call `name` into a `UserError`."""
     try:
         yield
     except FileNotFoundError:

@@ -1,16 +1,18 @@
 """What `prepare` understood of a table: for a person to check, and reports/table.json."""
 
 import numpy as np
+import numpy.typing as npt
 
-from classifier.io.schema import GAPS, Schema, TableReport
+from classifier.io.schema import GAPS, TableReport
+from classifier.tables.encoding import PreparedTable
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import in_quotes
-from classifier.tables.rows import PreparedTable, TableRows
+from classifier.tables.rows import TableRows
 from classifier.tables.suspicions import columns_alike
 
 MOST_LINES = 60
 MOST_CHARACTERS = 60
-"""Of a cell."""
+"""The most characters of a cell that are shown."""
 FAR_OFF = 2
 """By this factor a part may be smaller or larger than it is to be: a metric's interval is 1.4 times
 as wide on half of the rows."""
@@ -20,7 +22,8 @@ def report_on(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
-    sizes = [len(positions) for positions in rows.parts.values()]
+    counts = _class_counts(rows)
+    sizes = [int(count.sum()) for count in counts.values()]
     n_used = sum(sizes)
     warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
     features = {column.schema.name: column.features for column in columns}
@@ -36,7 +39,8 @@ def report_on(table: PreparedTable) -> TableReport:
         for name in schema.classes
         if name in GAPS
     ]
-    wanted = [round(n_used * fraction) for fraction in rows.wanted]
+    val, test = rows.params.val_size, rows.params.test_size
+    wanted = [round(n_used * fraction) for fraction in (1 - test - val, val, test)]
     if any(max(pair) > FAR_OFF * min(pair) for pair in zip(sizes, wanted, strict=True)):
         asked, made = ("{}, {} and {}".format(*three) for three in (wanted, sizes))
         warnings.append(
@@ -44,8 +48,7 @@ def report_on(table: PreparedTable) -> TableReport:
             f"test, but groups, copies, equal times or rare classes make it {made}"
         )
     for part in ("val", "test"):
-        counts = np.bincount(rows.labels.indices[rows.parts[part]], minlength=len(schema.classes))
-        absent = [name for name, count in zip(schema.classes, counts, strict=True) if not count]
+        absent = [schema.classes[index] for index in np.flatnonzero(counts[part] == 0)]
         if absent:
             warnings.append(f"no {part} row is of class {in_quotes(absent)}")
     if schema.label_kind == "integer" and len(schema.classes) > A_GLANCE:
@@ -57,7 +60,7 @@ def report_on(table: PreparedTable) -> TableReport:
     if n_copies > n / 2:
         warnings.append(f"{n_copies} of {n} rows are copies: only {n - n_copies} are different")
     return TableReport(
-        file=rows.file.describe(),
+        file=rows.file.description,
         rows=n_used,
         rows_without_target=rows.n_without_target,
         rows_of_rare_classes=n - n_used,
@@ -99,23 +102,30 @@ def summary(report: TableReport, table: PreparedTable) -> str:
             *_aligned([["column", "kind", "gaps", "range or categories"], *lines], {2}),
             *remarks,
             "",
-            *_aligned(_class_counts(table.rows, table.schema), {1, 2, 3}),
+            *_aligned(_lines_of_classes(table.rows), {1, 2, 3}),
         ]
     )
 
 
-def _class_counts(rows: TableRows, schema: Schema) -> list[list[str]]:
-    counts = [
-        np.bincount(rows.labels.indices[positions], minlength=len(schema.classes))
-        for positions in rows.parts.values()
-    ]
+def _class_counts(rows: TableRows) -> dict[str, npt.NDArray[np.int64]]:
+    """Return by part how many rows there are of each class, shape (n_classes,)."""
+    n = len(rows.labels.classes)
+    return {
+        part: np.bincount(rows.labels.indices[positions], minlength=n)
+        for part, positions in rows.parts.items()
+    }
+
+
+def _lines_of_classes(rows: TableRows) -> list[list[str]]:
+    classes, counts = rows.labels.classes, _class_counts(rows).values()
     lines = [
         [name, *(str(count[index]) for count in counts)]
-        for index, name in enumerate(schema.classes[:MOST_LINES])
+        for index, name in enumerate(classes[:MOST_LINES])
     ]
-    if len(schema.classes) > MOST_LINES:
-        lines.append([f"and {len(schema.classes) - MOST_LINES} classes more", "", "", ""])
-    return [[schema.target, *rows.parts], *lines, ["all", *(str(count.sum()) for count in counts)]]
+    if len(classes) > MOST_LINES:
+        lines.append([f"and {len(classes) - MOST_LINES} classes more", "", "", ""])
+    sums = [str(count.sum()) for count in counts]
+    return [[rows.params.target, *rows.parts], *lines, ["all", *sums]]
 
 
 def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:

@@ -1,4 +1,8 @@
-"""What the cells of a column hold: numbers, or texts, and which texts are gaps."""
+"""What the cells of a column hold: numbers, dates or texts, and which texts are gaps.
+
+`cells` are those of a column as a file has them. The functions take how texts are spelled there,
+and `where`, which is what messages call the column; the index of the cells has the row numbers.
+"""
 
 import re
 from collections.abc import Sequence
@@ -9,10 +13,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from pandas.api import types
 
 from classifier.io.schema import (
     GAPS,
+    ISO,
     CategoricalColumn,
     ColumnOfTable,
     DatetimeColumn,
@@ -22,8 +28,8 @@ from classifier.io.schema import (
     spellings,
 )
 from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.dates import seconds
-from classifier.tables.prepare_params import MARKS, Reading, Thousands
+from classifier.tables.dates import is_date, parsed
+from classifier.tables.prepare_params import MARKS, Reading
 
 GAPS_AMONG_NUMBERS = ("-", ".")
 """Further gaps in a column of numbers; elsewhere they may be categories, as + and - are."""
@@ -60,97 +66,36 @@ class Spelling:
 
 def spelling_of(reading: Reading, decimal: DecimalMark = ".") -> Spelling:
     """Return how the texts of a file are spelled that has this decimal mark."""
-    marks = thousands_marks(reading.thousands, decimal)
-    return Spelling(decimal, marks, gap_texts(reading.gaps, reading.not_gaps))
+    other = "," if decimal == "." else "."
+    thousands = {**MARKS, "none": "", "auto": f"{other}'{BLANKS}", "blank": BLANKS}
+    gaps = gap_texts(reading.gaps, reading.not_gaps)
+    return Spelling(decimal, thousands[reading.thousands], gaps)
 
 
-def thousands_marks(thousands: Thousands, decimal: DecimalMark) -> str:
-    """Return the marks that may part a number into groups of three digits."""
-    match thousands:
-        case "none":
-            return ""
-        case "auto":
-            return f"{',' if decimal == '.' else '.'}'{BLANKS}"
-        case "blank":
-            return BLANKS
-        case _:
-            return MARKS[thousands]
-
-
-def texts(column: pd.Series, gaps: Sequence[str]) -> pd.Series:
-    """Return the column as texts without blanks around them, NaN for gaps.
+def texts(cells: pd.Series, gaps: Sequence[str]) -> pd.Series:
+    """Return a column as texts without blanks around them, NaN for gaps.
 
     Numbers, and true and false, are spelled out.
     """
     # Few of a million texts are different.
-    codes, distinct = pd.factorize(column)
+    codes, distinct = pd.factorize(cells)
     text = pd.Series(distinct).astype("str").str.strip()
-    return text.mask(text.isin(gaps)).reindex(codes).set_axis(column.index).rename(column.name)
+    return text.mask(text.isin(gaps)).reindex(codes).set_axis(cells.index).rename(cells.name)
 
 
-def category_names(column: pd.Series, spelling: Spelling) -> pd.Series:
+def category_names(cells: pd.Series, spelling: Spelling) -> pd.Series:
     """Return the name of each cell's category, NaN for gaps.
 
     It is the text, but the same for all spellings of a number. That of a whole number does not
     depend on how it is spelled; a fraction that is always spelled alike keeps its spelling.
     """
-    codes, distinct = pd.factorize(texts(column, ()))
+    codes, distinct = pd.factorize(texts(cells, ()))
     text = pd.Series(distinct, dtype="str")
     plain = text.map(lambda one: plain_number(one, spelling.decimal))
     is_fraction = plain.str.contains(".", regex=False) & (spelling.decimal == ".")
     name = plain.where(~is_fraction | plain.duplicated(keep=False), text)
     gap = plain.isin([plain_number(gap, spelling.decimal) for gap in spelling.gaps])
-    return name.mask(gap).reindex(codes).set_axis(column.index).rename(column.name)
-
-
-def numbers(
-    column: pd.Series, spelling: Spelling, where: str, unit: str = ""
-) -> npt.NDArray[np.float64]:
-    """Return the column as numbers, shape (n,), NaN for gaps and for what is infinite.
-
-    Parameters
-    ----------
-    column
-        Numbers, or texts; its index has the row numbers that messages name.
-    spelling
-        Of texts.
-    where
-        What messages call the column.
-    unit
-        What each text has before or behind its number.
-
-    Raises
-    ------
-    UserError
-        If a cell holds no number.
-
-    """
-    found: npt.NDArray[np.float64]
-    if is_number(column) and unit not in {"%", "‰"}:
-        # Integers beyond 2**53 are rounded: `suspicious_numbers` tells.
-        found = column.to_numpy(np.float64, na_value=np.nan)
-    elif is_text(column) or column.isna().all():
-        spelled = texts(column, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
-        found = parse_numbers(spelled, spelling, unit)
-        wrong = np.isnan(found) & spelled.notna().to_numpy()
-        if wrong.any():
-            row = column.index[wrong.argmax()]
-            with_unit = f" with '{unit}'" if unit else ""
-            raise NeedsParameterError(
-                f"{where}, row {row} is '{spelled[row]}', but must be a number{with_unit}, as in "
-                "the training rows",
-                "gaps",
-                str(spelled[row]),
-                "correct it, or leave it empty",
-            )
-    else:
-        raise UserError(
-            f"{where} holds values of the type {column.dtype}, but must hold numbers, as in the "
-            "training rows"
-        )
-    missing = np.isinf(found) | np.isin(found, spelling.gap_numbers)
-    # Not in place: the numbers may be the table's own.
-    return np.where(missing, np.nan, found) if missing.any() else found
+    return name.mask(gap).reindex(codes).set_axis(cells.index).rename(cells.name)
 
 
 def parse_numbers(
@@ -189,33 +134,33 @@ def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
     return sign + behind.fillna(before)
 
 
-def holds_categories(column: pd.Series) -> bool:
+def holds_categories(cells: pd.Series) -> bool:
     """Say whether the cells are texts, or numbers or true and false that can be spelled out."""
     return bool(
-        is_text(column)
-        or types.is_numeric_dtype(column)
-        or types.is_bool_dtype(column)
-        or column.isna().all()
+        is_text(cells)
+        or types.is_numeric_dtype(cells)
+        or types.is_bool_dtype(cells)
+        or cells.isna().all()
     )
 
 
-def holds_values(column: pd.Series) -> bool:
+def holds_values(cells: pd.Series) -> bool:
     """Say whether a column holds numbers or texts, or what can be spelled out."""
     return (
-        is_number(column)
-        or is_text(column)
-        or types.is_bool_dtype(column)
-        or types.is_datetime64_any_dtype(column)
+        is_number(cells)
+        or is_text(cells)
+        or types.is_bool_dtype(cells)
+        or types.is_datetime64_any_dtype(cells)
     )
 
 
-def is_number(column: pd.Series) -> bool:
-    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+def is_number(cells: pd.Series) -> bool:
+    return types.is_numeric_dtype(cells) and not types.is_bool_dtype(cells)
 
 
-def is_text(column: pd.Series) -> bool:
+def is_text(cells: pd.Series) -> bool:
     """Say whether the cells hold texts, be it as categories."""
-    kind = column.dtype
+    kind = cells.dtype
     if isinstance(kind, pd.CategoricalDtype):
         kind = kind.categories.dtype
     return bool(types.is_string_dtype(kind))
@@ -226,38 +171,81 @@ def raw_values(
 ) -> npt.NDArray[np.float64] | npt.NDArray[np.object_]:
     """Return what the exported model takes for the cells of a column, shape (n,).
 
-    Raises
-    ------
-    UserError
-        If a cell is not of the column's kind; the message names `source` and the row.
-
+    Raises `UserError` if a cell is not of the column's kind; the message names `source` and the
+    row.
     """
     where = f"{source}: column '{column.name}'"
     match column:
         case NumericColumn():
             return numbers(cells, spelling, where, column.unit)
         case DatetimeColumn():
-            return seconds(date_cells(cells, spelling), column.format, where)
+            return seconds(cells, spelling, where, column.format)
         case CategoricalColumn():
-            return categories(column, cells, spelling, where)
+            return categories(cells, spelling, where, column)
 
 
-def date_cells(cells: pd.Series, spelling: Spelling) -> pd.Series:
-    """Return the cells of a column of dates, with NaN for the texts that are gaps."""
+def numbers(
+    cells: pd.Series, spelling: Spelling, where: str, unit: str = ""
+) -> npt.NDArray[np.float64]:
+    """Return a column as numbers, shape (n,), NaN for gaps and for what is infinite.
+
+    Each text may have a unit before or behind its number. Raises `UserError` if a cell holds none.
+    """
+    found: npt.NDArray[np.float64]
+    if is_number(cells) and unit not in {"%", "‰"}:
+        # Integers beyond 2**53 are rounded: `suspicious_numbers` tells.
+        found = cells.to_numpy(np.float64, na_value=np.nan)
+    elif is_text(cells) or cells.isna().all():
+        spelled = texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
+        found = parse_numbers(spelled, spelling, unit)
+        wrong = np.isnan(found) & spelled.notna().to_numpy()
+        if wrong.any():
+            a_number = f"a number with '{unit}'" if unit else "a number"
+            raise _wrong_cell(spelled, wrong.argmax(), where, a_number)
+    else:
+        raise _wrong_type(cells, where, "numbers")
+    missing = np.isinf(found) | np.isin(found, spelling.gap_numbers)
+    # Not in place: the numbers may be the table's own.
+    return np.where(missing, np.nan, found) if missing.any() else found
+
+
+def seconds(
+    cells: pd.Series, spelling: Spelling, where: str, text_format: str
+) -> npt.NDArray[np.float64]:
+    """Return the seconds since 1970 (UTC, where there is a time zone), shape (n,), NaN for gaps.
+
+    Texts are in the format of `strftime`, or `ISO`. Raises `UserError` if a cell holds no date.
+    """
+    if is_date(cells):
+        stamps = pa.array(cells)
+        zone = getattr(stamps.type, "tz", None)
+        # A type with finer steps is cut off.
+        whole = stamps.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.int64())
+        stamp: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False).astype(np.float64)
+        return stamp / 1e6
     if is_text(cells):
-        return texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
-    return cells
+        cells = texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
+    if cells.isna().all():
+        return np.full(len(cells), np.nan)
+    if isinstance(cells.dtype, pd.ArrowDtype) and not is_text(cells):
+        raise _wrong_type(cells, where, "dates")
+    # Few of a million dates are different.
+    codes, distinct = pd.factorize(cells)
+    dates = parsed(pd.Series(distinct).astype("str"), text_format)
+    if dates.isna().any():
+        position = (codes == dates.isna().to_numpy().argmax()).argmax()
+        example = "2024-05-31" if text_format == ISO else text_format
+        raise _wrong_cell(cells, position, where, f"a date like {example}")
+    found = dates.dt.as_unit("us").astype("int64").to_numpy(np.float64) / 1e6
+    return np.where(codes == -1, np.nan, found[codes])
 
 
 def categories(
-    column: CategoricalColumn, cells: pd.Series, spelling: Spelling, where: str
+    cells: pd.Series, spelling: Spelling, where: str, column: CategoricalColumn
 ) -> npt.NDArray[np.object_]:
     """Return the texts as they are among the column's categories, shape (n,), empty for gaps."""
     if not holds_categories(cells):
-        raise UserError(
-            f"{where} holds values of the type {cells.dtype}, but must hold texts, as in the "
-            "training rows"
-        )
+        raise _wrong_type(cells, where, "texts")
     spelled = category_names(cells, spelling)
     known = {text: name for name in column.categories for text in spellings(name)}
     names = {text: known.get(plain_number(text), text) for text in spelled.dropna().unique()}
@@ -268,3 +256,20 @@ def categories(
         spelled = spelled.mask(lower.isin(column.categories), lower)
     found: npt.NDArray[np.object_] = spelled.fillna("").to_numpy(object)
     return found
+
+
+def _wrong_type(cells: pd.Series, where: str, what: str) -> UserError:
+    return UserError(
+        f"{where} holds values of the type {cells.dtype}, but must hold {what}, as in the training "
+        "rows"
+    )
+
+
+def _wrong_cell(cells: pd.Series, position: int, where: str, what: str) -> UserError:
+    row, cell = cells.index[position], cells.iloc[position]
+    return NeedsParameterError(
+        f"{where}, row {row} is '{cell}', but must be {what}, as in the training rows",
+        "gaps",
+        str(cell),
+        "correct it, or leave it empty",
+    )
