@@ -12,14 +12,15 @@ import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from classifier.io.files import write_json
+from classifier.io.files import read_json, write_json
 from classifier.io.params import PARAMS_FILE
+from classifier.io.prepared import PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
 from classifier.search.result import best_first, best_in_words, report_on, write_csv
 from classifier.search.search_params import from_optuna, in_optuna
-from classifier.search.search_report import hash_of_rows, in_words
+from classifier.search.search_report import in_words
 from classifier.search.searching import PREPARED, Search
 from classifier.search.study import FOLDER, counted, enqueue, give_up_interrupted, has_others
 from classifier.search.workers import work_alone, work_together
@@ -39,8 +40,9 @@ def main() -> None:
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
     with alone:
         tries = find(search)
+    rows = read_json(PREPARED / "rows.json", PreparedRows)
     report = report_on(
-        tries, search.space, search.params.seeds, search.n_splits, hash_of_rows(PREPARED)
+        tries, search.space, search.params.seeds, search.n_splits, rows.hash_of_train_and_val
     )
     write_csv(REPORTS / "search.csv", tries, search.space)
     write_json(REPORTS / "search.json", report)

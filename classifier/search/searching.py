@@ -14,7 +14,7 @@ import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
 
-from classifier.io.params import read_params
+from classifier.io.params import read_params, read_section
 from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
@@ -60,7 +60,8 @@ class Search:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
         n_train, n_val = (count_rows(PREPARED / f"{part}.parquet") for part in ("train", "val"))
-        n_splits = count_splits(params.splits, n_train, n_val)
+        kind = read_section("prepare").get("split")
+        n_splits = count_splits(params.splits, str(kind), n_train, n_val)
         return cls(params, train, space_of(params, train), task, n_splits, storage, n_workers)
 
     @cached_property

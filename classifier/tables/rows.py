@@ -45,6 +45,8 @@ class TableRows:
     """Of all rows; those in no part may have the index -1."""
     parts: dict[str, Positions]
     """Positions of the train, val and test rows, each in order."""
+    units: npt.NDArray[np.int64]
+    """Numbers, shape (n,), the same for rows that belong together: equal ones, those of a group."""
     wanted: tuple[float, float, float]
     """What fractions of all these are to be."""
     left_out: dict[str, str]
@@ -91,7 +93,8 @@ def read_rows(params: PrepareParams) -> TableRows:
     first = first_equal_rows(
         [column for name, column in cells.items() if name != params.group], file.spelling
     )
-    parts = split(params, labels, first, cells, file)
+    units = find_units(params, first, cells, file)
+    parts = split(params, labels, units, cells, file)
     test_cells = table.iloc[parts["test"]]
     # Column by column, it makes room for the features.
     del table
@@ -101,6 +104,7 @@ def read_rows(params: PrepareParams) -> TableRows:
         cells={name: cells.pop(name) for name in names},
         labels=labels.limited_to(parts["train"]),
         parts=parts,
+        units=units,
         wanted=(1 - params.test_size - params.val_size, params.val_size, params.test_size),
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
@@ -109,10 +113,32 @@ def read_rows(params: PrepareParams) -> TableRows:
     )
 
 
+def find_units(
+    params: PrepareParams, first: Positions, cells: dict[str, pd.Series], file: TableFile
+) -> Positions:
+    """Return which rows belong together, numbered in their order, shape (n,): see `TableRows`.
+
+    `first` has for each row the position of the first that is equal, shape (n,).
+
+    Raises
+    ------
+    UserError
+        If a row is of no group.
+
+    """
+    together = first
+    if params.group is not None:
+        groups = category_names(cells[params.group], file.spelling)
+        _refuse_gap(groups, file, "group")
+        together = joined(first, pd.factorize(groups)[0])
+    units: Positions = pd.factorize(together)[0]
+    return units
+
+
 def split(
     params: PrepareParams,
     labels: Labels,
-    first: Positions,
+    units: Positions,
     cells: dict[str, pd.Series],
     file: TableFile,
 ) -> dict[str, Positions]:
@@ -124,10 +150,10 @@ def split(
         Say how.
     labels
         Of the rows.
-    first
-        For each row the position of the first that is equal, shape (n,).
+    units
+        Which rows belong together, as `find_units` returns it.
     cells
-        Have the column of groups or times.
+        Have the column of times.
     file
         Where they are from.
 
@@ -139,12 +165,10 @@ def split(
     """
     splitter = Splitter(params.test_size, params.val_size, params.rare_classes, params.seed)
     if params.group is not None:
-        groups = category_names(cells[params.group], file.spelling)
-        _refuse_gap(groups, file, "group")
-        return splitter.by_group(labels, joined(first, pd.factorize(groups)[0]))
+        return splitter.by_group(labels, units)
     if params.order_by is not None:
         return splitter.by_time(labels, times(cells[params.order_by], params, file))
-    return splitter.at_random(labels, first)
+    return splitter.at_random(labels, units)
 
 
 def times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArray[np.float64]:
