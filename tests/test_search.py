@@ -29,7 +29,7 @@ from classifier.network.model import Task
 from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, ResampledLosses, luck_of_choosing
 from classifier.search.search_report import SearchReport, in_words
 from classifier.search.searching import SEARCHING_MODULES
-from classifier.search.study_file import StudyFile
+from classifier.search.study import StudyFile
 from classifier.search.trying import SeededRun, try_out
 from classifier.search.validation_splits import (
     ValidationSplit,
