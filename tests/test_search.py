@@ -28,7 +28,6 @@ from classifier.io.user_error import UserError
 from classifier.network.model import Task
 from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, ResampledLosses, luck_of_choosing
 from classifier.search.search_report import SearchReport, in_words
-from classifier.search.searching import SEARCHING_MODULES
 from classifier.search.study import StudyFile
 from classifier.search.trying import SeededRun, try_out
 from classifier.search.validation_splits import (
@@ -334,13 +333,6 @@ def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
     assert len({run.held_out.mean for run in runs}) == 4
     for run, expected in zip(runs, by_hand, strict=True):
         assert run.held_out.left_out == pytest.approx(expected.left_out, nan_ok=True)
-
-
-def test_every_module_that_decides_what_comes_of_a_try_is_in_the_name_of_a_study() -> None:
-    without_influence = ["pictures", "result", "search_report"]
-    modules = sorted(path.stem for path in (REPOSITORY / "classifier/search").glob("[a-z]*.py"))
-    with_influence = [path.stem for path in SEARCHING_MODULES]
-    assert modules == sorted([*with_influence, *without_influence, "study_file", "workers"])
 
 
 def test_all_seeds_count_the_same(folder: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -165,6 +166,22 @@ def counted(study: Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished() and not was_interrupted(trial)
     ]
+
+
+def finished(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the tries that have trained to their end."""
+    return [each for each in tries if each.state == TrialState.COMPLETE]
+
+
+def best_first(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the finished tries, that with the least loss first; of equals, the earlier."""
+    return sorted(finished(tries), key=loss_of)
+
+
+def loss_of(finished_try: FrozenTrial) -> float:
+    """Return the mean loss of held-out rows."""
+    loss: float = finished_try.values[0]
+    return loss
 
 
 def give_up_interrupted(study: Study) -> None:
