@@ -26,7 +26,7 @@ from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
-from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, ResampledLosses, luck_of_choosing
+from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, luck_of_choosing
 from classifier.search.search_report import SearchReport, in_words
 from classifier.search.study import StudyFile
 from classifier.search.trying import SeededRun, try_out
@@ -565,8 +565,9 @@ def held_out(evaluations: Losses, min_delta: float = 0.0) -> HeldOutLoss:
     return loss
 
 
-def of_try(evaluations: Losses) -> ResampledLosses:
-    return ResampledLosses.of([held_out(evaluations)])
+def luck(tries: Sequence[HeldOutLoss], winner: int) -> float | None:
+    drawn, left_out = [one.drawn for one in tries], [one.left_out for one in tries]
+    return luck_of_choosing(np.array(drawn), np.array(left_out), winner)
 
 
 def test_rows_that_have_not_chosen_the_epoch_judge_it_fairly() -> None:
@@ -607,15 +608,14 @@ def test_rows_count_as_much_as_their_class(n: int) -> None:
 def test_a_single_row_has_no_others() -> None:
     loss = held_out(np.array([[0.5], [0.3], [0.9]]))
     assert loss.mean == pytest.approx(0.3)
-    tries = [of_try(np.array([[mean]])) for mean in (0.3, 0.4)]
-    assert luck_of_choosing(tries, 0) is None
+    assert luck([held_out(np.array([[mean]])) for mean in (0.3, 0.4)], 0) is None
 
 
 @pytest.mark.parametrize(("n_epochs", "n_copies"), [(1, 1), (10, 1), (10, 3)])
 def test_the_luck_of_choosing_is_found(n_epochs: int, n_copies: int) -> None:
     """Of tries that are all as good as one another, the winner's loss is too low by luck alone."""
     rng = np.random.default_rng(0)
-    luck, found = list[float](), list[float]()
+    expected, found = list[float](), list[float]()
     units = np.repeat(np.arange(60), n_copies)
     for _ in range(40):
         # 30 tries with losses that have the mean 1, on 60 rows, or on copies of these.
@@ -624,20 +624,20 @@ def test_the_luck_of_choosing_is_found(n_epochs: int, n_copies: int) -> None:
             for losses in rng.exponential(1.0, (n_epochs, 60)):
                 one.add(losses[units])
         winner = int(np.argmin([one.mean for one in tries]))
-        likely = luck_of_choosing([ResampledLosses.of([one]) for one in tries], winner)
+        likely = luck(tries, winner)
         assert likely is not None
-        luck.append(1 - tries[winner].mean)
+        expected.append(1 - tries[winner].mean)
         found.append(likely)
     # They scatter by a tenth or two of themselves; the mean of 40, by a tenth at most.
-    assert np.mean(found) == pytest.approx(np.mean(luck), rel=0.3)
-    assert np.mean(luck) > 0.1
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.3)
+    assert np.mean(expected) > 0.1
 
 
 def test_a_single_try_was_not_chosen() -> None:
     losses = np.random.default_rng(0).exponential(1.0, (3, 30))
-    assert luck_of_choosing([of_try(losses)], 0) == 0
+    assert luck([held_out(losses)], 0) == 0
 
 
 def test_a_clear_winner_owes_nothing_to_luck() -> None:
     losses = np.random.default_rng(0).exponential(1.0, (3, 30))
-    assert luck_of_choosing([of_try(losses + more) for more in (1.0, 0.0, 2.0)], 1) == 0
+    assert luck([held_out(losses + more) for more in (1.0, 0.0, 2.0)], 1) == 0

@@ -1,11 +1,9 @@
 """The loss on rows that have not chosen the epoch, and how much of a winner's loss is luck."""
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
 
 N_RESAMPLES = 100
 
@@ -116,29 +114,7 @@ def _means(values: Numbers) -> Numbers:
     return means
 
 
-class ResampledLosses(BaseModel):
-    """A try's loss by each resample of the validation rows; None where there were too few rows."""
-
-    left_out: list[float | None]
-    """Of the rows left out, at the epoch that the rows drawn have chosen: see `HeldOutLoss`."""
-    drawn: list[float | None]
-    """The mean of the same, if there were only the rows drawn, which are resampled for it."""
-
-    @classmethod
-    def of(cls, runs: Sequence[HeldOutLoss]) -> "ResampledLosses":
-        """Return the means over runs."""
-        return cls(
-            left_out=_listed([run.left_out for run in runs]),
-            drawn=_listed([run.drawn for run in runs]),
-        )
-
-
-def _listed(losses: list[Numbers]) -> list[float | None]:
-    means: list[float] = np.mean(losses, axis=0).tolist()
-    return [None if np.isnan(mean) else float(f"{mean:.7g}") for mean in means]
-
-
-def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float | None:
+def luck_of_choosing(drawn: Numbers, left_out: Numbers, winner: int) -> float | None:
     """Return by how much the winner's loss is likely to be too low, because it was chosen by it.
 
     None where there are too few validation rows to say.
@@ -148,9 +124,15 @@ def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float | N
     on all rows. The mean of the differences is the bias of the winner's loss: Tsamardinos, I.,
     Greasidou, E. and Borboudakis, G. (2018), "Bootstrapping the out-of-sample predictions for
     efficient and accurate cross-validation", Machine Learning 107, 1895-1922.
+
+    Parameters
+    ----------
+    drawn, left_out
+        What `HeldOutLoss` has for each try, shapes (n_tries, N_RESAMPLES).
+    winner
+        The index of the best try.
+
     """
-    drawn = np.array([each.drawn for each in tries], np.float64)
-    left_out = np.array([each.left_out for each in tries], np.float64)
     known = ~np.isnan(drawn + left_out).any(axis=0)
     if not known.any():
         return None

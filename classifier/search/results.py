@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import optuna
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from optuna.visualization import matplotlib as charts
 from classifier.drawing.style import png_of
 from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError
-from classifier.search.held_out import ResampledLosses, luck_of_choosing
+from classifier.search.held_out import luck_of_choosing
 from classifier.search.search_params import Space, from_optuna, text_of
 from classifier.search.search_report import SearchReport
 from classifier.search.study import FAILED_WITH, best_first, finished, loss_of
@@ -51,6 +52,8 @@ def report_on(
         reasons = [each.user_attrs.get(FAILED_WITH, "stopped") for each in tries]
         raise UserError(f"of {len(tries)} tries, none has finished; the first: {reasons[0]}")
     best = best_first(tries)[0]
+    drawn = np.array([each.user_attrs["drawn"] for each in ended_well])
+    left_out = np.array([each.user_attrs["left_out"] for each in ended_well])
     return SearchReport(
         n_tries=len(tries),
         n_finished=counts["finished"],
@@ -60,10 +63,7 @@ def report_on(
         n_splits=n_splits,
         best_try=tries.index(best),
         best_loss=loss_of(best),
-        luck=luck_of_choosing(
-            [ResampledLosses.model_validate(each.user_attrs["resampled"]) for each in ended_well],
-            ended_well.index(best),
-        ),
+        luck=luck_of_choosing(drawn, left_out, ended_well.index(best)),
         first_loss=loss_of(tries[0]) if tries[0] in ended_well else None,
         params=from_optuna(space, best.params),
         prepared_rows=prepared_rows,

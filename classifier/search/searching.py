@@ -15,6 +15,7 @@ from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
@@ -25,7 +26,6 @@ from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, widths
 from classifier.resuming.fingerprint import fingerprint, hash_file
-from classifier.search.held_out import ResampledLosses
 from classifier.search.search_params import SearchParams, Space, first_of, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
 from classifier.search.trying import SeededRun, mean_loss, try_out
@@ -207,6 +207,10 @@ def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Tri
     val_losses = [each.run.early_stopping.best_val_loss for each in runs]
     trial.set_user_attr("epochs", [each.run.epoch for each in runs])
     trial.set_user_attr("val_loss", math.fsum(val_losses) / len(val_losses))
-    resampled = ResampledLosses.of([each.held_out for each in runs])
-    trial.set_user_attr("resampled", resampled.model_dump())
+    trial.set_user_attr("drawn", _rounded_means([each.held_out.drawn for each in runs]))
+    trial.set_user_attr("left_out", _rounded_means([each.held_out.left_out for each in runs]))
     return mean_loss(runs)
+
+
+def _rounded_means(of_runs: list[npt.NDArray[np.float64]]) -> list[float]:
+    return [float(f"{mean:.7g}") for mean in np.mean(of_runs, axis=0)]
