@@ -92,9 +92,10 @@ def write_data(name: str, folder: Path) -> None:
         write_split(
             folder / f"{file}.parquet",
             rows,
+            np.arange(len(rows)),
             features[rows].astype(np.float32).T,
             target[rows].astype(np.int64),
-            [*names, "y"],
+            column_names=[*names, "y"],
         )
 
 

@@ -1,15 +1,19 @@
 """Put right what a kill has left of DVC's own files, which DVC then cannot read.
 
-DVC writes them in place, so that a kill can hit a file when it is empty or half written.
+DVC writes them in place, so that a kill can hit a file when it is empty or half written. And a
+`dvc exp run` that was killed leaves what stops the next one, or `dvc repro`.
 """
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import psutil
 from dvc.lock import Lock, LockError
 from dvc.rwlock import SCHEMA as RWLOCK_SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -17,9 +21,8 @@ from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
 from classifier.io.files import write_bytes
+from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError, user_errors_in_one_line
-from commands.killed_experiment import mend_experiment
-from commands.processes import at_work, dvc_may_work_here, git, in_words
 
 DVC_LOCK = Path("dvc.lock")
 REPO_LOCK = Path(".dvc/tmp/lock")
@@ -27,6 +30,12 @@ REPO_LOCK = Path(".dvc/tmp/lock")
 RWLOCKS = (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock"))
 """Which process reads or writes what: of all commands, and of `dvc exp`."""
 RUN_CACHE = Path(".dvc/cache/runs")
+EXPERIMENT = Path(".dvc/tmp/exps/run/workspace/workspace.run")
+"""What `dvc exp run` is doing; the next one reads it before it writes its own."""
+ARGUMENTS = Path(".dvc/tmp/repro.dat")
+"""In git's index for a moment, with what else DVC is about to stash."""
+GIT_LOCKS = ("index.lock", "HEAD.lock", "refs/**/*.lock")
+"""In `.git` while something, such as `dvc exp run`, writes what they are named after."""
 
 
 def main() -> None:
@@ -35,6 +44,9 @@ def main() -> None:
     mend_dvc_lock()
     mend_run_cache()
     mend_experiment()
+    mend_params()
+    remove_git_locks()
+    mend_index()
 
 
 def mend_rwlock(rwlock: Path) -> None:
@@ -116,7 +128,7 @@ def mend_dvc_lock() -> None:
                 f"{DVC_LOCK} has a merge conflict; take either side with git checkout --ours "
                 f"{DVC_LOCK} or git checkout --theirs {DVC_LOCK}, then make repro"
             )
-        committed = git("show", f"HEAD:./{DVC_LOCK}")
+        committed = in_git(DVC_LOCK)
         if is_whole(committed):
             write_bytes(DVC_LOCK, committed)
             print(f"mend: {DVC_LOCK}, cut off by a kill, is restored from git's HEAD")
@@ -142,24 +154,109 @@ def is_whole(text: bytes) -> bool:
 def mend_run_cache() -> None:
     """Remove what was to become entries, and folders that have none.
 
-    DVC takes the newest file for an entry, whatever its name, and fails if there is none.
+    DVC takes the newest file for an entry, whatever its name, and fails if there is none. What is
+    there while no DVC is at work is nobody's any more.
     """
     for folder in RUN_CACHE.glob("*/*/"):
         with suppress(FileNotFoundError):  # another `mend` was quicker
-            remove_unfinished_entries(folder)
+            files = list(folder.iterdir())
+            unfinished = [file for file in files if file.suffix == ".tmp"]
+            if (files and not unfinished) or at_work("dvc"):
+                continue
+            for file in unfinished:
+                file.unlink()
+            if files == unfinished:
+                folder.rmdir()
+            print(f"mend: removed from {folder} what a kill has left unfinished")
 
 
-def remove_unfinished_entries(folder: Path) -> None:
-    files = list(folder.iterdir())
-    unfinished = [file for file in files if file.suffix == ".tmp"]
-    # What is there while no DVC is at work is nobody's any more.
-    if (files and not unfinished) or at_work("dvc"):
+def mend_experiment() -> None:
+    """Remove the file of an experiment that DVC cannot read."""
+    try:
+        json.loads(EXPERIMENT.read_bytes())
+    except FileNotFoundError:
         return
-    for file in unfinished:
-        file.unlink()
-    if files == unfinished:
-        folder.rmdir()
-    print(f"mend: removed from {folder} what a kill has left unfinished")
+    except ValueError:
+        if not at_work("dvc"):
+            EXPERIMENT.unlink(missing_ok=True)
+            print(f"mend: removed {EXPERIMENT}, cut off by a kill")
+
+
+def mend_params() -> None:
+    """Put back git's version of a params.yaml that is empty or not there.
+
+    So it is for a moment while `dvc exp run -S` puts a parameter into it. One that is cut off
+    elsewhere is not to be told from one that somebody is about to change.
+    """
+    if (PARAMS_FILE.exists() and PARAMS_FILE.stat().st_size) or at_work("dvc"):
+        return
+    if committed := in_git(PARAMS_FILE):
+        write_bytes(PARAMS_FILE, committed)
+        print(
+            f"mend: {PARAMS_FILE}, empty or gone after a kill, is restored from git's HEAD; what "
+            "was not committed may be in git stash list"
+        )
+
+
+def remove_git_locks() -> None:
+    """Remove git's locks that no process holds."""
+    locks = [lock for pattern in GIT_LOCKS for lock in Path(".git").glob(pattern)]
+    if locks and not at_work("dvc", "git"):
+        for lock in locks:
+            lock.unlink(missing_ok=True)
+            print(f"mend: removed {lock}, which a kill has left")
+
+
+def mend_index() -> None:
+    """Unstage what DVC has staged; what people had staged before, DVC has put into the stash."""
+    if git("ls-files", ARGUMENTS) and not at_work("dvc", "git"):
+        git("reset", "--quiet")
+        print("mend: removed from git's index what a kill of dvc exp run has left")
+
+
+def git(*arguments: str | Path) -> bytes:
+    """Return what git prints: nothing if it fails."""
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
+
+
+def in_git(path: Path) -> bytes:
+    """Return what git's HEAD has for a file: nothing if it has none."""
+    return git("show", f"HEAD:./{path}")
+
+
+Process = dict[str, Any]
+"""What psutil says of a process: those of `ATTRIBUTES`, None where that is hidden."""
+
+ATTRIBUTES = ["pid", "cmdline", "cwd"]
+
+
+def at_work(*programs: str) -> Process | None:
+    """Return a process of one of these programs in this folder, if there is one."""
+    found: Iterator[Process] = (each.info for each in psutil.process_iter(ATTRIBUTES))
+    return next((each for each in found if each["cwd"] and works_here(each, *programs)), None)
+
+
+def dvc_may_work_here(pid: int) -> bool:
+    """Say whether this is the number of a process of DVC, in this folder as far as can be seen."""
+    try:
+        return works_here(psutil.Process(pid).as_dict(ATTRIBUTES), "dvc")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def works_here(process: Process, *programs: str) -> bool:
+    """Say whether a process is one of these programs, in this folder or where it is hidden."""
+    # `dvc`, `python .venv/bin/dvc` or `python -m dvc`.
+    words, folder = process["cmdline"] or [], process["cwd"]
+    is_one = any(Path(word).name in programs for word in words[:3])
+    return is_one and (folder is None or Path(folder).is_relative_to(Path.cwd()))
+
+
+def in_words(process: Process) -> str:
+    """Say which process is at work, and what to do."""
+    pid, command = process["pid"], " ".join(process["cmdline"])
+    return f"process {pid} ({command}) is at work: let it end, or kill {pid}; then make repro"
 
 
 if __name__ == "__main__":

@@ -2,27 +2,33 @@
 
 import argparse
 import difflib
-import json
 import subprocess
 import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 
 import optuna
-from optuna import Study
 from optuna.trial import FrozenTrial
 
-from classifier.io.files import write_json
+from classifier.io.files import read_json, write_json
 from classifier.io.params import PARAMS_FILE
+from classifier.io.prepared import PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.result import best_first, best_in_words, report_on, write_csv
-from classifier.search.search_params import from_optuna, in_optuna
-from classifier.search.search_report import hash_of_rows, in_words
-from classifier.search.searching import PREPARED, Search
-from classifier.search.study import FOLDER, counted, enqueue, give_up_interrupted, has_others
-from classifier.search.workers import work_alone, work_together
+from classifier.search.results import report_on, write_csv, write_pictures
+from classifier.search.search_params import from_optuna, in_optuna, text_of
+from classifier.search.search_report import in_words
+from classifier.search.searching import PREPARED, Search, make_tries
+from classifier.search.study import (
+    FOLDER,
+    best_first,
+    counted,
+    enqueue,
+    give_up_interrupted,
+    has_others,
+    loss_of,
+)
 from classifier.starting.params_file import with_params, write_params
 
 REPORTS = Path("reports")
@@ -39,12 +45,13 @@ def main() -> None:
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
     with alone:
         tries = find(search)
+    rows = read_json(PREPARED / "rows.json", PreparedRows)
     report = report_on(
-        tries, search.space, search.params.seeds, search.n_splits, hash_of_rows(PREPARED)
+        tries, search.space, search.params.seeds, search.n_splits, rows.hash_of_train_and_val
     )
     write_csv(REPORTS / "search.csv", tries, search.space)
     write_json(REPORTS / "search.json", report)
-    draw(tries)
+    write_pictures(REPORTS, tries)
     print("\n".join(in_words(report)))
     propose(report.params, apply=arguments.apply)
     for trial in best_first(tries)[: arguments.queue]:
@@ -95,34 +102,27 @@ def find(search: Search) -> list[FrozenTrial]:
     enqueue(study, in_optuna(search.space, search.train))
     try:
         with closing(Progress("try", n_wanted, n_done, "left")) as progress:
-            n_left = max(0, n_wanted - n_done)
-            if search.n_workers == 1:
-                work_alone(search, n_left, lambda study: show(study, progress))
-            else:
-                work_together(search, n_left, lambda: look(study, progress))
+
+            def show() -> None:
+                tries = counted(study)
+                progress.show(len(tries), best_in_words(tries))
+
+            make_tries(search, study, max(0, n_wanted - n_done), show)
     except KeyboardInterrupt:
         print(f"{len(counted(study))} tries are kept; the same command goes on from there")
         raise
     return counted(study)
 
 
-def show(study: Study, progress: Progress) -> None:
-    tries = counted(study)
-    progress.show(len(tries), best_in_words(tries))
-
-
-def look(study: Study, progress: Progress) -> None:
-    """Show how far the workers are; while they work, import what draws in the end."""
-    import classifier.search.pictures  # noqa: F401, PLC0415
-
-    show(study, progress)
-
-
-def draw(tries: list[FrozenTrial]) -> None:
-    # Not before it is needed: it takes a second, and a wrong parameter is to be named at once.
-    from classifier.search.pictures import write_pictures  # noqa: PLC0415
-
-    write_pictures(REPORTS, tries)
+def best_in_words(tries: list[FrozenTrial]) -> str:
+    ranked = best_first(tries)
+    if not ranked:
+        return "none has finished yet"
+    params = " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in ranked[0].params.items()
+    )
+    return f"best held_out_loss={loss_of(ranked[0]):.4f} {params}"
 
 
 def propose(params: dict[str, object], *, apply: bool) -> None:
@@ -149,18 +149,13 @@ def propose(params: dict[str, object], *, apply: bool) -> None:
 
 def queue(params: dict[str, object]) -> None:
     """Queue an experiment with these parameters of `train` on each of several splits."""
-    settings = [f"train.{name}={in_hydra(value)}" for name, value in params.items()]
+    settings = [f"train.{name}={text_of(value)}" for name, value in params.items()]
     settings.append(f"prepare.seed={SPLITS_QUEUED}")
     options = [part for setting in settings for part in ("-S", setting)]
     command = [sys.executable, "-m", "dvc", "exp", "run", "--queue", *options]
     queued = subprocess.run(command, check=False)  # noqa: S603 (no shell)
     if queued.returncode != 0:
         raise UserError("dvc exp run --queue failed: see above")
-
-
-def in_hydra(value: object) -> str:
-    """Return a value as DVC's -S takes it."""
-    return json.dumps(value) if not isinstance(value, str) else value
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def some_rows(train: Split, max_rows: int) -> Split:
         return train
     print(f"fitted to {max_rows} of the {n} training rows: baseline.max_rows")
     chosen = np.sort(np.random.default_rng(SEED).choice(n, max_rows, replace=False))
-    return Split(train.rows[chosen], train.features[chosen], train.target[chosen])
+    return train.take(chosen)
 
 
 if __name__ == "__main__":

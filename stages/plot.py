@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from pydantic import RootModel
 
@@ -17,12 +16,12 @@ from classifier.evaluation.evaluated import Evaluated
 from classifier.io.files import read_json, read_text, write_bytes
 from classifier.io.later_params import PlotParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import read_target
+from classifier.io.prepared import PreparedRows
 from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.report.facts import Facts
 from classifier.report.page import write_card, write_page
-from classifier.search.search_report import LastSearch, SearchReport, hash_of_rows
+from classifier.search.search_report import LastSearch, SearchReport
 from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, REPORTS = Path("data/prepared"), Path("reports")
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def read_facts() -> Facts:
-    schema = read_schema(PREPARED / "schema.json")
+    rows = read_json(PREPARED / "rows.json", PreparedRows)
     params = {
         section: {
             key: value
@@ -77,26 +76,21 @@ def read_facts() -> Facts:
         metrics=read_json(Path("metrics.json"), Evaluated),
         training=read_json(REPORTS / "training.json", TrainingReport),
         table=read_json(REPORTS / "table.json", TableReport),
-        schema=schema,
-        rows={
-            part: np.bincount(
-                read_target(PREPARED / f"{part}.parquet"), minlength=len(schema.classes)
-            ).tolist()
-            for part in ("train", "val", "test")
-        },
+        schema=read_schema(PREPARED / "schema.json"),
+        rows=rows.class_counts,
         params=params,
         left_out=[one["left_out"] for one in baselines.values() if "left_out" in one],
-        search=read_search(params["train"]),
+        search=read_search(params["train"], rows.hash_of_train_and_val),
         importance=read_points(REPORTS / "importance.csv"),
         most_wrong=most_wrong.astype({"probability_of_actual": float}),
     )
 
 
-def read_search(train: dict[str, Any]) -> SearchReport | None:
+def read_search(train: dict[str, Any], prepared_rows: str) -> SearchReport | None:
     """Read what the last search has found, if these are its parameters, found with these rows."""
     path = REPORTS / "search.json"
     search = read_json(path, LastSearch, made_by=f"make search, or git checkout {path}").root
-    if search is None or search.prepared_rows != hash_of_rows(PREPARED):
+    if search is None or search.prepared_rows != prepared_rows:
         return None
     is_of_these = all(train[name] == value for name, value in search.params.items())
     return search if is_of_these else None

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from classifier.io.files import write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
-from classifier.io.prepared import write_split
+from classifier.io.prepared import PreparedRows, hash_of_columns, write_split
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
@@ -24,14 +26,29 @@ def main() -> None:
     table = Encoder(rows).encode_all()
     report = report_on(table)
 
+    features = [feature for column in table.columns for feature in column.features]
+    target = rows.labels.indices
     for name, positions in rows.parts.items():
         write_split(
             PREPARED / f"{name}.parquet",
             rows.numbers[positions],
-            [feature[positions] for column in table.columns for feature in column.features],
-            rows.labels.indices[positions],
-            [*table.schema.feature_names, params.target],
+            rows.units[positions],
+            [feature[positions] for feature in features],
+            target[positions],
+            column_names=[*table.schema.feature_names, params.target],
         )
+    prepared = PreparedRows(
+        class_counts={
+            name: np.bincount(target[positions], minlength=len(table.schema.classes)).tolist()
+            for name, positions in rows.parts.items()
+        },
+        hash_of_train_and_val=hash_of_columns(
+            column[rows.parts[name]]
+            for name in ("train", "val")
+            for column in (rows.numbers, rows.units, *features, target)
+        ),
+    )
+    write_json(PREPARED / "rows.json", prepared)
     write_cells(CELLS, rows.test_cells, rows.file.spelling)
     write_json(PREPARED / "schema.json", table.schema)
     write_json(Path("reports/table.json"), report)

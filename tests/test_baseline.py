@@ -172,7 +172,7 @@ def test_guessing_is_weighted_as_the_models_are() -> None:
     rows = np.arange(300)
     target = (rows % 10 == 0).astype(np.int64)
     features = target[:, np.newaxis].astype(np.float32)
-    train, val = Split(rows, features, target), Split(rows, 1 - features, target)
+    train, val = (Split(rows, rows, one, target) for one in (features, 1 - features))
     for balanced, guess in ((True, math.log(2)), (False, stats.entropy([0.1, 0.9]))):
         for name in get_args(BaselineName):
             found = fit(name, train, val, 2, balanced=balanced)
@@ -182,7 +182,7 @@ def test_guessing_is_weighted_as_the_models_are() -> None:
 
 def test_a_baseline_that_says_what_guessing_says_is_one() -> None:
     rows, features = np.arange(40), np.zeros((40, 1), np.float32)
-    some = Split(rows, features, rows % 2)
+    some = Split(rows, rows, features, rows % 2)
     report = fit("logistic_regression", some, some, 2, balanced=False).report
     assert isinstance(report, BaselineReport)
     assert report.val_log_loss == pytest.approx(math.log(2))
@@ -227,8 +227,8 @@ def test_a_class_that_no_training_row_has_is_never_said() -> None:
     generator = np.random.default_rng(0)
     features = generator.standard_normal((60, 2)).astype(np.float32)
     rows = np.arange(60)
-    train = Split(rows, features, np.where(features[:, 0] > 0, 2, 0))
-    val = Split(rows, features, np.where(rows % 9, train.target, 1))
+    train = Split(rows, rows, features, np.where(features[:, 0] > 0, 2, 0))
+    val = Split(rows, rows, features, np.where(rows % 9, train.target, 1))
     for name in get_args(BaselineName):
         predict = fit(name, train, val, 3, balanced=True).predict
         assert predict is not None
@@ -237,7 +237,7 @@ def test_a_class_that_no_training_row_has_is_never_said() -> None:
         assert (found[:, 1] == 0).all()
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert (found.argmax(axis=1) == train.target).mean() > 0.9
-    alone = Split(rows, features, np.full(60, 2))
+    alone = Split(rows, rows, features, np.full(60, 2))
     predict = fit("gradient_boosting", alone, val, 3, balanced=False).predict
     assert predict is not None
     assert predict(features).tolist() == [[0, 0, 1]] * 60

@@ -299,7 +299,8 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     index = {name: position for position, name in enumerate(classes)}
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
-    test = Split(np.arange(20), np.zeros((20, 1), np.float32), target)
+    rows = np.arange(20)
+    test = Split(rows, rows, np.zeros((20, 1), np.float32), target)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:

@@ -437,8 +437,9 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
     features = [np.ones(5, np.float32)] * 2
-    write_split(folder / "split.parquet", numbers + 2, features, numbers % 3, list(names))
-    assert read_target(folder / "split.parquet").tolist() == [0, 1, 2, 0, 1]
+    path = folder / "split.parquet"
+    write_split(path, numbers + 2, numbers, features, numbers % 3, column_names=list(names))
+    assert read_target(path).tolist() == [0, 1, 2, 0, 1]
 
 
 def test_a_table_that_is_read_a_part_at_a_time_is_the_same(

@@ -96,12 +96,14 @@ def test_a_part_of_a_file_is_that_part(
     wanted = range(min(*bounds, n), min(max(bounds), n))
     path = tmp_path_factory.getbasetemp() / "split.parquet"
     rng = np.random.default_rng(n)
-    whole = Split(np.arange(n), rng.random((n, 2), dtype=np.float32), rng.integers(0, 3, n))
+    features = rng.random((n, 2), dtype=np.float32)
+    whole = Split(np.arange(n), np.arange(n) // 2, features, rng.integers(0, 3, n))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("classifier.io.prepared.ROWS_PER_GROUP", 4)
-        write_split(path, whole.rows, list(whole.features.T), whole.target, ["a", "b", "y"])
+        names = ["a", "b", "y"]
+        write_split(path, whole.rows, whole.units, [*features.T], whole.target, column_names=names)
     part = read_split(path, wanted)
-    for name in ("rows", "features", "target"):
+    for name in ("rows", "units", "features", "target"):
         expected = getattr(whole, name)[wanted.start : wanted.stop]
         np.testing.assert_array_equal(getattr(part, name), expected)
 

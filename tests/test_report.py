@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from classifier.search.search_report import SearchReport, hash_of_rows
+from classifier.search.search_report import SearchReport
 from stages import plot
 from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
 from tests.conftest import REPOSITORY, Project
@@ -126,7 +126,8 @@ def test_what_it_must_not_be_used_for_is_filled_in(project: Project) -> None:
 def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
     project: Project,
 ) -> None:
-    prepared_rows = hash_of_rows(project.path / "data/prepared")
+    prepared = json.loads((project.path / "data/prepared/rows.json").read_text())
+    prepared_rows = prepared["hash_of_train_and_val"]
     cases: list[tuple[dict[str, Any], str, bool]] = [
         ({"lr": 0.5, "hidden": [10]}, prepared_rows, True),
         ({"lr": 0.4}, prepared_rows, False),

@@ -26,10 +26,9 @@ from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
-from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, ResampledLosses, luck_of_choosing
-from classifier.search.search_report import SearchReport, hash_of_rows, in_words
-from classifier.search.searching import SEARCHING_MODULES
-from classifier.search.study_file import StudyFile
+from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, luck_of_choosing
+from classifier.search.search_report import SearchReport, in_words
+from classifier.search.study import StudyFile
 from classifier.search.trying import SeededRun, try_out
 from classifier.search.validation_splits import (
     ValidationSplit,
@@ -95,6 +94,25 @@ def test_it_reads_no_test_rows(folder: Path) -> None:
     (folder / "data/prepared/test.parquet").unlink()
     tries = run_search(folder)
     assert list(tries["try"]) == [0, 1, 2, 3]
+
+
+def test_what_the_prepared_rows_are_is_known_without_them(folder: Path) -> None:
+    iris = pd.read_csv(REPOSITORY / "data/iris.csv").sample(frac=1, random_state=0)
+    parts = ("train", "val", "test")
+    iris.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "species")
+    before = json.loads((folder / "data/prepared/rows.json").read_text())
+    prepared = {part: read_split(folder / f"data/prepared/{part}.parquet") for part in parts}
+    assert before["class_counts"] == {
+        part: np.bincount(rows.target).tolist() for part, rows in prepared.items()
+    }
+    for part, is_other in zip(parts, (True, True, False), strict=True):
+        changed = iris.reset_index(drop=True)
+        changed.loc[prepared[part].rows[0] - 2, "sepal_length"] = 5.55
+        changed.to_csv("t.csv", index=False)
+        run_prepare(folder, "t.csv", "species")
+        after = json.loads((folder / "data/prepared/rows.json").read_text())
+        assert (after["hash_of_train_and_val"] != before["hash_of_train_and_val"]) == is_other
 
 
 def test_it_begins_with_params_yaml_and_reports_what_is_best(folder: Path) -> None:
@@ -164,7 +182,9 @@ def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
         for part, rows in zip(("train", "val"), split, strict=True):
             path = folder / f"data/prepared/{part}.parquet"
             names = [*schema.feature_names, schema.target]
-            write_split(path, rows.rows, list(rows.features.T), rows.target, names)
+            write_split(
+                path, rows.rows, rows.units, [*rows.features.T], rows.target, column_names=names
+            )
         for seed in (3, 4):
             write_params(folder, **values, train__seed=seed)
             train.main()
@@ -176,16 +196,17 @@ def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
 
 @st.composite
 def prepared_rows(draw: st.DrawFn) -> tuple[Split, Split]:
-    """Training and validation rows, some of them equal, of up to four classes."""
+    """Training and validation rows, some of which belong together, of up to four classes."""
     n_val = draw(st.integers(1, 12))
     n_train = draw(st.integers(2 * n_val, 60))
-    # Equal rows are in one part: the first feature says which.
+    # What belongs together is in one part, and may be of several classes, as a group is.
     parts = []
     for part, n in enumerate((n_train, n_val)):
-        numbers = draw(st.lists(st.integers(0, 8), min_size=n, max_size=n))
-        features = np.array([[part, number] for number in numbers], np.float32)
+        units = np.array(draw(st.lists(st.integers(0, 8), min_size=n, max_size=n)), np.int64)
         target = np.array(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), np.int64)
-        parts.append(Split(np.arange(n) + part * n_train, features, target))
+        rows = np.arange(n) + part * n_train
+        features = rows.astype(np.float32)[:, None]
+        parts.append(Split(rows, units + 9 * part, features, target))
     return parts[0], parts[1]
 
 
@@ -204,11 +225,7 @@ def test_each_split_leaves_out_other_rows(prepared: tuple[Split, Split], n: int)
         assert sorted(rows) == list(range(len(prepared[0].rows) + len(prepared[1].rows)))
         assert len(val_rows.rows) > 0
         validated += list(val_rows.rows)
-        equal = [
-            {(*row, label) for row, label in zip(part.features.tolist(), part.target, strict=True)}
-            for part in (train_rows, val_rows)
-        ]
-        assert not equal[0] & equal[1]
+        assert not {*train_rows.units} & {*val_rows.units}
     assert len({*validated}) == len(validated)
 
 
@@ -223,13 +240,9 @@ def test_the_other_splits_are_as_large_and_stratified(folder: Path) -> None:
 
 def test_a_row_with_many_copies_leaves_the_others_to_other_splits() -> None:
     target = np.arange(80) % 2
-    numbers = np.where(np.arange(80) < 20, 0, np.arange(80)).astype(np.float32)[:, None]
-    numbers[60:] += 100
-    rows = Split(np.arange(80), numbers, target)
-    train_rows, val_rows = (
-        Split(rows.rows[part], rows.features[part], rows.target[part])
-        for part in (slice(0, 60), slice(60, 80))
-    )
+    units = np.where(np.arange(80) < 20, target, np.arange(80))
+    rows = Split(np.arange(80), units, np.zeros((80, 1), np.float32), target)
+    train_rows, val_rows = rows.take(np.arange(60)), rows.take(np.arange(60, 80))
     # Of each class, 10 copies of a row and 20 other rows, for three splits.
     sizes = [len(part[1].target) for part in split_again(train_rows, val_rows, 4, seed=0)]
     assert sizes == [20, 20, 20, 20]
@@ -244,35 +257,50 @@ def test_few_rows_are_split_several_times(folder: Path, capsys: pytest.CaptureFi
     too_many = "search.splits is 5, but must be at most 4: train.parquet has 90 rows and val.parq"
     with pytest.raises(UserError, match=too_many):
         run_search(folder, search__splits=5)
-    # Where the prepared rows do not say which belong together, or how they follow each other.
-    kept_together = {"prepare__split": "time", "prepare__order_by": "petal_length"}
-    run_search(folder, search__splits="auto", **kept_together)
+    by_time = {"prepare__split": "time", "prepare__order_by": "petal_length"}
+    run_search(folder, search__splits="auto", **by_time)
     assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == 1
     with pytest.raises(UserError, match=r"at most 1: with prepare\.split: time there is no second"):
-        run_search(folder, search__splits=2, **kept_together)
+        run_search(folder, search__splits=2, **by_time)
+
+
+def test_whole_groups_go_to_one_side(folder: Path) -> None:
+    """Of rows of which some equal one of another group, which joins the two."""
+    iris = pd.read_csv(REPOSITORY / "data/iris.csv")
+    iris["flower bed"] = np.arange(150) % 30
+    pd.concat([iris, iris.head(3).assign(**{"flower bed": 40})]).to_csv("t.csv", index=False)
+    by_group = {"prepare__split": "group", "prepare__group": "flower bed"}
+    run_prepare(folder, "t.csv", "species", **by_group)
+    beds = pd.read_csv("t.csv")["flower bed"].replace({0: 40, 1: 40, 2: 40, 22: 11}).to_numpy()
+    prepared = read_prepared(folder)
+    units = np.concatenate([rows.units for rows in prepared])
+    of_rows = beds[np.concatenate([rows.rows for rows in prepared]) - 2]
+    assert len({*zip(units, of_rows, strict=True)}) == len({*units}) == len({*of_rows})
+    splits = list(split_again(*prepared, 3, seed=0))
+    assert len(splits) == 3
+    for train_rows, val_rows in splits:
+        assert len(val_rows.target) == pytest.approx(30, abs=6)
+        assert not {*beds[train_rows.rows - 2]} & {*beds[val_rows.rows - 2]}
+        assert np.bincount(val_rows.target).min() > 0.2 * len(val_rows.target)
+    run_search(folder, search__splits=3, search__trials=2, **by_group)
+    assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == 3
 
 
 @pytest.mark.parametrize(
     ("n_train", "n_val", "n"),
     [(3000, 1000, 1), (2997, 999, 2), (1800, 600, 2), (600, 200, 4), (6, 2, 4), (4, 4, 1)],
 )
-def test_so_many_splits_that_a_thousand_rows_validate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_train: int, n_val: int, n: int
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_params(tmp_path)
-    assert count_splits("auto", n_train, n_val) == n
-
-
-def chosen(split: Split, rows: Sequence[int]) -> Split:
-    return Split(split.rows[rows], split.features[rows], split.target[rows])
+def test_so_many_splits_that_a_thousand_rows_validate(n_train: int, n_val: int, n: int) -> None:
+    assert count_splits("auto", "random", n_train, n_val) == n
+    assert count_splits("auto", "group", n_train, n_val) == n
 
 
 def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
     """Of these networks, at each evaluation; with copies of rows, and classes that weigh more."""
     write_params(folder)
     train_rows, val_rows = read_prepared(folder)
-    train_rows, val_rows = chosen(train_rows, range(20, 90)), chosen(val_rows, [*range(30), 0, 0])
+    train_rows = train_rows.take(np.arange(20, 90))
+    val_rows = val_rows.take(np.array([*range(30), 0, 0]))
     task = Task.of(read_schema(folder / "data/prepared/schema.json"))
     splits = [
         ValidationSplit.of(*split, task, torch.device("cpu"))
@@ -305,13 +333,6 @@ def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
     assert len({run.held_out.mean for run in runs}) == 4
     for run, expected in zip(runs, by_hand, strict=True):
         assert run.held_out.left_out == pytest.approx(expected.left_out, nan_ok=True)
-
-
-def test_every_module_that_decides_what_comes_of_a_try_is_in_the_name_of_a_study() -> None:
-    without_influence = ["pictures", "result", "search_report"]
-    modules = sorted(path.stem for path in (REPOSITORY / "classifier/search").glob("[a-z]*.py"))
-    with_influence = [path.stem for path in SEARCHING_MODULES]
-    assert modules == sorted([*with_influence, *without_influence, "study_file", "workers"])
 
 
 def test_all_seeds_count_the_same(folder: Path) -> None:
@@ -378,7 +399,8 @@ def test_apply_keeps_comments(folder: Path) -> None:
         new.partition("#")[2] for _, new in changed
     ]
     found = json.loads((folder / "reports/search.json").read_text())
-    assert found["prepared_rows"] == hash_of_rows(folder / "data/prepared")
+    prepared = json.loads((folder / "data/prepared/rows.json").read_text())
+    assert found["prepared_rows"] == prepared["hash_of_train_and_val"]
     best = found["params"]
     written = yaml.safe_load((folder / "params.yaml").read_text())["train"]
     assert {name: written[name] for name in SEARCHED} == best
@@ -543,8 +565,9 @@ def held_out(evaluations: Losses, min_delta: float = 0.0) -> HeldOutLoss:
     return loss
 
 
-def of_try(evaluations: Losses) -> ResampledLosses:
-    return ResampledLosses.of([held_out(evaluations)])
+def luck(tries: Sequence[HeldOutLoss], winner: int) -> float | None:
+    drawn, left_out = [one.drawn for one in tries], [one.left_out for one in tries]
+    return luck_of_choosing(np.array(drawn), np.array(left_out), winner)
 
 
 def test_rows_that_have_not_chosen_the_epoch_judge_it_fairly() -> None:
@@ -564,7 +587,7 @@ def test_an_epoch_that_is_best_for_all_rows_judges_itself() -> None:
     best = np.array([[0.1, 0.4] * 20])
     loss = held_out(np.concatenate([best + 1, best, best + 0.2]))
     assert loss.left_out.tolist() == held_out(best).left_out.tolist()
-    assert loss.drawn_alone.tolist() == held_out(best).drawn_alone.tolist()
+    assert loss.drawn.tolist() == held_out(best).drawn.tolist()
     # What is less than min_delta better is not chosen.
     late = held_out(np.concatenate([best, best - 0.05]), min_delta=0.06)
     assert late.left_out.tolist() == held_out(best).left_out.tolist()
@@ -579,21 +602,20 @@ def test_rows_count_as_much_as_their_class(n: int) -> None:
     # With equal weights it were 0.36 instead of 0.26; 100 resamples scatter by a fiftieth.
     expected = (weights * losses).sum() / weights.sum()
     assert loss.mean == pytest.approx(expected, abs=0.02)
-    assert loss.drawn_alone.mean() == pytest.approx(expected, abs=0.02)
+    assert loss.drawn.mean() == pytest.approx(expected, abs=0.02)
 
 
 def test_a_single_row_has_no_others() -> None:
     loss = held_out(np.array([[0.5], [0.3], [0.9]]))
     assert loss.mean == pytest.approx(0.3)
-    tries = [of_try(np.array([[mean]])) for mean in (0.3, 0.4)]
-    assert luck_of_choosing(tries, 0) is None
+    assert luck([held_out(np.array([[mean]])) for mean in (0.3, 0.4)], 0) is None
 
 
 @pytest.mark.parametrize(("n_epochs", "n_copies"), [(1, 1), (10, 1), (10, 3)])
 def test_the_luck_of_choosing_is_found(n_epochs: int, n_copies: int) -> None:
     """Of tries that are all as good as one another, the winner's loss is too low by luck alone."""
     rng = np.random.default_rng(0)
-    luck, found = list[float](), list[float]()
+    expected, found = list[float](), list[float]()
     units = np.repeat(np.arange(60), n_copies)
     for _ in range(40):
         # 30 tries with losses that have the mean 1, on 60 rows, or on copies of these.
@@ -602,20 +624,20 @@ def test_the_luck_of_choosing_is_found(n_epochs: int, n_copies: int) -> None:
             for losses in rng.exponential(1.0, (n_epochs, 60)):
                 one.add(losses[units])
         winner = int(np.argmin([one.mean for one in tries]))
-        likely = luck_of_choosing([ResampledLosses.of([one]) for one in tries], winner)
+        likely = luck(tries, winner)
         assert likely is not None
-        luck.append(1 - tries[winner].mean)
+        expected.append(1 - tries[winner].mean)
         found.append(likely)
     # They scatter by a tenth or two of themselves; the mean of 40, by a tenth at most.
-    assert np.mean(found) == pytest.approx(np.mean(luck), rel=0.3)
-    assert np.mean(luck) > 0.1
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.3)
+    assert np.mean(expected) > 0.1
 
 
 def test_a_single_try_was_not_chosen() -> None:
     losses = np.random.default_rng(0).exponential(1.0, (3, 30))
-    assert luck_of_choosing([of_try(losses)], 0) == 0
+    assert luck([held_out(losses)], 0) == 0
 
 
 def test_a_clear_winner_owes_nothing_to_luck() -> None:
     losses = np.random.default_rng(0).exponential(1.0, (3, 30))
-    assert luck_of_choosing([of_try(losses + more) for more in (1.0, 0.0, 2.0)], 1) == 0
+    assert luck([held_out(losses + more) for more in (1.0, 0.0, 2.0)], 1) == 0

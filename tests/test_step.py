@@ -297,13 +297,17 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     split = Split(
         np.arange(n) * 2,
+        np.arange(n) // 3,
         generator.random((n, 2), dtype=np.float32),
         generator.integers(0, 3, n),
     )
     path, names = tmp_path / "split.parquet", ["row", "a.b", "row"]
-    write_split(path, split.rows, list(split.features.T), split.target, names)
+    write_split(
+        path, split.rows, split.units, [*split.features.T], split.target, column_names=names
+    )
     read = read_split(tmp_path / "split.parquet")
     assert np.array_equal(read.rows, split.rows)
+    assert np.array_equal(read.units, split.units)
     assert np.array_equal(read.features, split.features)
     assert np.array_equal(read.target, split.target)
     assert read.features.dtype == np.float32

@@ -1,5 +1,6 @@
 """Prepared rows (train.parquet, val.parquet, test.parquet), and what models say of them."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from classifier.io.files import atomic_write
 from classifier.io.user_error import UserError
@@ -22,22 +24,62 @@ ROWS_PER_GROUP = 65_536
 class Split:
     """Prepared rows.
 
-    In the file, these are a column `row`, one column for each feature, and the target.
+    In the file, these are a column `row`, a column `unit`, one for each feature, and the target.
     """
 
     rows: npt.NDArray[np.int64]
     """Row numbers in the source table as a spreadsheet shows them, shape (n,)."""
+    units: npt.NDArray[np.int64]
+    """Numbers, shape (n,), the same for rows that belong together: equal ones, those of a group.
+
+    They count, from 0 on, what belongs together, in the order of the table, over all parts.
+    """
     features: npt.NDArray[np.float32]
     """Shape (n, n_features)."""
     target: npt.NDArray[np.int64]
     """Class indices, shape (n,)."""
 
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Split":
+        """Return the rows at these positions, or where a mask of shape (n,) is true."""
+        return Split(
+            self.rows[chosen], self.units[chosen], self.features[chosen], self.target[chosen]
+        )
+
+    def followed_by(self, other: "Split") -> "Split":
+        """Return these rows, and those of another part behind them."""
+        return Split(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.units, other.units]),
+            np.concatenate([self.features, other.features]),
+            np.concatenate([self.target, other.target]),
+        )
+
+
+class PreparedRows(BaseModel):
+    """What data/prepared/rows.json holds: what is to be known of the rows without reading them."""
+
+    class_counts: dict[str, list[int]]
+    """How many rows each part has of each class, in the order of the schema's classes."""
+    hash_of_train_and_val: str
+    """A text that differs whenever the training or the validation rows differ."""
+
+
+def hash_of_columns(columns: Iterable[npt.NDArray[Any]]) -> str:
+    """Return a text that differs whenever the values of columns do, whatever file holds them."""
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(f"{column.dtype.str} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()[:16]
+
 
 def write_split(
     path: Path,
     rows: npt.NDArray[np.int64],
+    units: npt.NDArray[np.int64],
     features: Sequence[npt.NDArray[np.float32]],
     target: npt.NDArray[np.int64],
+    *,
     column_names: list[str],
 ) -> None:
     """Write what `read_split` reads.
@@ -46,7 +88,7 @@ def write_split(
     ----------
     path
         Of the file.
-    rows, target
+    rows, units, target
         As in `Split`.
     features
         One array of shape (n,) for each: together they need not be in memory twice.
@@ -55,13 +97,13 @@ def write_split(
 
     """
     names: list[str] = []
-    for name in ["row", *column_names]:
+    for name in ["row", "unit", *column_names]:
         # Parquet readers refuse equal ones, and `read_target` goes by the last one.
         unique = name
         while unique in names:
             unique += "_"
         names.append(unique)
-    table = pa.Table.from_arrays([rows, *features, target], names)
+    table = pa.Table.from_arrays([rows, units, *features, target], names)
     # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
     write_parquet(path, table, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
 
@@ -103,19 +145,22 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
     """
     with open_parquet(path) as file:
         wanted = range(file.metadata.num_rows) if wanted is None else wanted
-        n, n_features = len(wanted), file.metadata.num_columns - 2
+        n, n_features = len(wanted), file.metadata.num_columns - 3
         split = Split(
-            np.empty(n, np.int64), np.empty((n, n_features), np.float32), np.empty(n, np.int64)
+            rows=np.empty(n, np.int64),
+            units=np.empty(n, np.int64),
+            features=np.empty((n, n_features), np.float32),
+            target=np.empty(n, np.int64),
         )
         start = 0
         for part in _read_batches(file, wanted):
             here = slice(start, start + part.num_rows)
             # By position: the names are the user's, and one of them may be "row". Not through
             # `to_numpy`, which imports pandas.
-            columns = [np.from_dlpack(column) for column in part.columns]
-            split.rows[here], split.target[here] = columns[0], columns[-1]
-            for index, column in enumerate(columns[1:-1]):
-                split.features[here, index] = column
+            rows, units, *features, target = map(np.from_dlpack, part.columns)
+            split.rows[here], split.units[here], split.target[here] = rows, units, target
+            for index, feature in enumerate(features):
+                split.features[here, index] = feature
             start = here.stop
     return split
 
@@ -132,7 +177,7 @@ def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDAr
     Shape (number of features, n_bins + 1). One feature is read at a time.
     """
     with open_parquet(path) as file:
-        return quantiles((_read_column(file, 1 + index) for index in features), n_bins)
+        return quantiles((_read_column(file, 2 + index) for index in features), n_bins)
 
 
 def quantiles(columns: Iterable[npt.NDArray[np.float32]], n_bins: int) -> npt.NDArray[np.float32]:

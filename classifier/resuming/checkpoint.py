@@ -49,7 +49,7 @@ def run_to_bytes(run: Run) -> bytes:
             "best_model": run.best_weights,
             "early_stopping": asdict(run.early_stopping),
             "history": [asdict(evaluation) for evaluation in run.history],
-            "rng_state": _rng_state(device),
+            "rng_state": rng_state(device),
         }
     )
 
@@ -85,10 +85,10 @@ def _restore(run: Run, state: dict[str, Any]) -> None:
     run.best_weights = {name: weight.to(device) for name, weight in state["best_model"].items()}
     run.early_stopping = EarlyStopping(**state["early_stopping"])
     run.history = [Evaluation(**evaluation) for evaluation in state["history"]]
-    _set_rng_state(device, state["rng_state"])
+    set_rng_state(device, state["rng_state"])
 
 
-def _rng_state(device: torch.device) -> dict[str, Tensor]:
+def rng_state(device: torch.device) -> dict[str, Tensor]:
     """Return the random generators' states, those of several ranks stacked."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -98,7 +98,7 @@ def _rng_state(device: torch.device) -> dict[str, Tensor]:
     return {name: ranks.gathered(state) for name, state in states.items()}
 
 
-def _set_rng_state(device: torch.device, states: dict[str, Tensor]) -> None:
+def set_rng_state(device: torch.device, states: dict[str, Tensor]) -> None:
     torch.set_rng_state(ranks.own_part(states["cpu"]))
     if device.type == "cuda":
         torch.cuda.set_rng_state(ranks.own_part(states["cuda"]), device)

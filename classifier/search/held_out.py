@@ -1,12 +1,9 @@
 """The loss on rows that have not chosen the epoch, and how much of a winner's loss is luck."""
 
-from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
 
 N_RESAMPLES = 100
 
@@ -34,8 +31,8 @@ class HeldOutLoss:
     weights
         What each row counts for, shape (n,).
     units
-        Which rows are equal, and so drawn or left out together: those with the same number, from 0
-        on, shape (n,).
+        Which rows belong together, and so are drawn or left out together: those with the same
+        number, shape (n,).
     min_delta
         By how much a loss has to be lower to be better.
 
@@ -43,22 +40,22 @@ class HeldOutLoss:
 
     def __init__(self, weights: Numbers, units: npt.NDArray[np.int64], min_delta: float) -> None:
         self._weights, self._min_delta = weights, min_delta
-        self._group = units % MOST_GROUPS
+        self._group = np.unique(units, return_inverse=True)[1] % MOST_GROUPS
         of_groups = self._sums_of_groups(weights)
-        self._roles = _roles(len(of_groups))
-        self._weight_of_choosers = _dot(self._roles.choosers, of_groups)
-        self._weight_of_judges = _dot(self._roles.judges, of_groups)
-        self._lowest = np.full(len(self._weight_of_choosers), np.inf)
-        self._judged = np.full(len(self._weight_of_choosers), np.nan)
+        self._choosers, self._judges = _resamples(len(of_groups))
+        self._weight_of_choosers = _dot(self._choosers, of_groups)
+        self._weight_of_judges = _dot(self._judges, of_groups)
+        self._lowest = np.full(self._weight_of_choosers.shape, np.inf)
+        self._judged = np.full(self._weight_of_choosers.shape, np.nan)
 
     def add(self, losses: Numbers) -> None:
         """Take in what each row loses at one more evaluation, in nats, shape (n,)."""
         of_groups = self._sums_of_groups(self._weights * losses)
-        of_choosers = _dot(self._roles.choosers, of_groups) / self._weight_of_choosers
+        of_choosers = _dot(self._choosers, of_groups) / self._weight_of_choosers
         is_better = of_choosers < self._lowest - self._min_delta
         self._lowest[is_better] = of_choosers[is_better]
         with np.errstate(invalid="ignore"):  # where there is none to judge
-            of_judges = _dot(self._roles.judges, of_groups) / self._weight_of_judges
+            of_judges = _dot(self._judges, of_groups) / self._weight_of_judges
         self._judged[is_better] = of_judges[is_better]
 
     def _sums_of_groups(self, values: Numbers) -> Numbers:
@@ -71,80 +68,53 @@ class HeldOutLoss:
 
         Not a number where there are none.
         """
-        return self._judged[:N_RESAMPLES]
+        return self._judged[:, 0]
 
     @property
-    def drawn_alone(self) -> Numbers:
+    def drawn(self) -> Numbers:
         """What `mean` would be if there were only the rows of each resample, shape (N_RESAMPLES,).
 
         Not a number where they are too few.
         """
-        return _means(self._judged[N_RESAMPLES:].reshape(N_RESAMPLES, N_AGAIN))
+        return _means(self._judged[:, 1:])
 
     @property
     def mean(self) -> float:
         """The mean of `left_out`; of rows that are all equal, none is ever left out: their loss."""
         mean = float(_means(self.left_out))
-        return float(self._lowest[:N_RESAMPLES].mean()) if np.isnan(mean) else mean
-
-
-class _Roles(NamedTuple):
-    """How often each group of rows counts; those of each resample, then those of it resampled."""
-
-    choosers: Numbers
-    """Of the epoch, shape (N_RESAMPLES * (1 + N_AGAIN), n_groups)."""
-    judges: Numbers
-    """Of the same shape."""
+        return float(self._lowest[:, 0].mean()) if np.isnan(mean) else mean
 
 
 @cache
-def _roles(n: int) -> _Roles:
+def _resamples(n: int) -> tuple[Numbers, Numbers]:
+    """Return how often each of n groups counts in choosing the epoch, and how often in judging it.
+
+    Both have the shape (N_RESAMPLES, 1 + N_AGAIN, n). The first of each 1 + N_AGAIN is a resample
+    of all groups: those drawn choose, as often as they were drawn, and the others judge, once. The
+    rest are resamples of that resample: of what was drawn there, what is drawn again chooses, and
+    what is not judges, as often as it is there.
+    """
     rng = np.random.default_rng(0)
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
-    again = rng.multinomial(n, counts[:, None] / n, size=(N_RESAMPLES, N_AGAIN))
-    left_out_again = np.where(again == 0, counts[:, None], 0)
-    choosers = np.concatenate([counts, again.reshape(-1, n)])
-    judges = np.concatenate([counts == 0, left_out_again.reshape(-1, n)])
-    return _Roles(choosers.astype(np.float64), judges.astype(np.float64))
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)[:, None]
+    again = rng.multinomial(n, drawn / n, size=(N_RESAMPLES, N_AGAIN))
+    choosers = np.concatenate([drawn, again], axis=1)
+    judges = np.concatenate([drawn == 0, np.where(again == 0, drawn, 0)], axis=1)
+    return choosers.astype(np.float64), judges.astype(np.float64)
 
 
-def _dot(matrix: Numbers, vector: Numbers) -> Numbers:
+def _dot(matrices: Numbers, vector: Numbers) -> Numbers:
     """Multiply without BLAS, which adds in an order that depends on the number of threads."""
-    product: Numbers = np.einsum("ij,j->i", matrix, vector)
+    product: Numbers = np.einsum("ijk,k->ij", matrices, vector)
     return product
 
 
 def _means(values: Numbers) -> Numbers:
     """Return the means over the last axis of what is a number; NaN where nothing is."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        means: Numbers = np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)
+    means: Numbers = np.ma.filled(np.ma.masked_invalid(values).mean(axis=-1), np.nan)
     return means
 
 
-class ResampledLosses(BaseModel):
-    """A try's loss by each resample of the validation rows; None where there were too few rows."""
-
-    left_out: list[float | None]
-    """Of the rows left out, at the epoch that the rows drawn have chosen: see `HeldOutLoss`."""
-    drawn_alone: list[float | None]
-    """The mean of the same, if there were only the rows drawn, which are resampled for it."""
-
-    @classmethod
-    def of(cls, runs: Sequence[HeldOutLoss]) -> "ResampledLosses":
-        """Return the means over runs."""
-        return cls(
-            left_out=_listed([run.left_out for run in runs]),
-            drawn_alone=_listed([run.drawn_alone for run in runs]),
-        )
-
-
-def _listed(losses: list[Numbers]) -> list[float | None]:
-    means: list[float] = np.mean(losses, axis=0).tolist()
-    return [None if np.isnan(mean) else float(f"{mean:.7g}") for mean in means]
-
-
-def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float | None:
+def luck_of_choosing(drawn: Numbers, left_out: Numbers, winner: int) -> float | None:
     """Return by how much the winner's loss is likely to be too low, because it was chosen by it.
 
     None where there are too few validation rows to say.
@@ -154,12 +124,18 @@ def luck_of_choosing(tries: Sequence[ResampledLosses], winner: int) -> float | N
     on all rows. The mean of the differences is the bias of the winner's loss: Tsamardinos, I.,
     Greasidou, E. and Borboudakis, G. (2018), "Bootstrapping the out-of-sample predictions for
     efficient and accurate cross-validation", Machine Learning 107, 1895-1922.
+
+    Parameters
+    ----------
+    drawn, left_out
+        What `HeldOutLoss` has for each try, shapes (n_tries, N_RESAMPLES).
+    winner
+        The index of the best try.
+
     """
-    drawn_alone = np.array([each.drawn_alone for each in tries], np.float64)
-    left_out = np.array([each.left_out for each in tries], np.float64)
-    known = ~np.isnan(drawn_alone + left_out).any(axis=0)
+    known = ~np.isnan(drawn + left_out).any(axis=0)
     if not known.any():
         return None
-    best = drawn_alone[:, known].argmin(axis=0)
+    best = drawn[:, known].argmin(axis=0)
     chosen = np.take_along_axis(left_out[:, known], best[None], axis=0)[0]
     return max(0.0, float(np.mean(chosen - left_out[winner, known])))

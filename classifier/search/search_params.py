@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 from pydantic import Field, ValidationError
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
+from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Architecture
 from classifier.training.loop import TrainParams
 
@@ -17,79 +18,61 @@ DIGITS = 6
 """Of a number that is tried: those after them change nothing, and nobody wants to read them."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """All numbers from `low` to `high`; with `log`, each power of ten is as likely as the next."""
+Space = Mapping[str, FloatDistribution | IntDistribution | CategoricalDistribution]
+"""What is allowed, by the parameters' names in `train`.
 
-    low: float
-    high: float
-    log: bool
-    whole: bool
-
-    def holds(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
-
-    @property
-    def first(self) -> object:
-        return int(self.low) if self.whole else self.low
-
-    def in_optuna(self, value: object) -> Any:  # noqa: ANN401 (a parameter)
-        return value
-
-    def from_optuna(self, found: Any) -> object:  # noqa: ANN401 (a parameter)
-        return found if self.whole else float(f"{found:.{DIGITS}g}")
-
-    def suggest(self, trial: Trial, name: str) -> object:
-        if self.whole:
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
-        return self.from_optuna(trial.suggest_float(name, self.low, self.high, log=self.log))
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Values by the text that stands for them in Optuna, which takes no lists."""
-
-    values: Mapping[str, object]
-
-    def holds(self, value: object) -> bool:
-        return text_of(value) in self.values
-
-    @property
-    def first(self) -> object:
-        return next(iter(self.values.values()))
-
-    def in_optuna(self, value: object) -> Any:  # noqa: ANN401 (a parameter)
-        return text_of(value)
-
-    def from_optuna(self, found: object) -> object:
-        return self.values[str(found)]
-
-    def suggest(self, trial: Trial, name: str) -> object:
-        return self.values[trial.suggest_categorical(name, list(self.values))]
-
-
-Space = Mapping[str, Range | Choices]
-"""By the parameters' names in `train`."""
+Optuna takes no lists: each choice is a text, which is its own YAML.
+"""
 
 
 def text_of(value: object) -> str:
+    """Return the text that stands for a choice."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def in_optuna(space: Space, train: TrainParams) -> dict[str, Any]:
     """Return the searched parameters as Optuna has them."""
-    return {name: each.in_optuna(getattr(train, name)) for name, each in space.items()}
+    values = {name: getattr(train, name) for name in space}
+    return {
+        name: text_of(value) if isinstance(space[name], CategoricalDistribution) else value
+        for name, value in values.items()
+    }
 
 
 def from_optuna(space: Space, params: Mapping[str, Any]) -> dict[str, object]:
     """Return the searched parameters as params.yaml has them."""
-    return {name: each.from_optuna(params[name]) for name, each in space.items()}
+    values: dict[str, object] = {}
+    for name, allowed in space.items():
+        match allowed:
+            case IntDistribution():
+                values[name] = params[name]
+            case FloatDistribution():
+                values[name] = float(f"{params[name]:.{DIGITS}g}")
+            case CategoricalDistribution():
+                values[name] = from_yaml(params[name])
+    return values
 
 
 def suggest(space: Space, trial: Trial, train: TrainParams) -> TrainParams:
     """Return `train` with what Optuna suggests."""
-    suggested = {name: each.suggest(trial, name) for name, each in space.items()}
-    return TrainParams.model_validate({**train.model_dump(), **suggested})
+    for name, allowed in space.items():
+        match allowed:
+            case IntDistribution():
+                trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)
+            case FloatDistribution():
+                trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
+            case CategoricalDistribution():
+                trial.suggest_categorical(name, allowed.choices)
+    return TrainParams.model_validate({**train.model_dump(), **from_optuna(space, trial.params)})
+
+
+def first_of(space: Space) -> dict[str, object]:
+    """Return one value for each searched parameter: the lowest, or the first choice."""
+    first = {
+        name: allowed.choices[0] if isinstance(allowed, CategoricalDistribution) else allowed.low
+        for name, allowed in space.items()
+    }
+    return from_optuna(space, first)
 
 
 SEARCHABLE = (
@@ -125,8 +108,13 @@ def space_of(search: SearchParams, train: TrainParams) -> Space:
 
     """
     space = {name: _allowed(name, wanted, train) for name, wanted in search.space.items()}
-    for name, allowed in space.items():
-        if not allowed.holds(getattr(train, name)):
+    for name, value in in_optuna(space, train).items():
+        allowed = space[name]
+        if isinstance(allowed, CategoricalDistribution):
+            is_held = value in allowed.choices
+        else:
+            is_held = value is not None and allowed.low <= value <= allowed.high
+        if not is_held:
             raise UserError(
                 f"{PARAMS_FILE}: search.space.{name} does not hold train.{name}, which is "
                 f"{getattr(train, name)!r}: the search begins there; change one of the two"
@@ -134,7 +122,9 @@ def space_of(search: SearchParams, train: TrainParams) -> Space:
     return space
 
 
-def _allowed(name: str, wanted: object, train: TrainParams) -> Range | Choices:
+def _allowed(
+    name: str, wanted: object, train: TrainParams
+) -> FloatDistribution | IntDistribution | CategoricalDistribution:
     where = f"search.space.{name}"
     if name not in SEARCHABLE:
         raise UserError(
@@ -142,39 +132,32 @@ def _allowed(name: str, wanted: object, train: TrainParams) -> Range | Choices:
             f"{', '.join(SEARCHABLE)}"
         )
     if isinstance(wanted, list) and wanted:
-        return _choices(where, name, wanted, train)
-    is_number = bool({int, float} & _types(name))
-    if is_number and isinstance(wanted, dict) and {*wanted, "log"} == {"low", "high", "log"}:
-        return _range(where, name, wanted, train)
-    range_too = ", or a range such as {low: 0.001, high: 0.1, log: true}" if is_number else ""
-    raise UserError(
-        f"{PARAMS_FILE}: {where} is {wanted!r}, but must be a list of choices{range_too}"
-    )
-
-
-def _choices(where: str, name: str, wanted: list[object], train: TrainParams) -> Choices:
-    values = [_checked(f"{where}[{i}]", name, value, train) for i, value in enumerate(wanted)]
-    choices = Choices({text_of(value): value for value in values})
-    if len(choices.values) < len(wanted):
-        raise UserError(f"{PARAMS_FILE}: {where} is {wanted!r}, but must have each choice once")
-    return choices
-
-
-def _range(where: str, name: str, wanted: dict[str, object], train: TrainParams) -> Range:
+        values = [_checked(f"{where}[{i}]", name, value, train) for i, value in enumerate(wanted)]
+        texts = dict.fromkeys(map(text_of, values))
+        if len(texts) < len(wanted):
+            raise UserError(f"{PARAMS_FILE}: {where} is {wanted!r}, but must have each choice once")
+        return CategoricalDistribution(list(texts))
+    types = _types(name)
+    is_number = bool({int, float} & types)
+    if not is_number or not isinstance(wanted, dict) or {*wanted, "log"} != {"low", "high", "log"}:
+        range_too = ", or a range such as {low: 0.001, high: 0.1, log: true}" if is_number else ""
+        raise UserError(
+            f"{PARAMS_FILE}: {where} is {wanted!r}, but must be a list of choices{range_too}"
+        )
     low, high = (_checked(f"{where}.{end}", name, wanted[end], train) for end in ("low", "high"))
     log = wanted.get("log", False)
     if not isinstance(log, bool):
         raise UserError(f"{PARAMS_FILE}: {where}.log is {log!r}, but must be true or false")
-    if not (isinstance(low, int | float) and isinstance(high, int | float) and low < high):
+    if low is None or high is None or not low < high:
         raise UserError(
             f"{PARAMS_FILE}: {where} is empty: low is {low!r}, but must be below high, {high!r}"
         )
     if log and low <= 0:
         raise UserError(f"{PARAMS_FILE}: {where}.low is {low!r}, but with log must be above 0")
-    return Range(low, high, log, whole=float not in _types(name))
+    return FloatDistribution(low, high, log) if float in types else IntDistribution(low, high, log)
 
 
-def _checked(where: str, name: str, value: object, train: TrainParams) -> object:
+def _checked(where: str, name: str, value: object, train: TrainParams) -> Any:  # noqa: ANN401 (a parameter)
     try:
         checked = TrainParams.model_validate({**train.model_dump(), name: value})
     except ValidationError:

@@ -1,7 +1,5 @@
 """What the last search has found: reports/search.json."""
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, RootModel
@@ -33,19 +31,11 @@ class SearchReport(BaseModel):
     params: dict[str, Any]
     """Of `train`: what was searched, as the best try has it."""
     prepared_rows: str
-    """Which rows it was searched with: what `hash_of_rows` says."""
+    """Which rows it was searched with: the hash in data/prepared/rows.json."""
 
 
 class LastSearch(RootModel[SearchReport | None]):
     """Null before the first."""
-
-
-def hash_of_rows(folder: Path) -> str:
-    """Return what differs whenever the training or the validation rows of a folder differ."""
-    digest = hashlib.sha256()
-    for part in ("train", "val"):
-        digest.update((folder / f"{part}.parquet").read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def in_words(report: SearchReport) -> list[str]:

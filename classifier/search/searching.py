@@ -1,27 +1,32 @@
-"""The search itself: tries, one after another; see workers for several at a time."""
+"""The search itself: tries, one after another, by this process or by several."""
 
 import gc
 import hashlib
 import json
 import math
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
 
-from classifier.io.params import read_params
+from classifier.io.params import read_params, read_section
 from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
-from classifier.io.user_error import UserError
+from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, widths
 from classifier.resuming.fingerprint import fingerprint, hash_file
-from classifier.search.held_out import ResampledLosses
-from classifier.search.search_params import SearchParams, Space, space_of, suggest
+from classifier.search.search_params import SearchParams, Space, first_of, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
 from classifier.search.trying import SeededRun, mean_loss, try_out
 from classifier.search.validation_splits import ValidationSplit, count_splits, read_splits
@@ -30,11 +35,11 @@ from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
 
-SEARCHING_MODULES = sorted(
-    Path(__file__).with_name(f"{name}.py")
-    for name in ("held_out", "search_params", "searching", "study", "trying", "validation_splits")
-)
+SEARCHING_MODULES = sorted(Path(__file__).parent.glob("[a-z]*.py"))
 """The source files that, beside those of the training, decide what comes of a try."""
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""At what the workers have done."""
 
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """Of garbage; Python has 700."""
@@ -60,7 +65,8 @@ class Search:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
         n_train, n_val = (count_rows(PREPARED / f"{part}.parquet") for part in ("train", "val"))
-        n_splits = count_splits(params.splits, n_train, n_val)
+        kind = read_section("prepare").get("split")
+        n_splits = count_splits(params.splits, str(kind), n_train, n_val)
         return cls(params, train, space_of(params, train), task, n_splits, storage, n_workers)
 
     @cached_property
@@ -69,9 +75,8 @@ class Search:
 
         How many tries there are to be is not in it, nor what `train` has for what is searched.
         """
-        searched = {name: each.first for name, each in self.space.items()}
         course = fingerprint(
-            self.train.model_copy(update={**searched, "seed": 0}),
+            self.train.model_copy(update={**first_of(self.space), "seed": 0}),
             PREPARED / "train.parquet",
             PREPARED / "val.parquet",
             self.task,
@@ -96,10 +101,60 @@ class Search:
         return open_study(self.storage, self.study_name, self.params.seed, self.train.max_epochs)
 
 
+def make_tries(search: Search, study: Study, n_tries: int, show: Callable[[], None]) -> None:
+    """Make so many tries, in this process or in several; call `show` now and then.
+
+    If this process is killed, the others end with the tries that are under way.
+
+    Raises
+    ------
+    UserError
+        If one of several processes was killed.
+
+    """
+    # A forked process has its imports; one that is to use CUDA must not be forked.
+    forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
+    context = get_context("fork") if forks else get_context("spawn")
+    tries_left = context.Semaphore(n_tries)
+    if search.n_workers == 1:
+        work(search, study, 0, tries_left, show)
+        return
+    workers = [
+        context.Process(target=_worker, args=(search, number, tries_left))
+        for number in range(search.n_workers)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        while at_work := [worker.sentinel for worker in workers if worker.is_alive()]:
+            wait(at_work, SECONDS_BETWEEN_LOOKS)
+            show()
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise UserError(
+            "a worker was killed, or has ended as it says above; the tries that have ended are "
+            "kept, and the same command goes on from there"
+        )
+
+
+def _worker(search: Search, number: int, tries_left: Semaphore) -> None:
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with user_errors_in_one_line("search"):
+        work(search, search.open_study(), number, tries_left, lambda: None)
+
+
 def work(
-    search: Search, number: int, takes_one: Callable[[], bool], after_each: Callable[[Study], None]
+    search: Search,
+    study: Study,
+    number: int,
+    tries_left: Semaphore,
+    after_each: Callable[[], None],
 ) -> None:
-    """Try parameters as long as `takes_one` says so, and the study lacks tries.
+    """Try parameters as long as there are tries left, and the study lacks some.
 
     `number` is that of this worker, from 0 on: of several CUDA devices, each has its own.
     """
@@ -112,16 +167,20 @@ def work(
         device = torch.device("cuda", number % torch.cuda.device_count())
         torch.cuda.set_device(device)
     splits = read_splits(PREPARED, search.task, device, search.n_splits, search.params.seed)
-    study = search.open_study()
     n_cores = max(1, torch.get_num_threads() // search.n_workers)
 
     def objective(trial: Trial) -> float:
         torch.set_num_threads(n_cores)
         return try_parameters(search, splits, trial)
 
-    while takes_one() and len(counted(study)) < search.params.trials:
+    parent = parent_process()
+    while (
+        (parent is None or parent.is_alive())
+        and tries_left.acquire(block=False)
+        and len(counted(study)) < search.params.trials
+    ):
         study.optimize(objective, n_trials=1, catch=(UserError, torch.OutOfMemoryError))
-        after_each(study)
+        after_each()
 
 
 def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Trial) -> float:
@@ -148,6 +207,10 @@ def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Tri
     val_losses = [each.run.early_stopping.best_val_loss for each in runs]
     trial.set_user_attr("epochs", [each.run.epoch for each in runs])
     trial.set_user_attr("val_loss", math.fsum(val_losses) / len(val_losses))
-    resampled = ResampledLosses.of([each.held_out for each in runs])
-    trial.set_user_attr("resampled", resampled.model_dump())
+    trial.set_user_attr("drawn", _rounded_means([each.held_out.drawn for each in runs]))
+    trial.set_user_attr("left_out", _rounded_means([each.held_out.left_out for each in runs]))
     return mean_loss(runs)
+
+
+def _rounded_means(of_runs: list[npt.NDArray[np.float64]]) -> list[float]:
+    return [float(f"{mean:.7g}") for mean in np.mean(of_runs, axis=0)]

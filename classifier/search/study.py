@@ -1,23 +1,26 @@
 """A search's study: where Optuna keeps it, and which of its tries count."""
 
+import fcntl
+import json
+import os
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import optuna
 from optuna import Study
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from classifier.io.files import errors_name
 from classifier.io.user_error import NotWrittenError, UserError
 from classifier.resuming.saved_state import STATE_FOLDER
-from classifier.search.study_file import StudyFile
 
 FOLDER = STATE_FOLDER / "search"
 
@@ -97,7 +100,43 @@ def has_others(name: str) -> bool:
     return any(path != study_file(name) for path in FOLDER.glob("*.journal"))
 
 
-class SamplerByNumber(BaseSampler):
+class StudyFile(JournalFileBackend):
+    """Optuna's journal in a file on a disk of this machine, readable whenever a writer was killed.
+
+    Optuna's own way of writing it is for disks that machines share. Its lock is a file, which a
+    killed process leaves, so that all others wait for half a minute. What a kill has cut off in
+    the middle of a line makes it lose all that comes after. And it waits for the disk at each
+    line, of which a try has dozens; here only a finished try has to outlive a power cut.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with errors_name(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs)
+        with errors_name(self._path), self._path.open("ab+") as file:
+            # The kernel releases it when this process ends, however it ends.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _cut_off_half_a_line(file)
+            file.write(lines.encode())
+            file.flush()
+            if any("datetime_complete" in log for log in logs):
+                os.fsync(file.fileno())
+
+
+def _cut_off_half_a_line(file: BinaryIO) -> None:
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+class SamplerByNumber(TPESampler):
     """TPE, with random numbers that depend on the number of the try alone.
 
     Optuna keeps tries, but no random state: an interrupted search would go on with other random
@@ -105,35 +144,15 @@ class SamplerByNumber(BaseSampler):
     """
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._tpe = TPESampler()
+        super().__init__()
+        self._seed_of_study = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         others = study.get_trials(deepcopy=False)
         lost = sum(each.number < trial.number and was_interrupted(each) for each in others)
-        entropy = np.random.SeedSequence((self._seed, trial.number - lost))
-        self._tpe = TPESampler(
-            seed=int(entropy.generate_state(1)[0]), n_startup_trials=RANDOM_TRIES
-        )
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._tpe.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._tpe.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:  # noqa: ANN401 (Optuna's)
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+        entropy = np.random.SeedSequence((self._seed_of_study, trial.number - lost))
+        # Anew: what it remembers of other tries is nothing but random states.
+        super().__init__(seed=int(entropy.generate_state(1)[0]), n_startup_trials=RANDOM_TRIES)
 
 
 def was_interrupted(trial: FrozenTrial) -> bool:
@@ -147,6 +166,22 @@ def counted(study: Study) -> list[FrozenTrial]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished() and not was_interrupted(trial)
     ]
+
+
+def finished(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the tries that have trained to their end."""
+    return [each for each in tries if each.state == TrialState.COMPLETE]
+
+
+def best_first(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the finished tries, that with the least loss first; of equals, the earlier."""
+    return sorted(finished(tries), key=loss_of)
+
+
+def loss_of(finished_try: FrozenTrial) -> float:
+    """Return the mean loss of held-out rows."""
+    loss: float = finished_try.values[0]
+    return loss
 
 
 def give_up_interrupted(study: Study) -> None:

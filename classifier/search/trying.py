@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP
+from classifier.resuming.checkpoint import rng_state, set_rng_state
 from classifier.search.held_out import HeldOutLoss
 from classifier.search.validation_splits import ValidationSplit
 from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches
@@ -23,10 +24,12 @@ class SeededRun:
     def __init__(self, params: TrainParams, split: ValidationSplit) -> None:
         self.run = start_run(params, split.task, split.train.features.device, split.edges)
         weight = loss_weight(self.run, split.train, params)
-        weights = _weights(weight, split.val.target)
+        target = split.val.target
+        of_rows = torch.ones(len(target)) if weight is None else weight[target]
+        weights = of_rows.cpu().double().numpy()
         self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
         self._evaluations = self._train(split, weight, params)
-        self._rng_state = _rng_state(self.run.device)
+        self._rng_state = rng_state(self.run.device)
 
     def go_on(self) -> bool:
         """Train up to the next evaluation, and say whether there is one.
@@ -37,9 +40,9 @@ class SeededRun:
             If the loss is infinite or not a number.
 
         """
-        _set_rng_state(self.run.device, self._rng_state)
+        set_rng_state(self.run.device, self._rng_state)
         is_evaluated = next(self._evaluations, None) is not None
-        self._rng_state = _rng_state(self.run.device)
+        self._rng_state = rng_state(self.run.device)
         return is_evaluated
 
     def _train(
@@ -115,28 +118,3 @@ def losses_of_rows(model: MLP, rows: Rows) -> npt.NDArray[np.float64]:
     model.train(was_training)
     of_rows: npt.NDArray[np.float64] = torch.cat(losses).cpu().double().numpy()
     return of_rows
-
-
-def _weights(weight: Tensor | None, target: Tensor) -> npt.NDArray[np.float64]:
-    """Return what each row counts for, shape (n,)."""
-    of_rows = torch.ones(len(target)) if weight is None else weight[target].cpu()
-    weights: npt.NDArray[np.float64] = of_rows.double().numpy()
-    return weights
-
-
-def _rng_state(device: torch.device) -> list[Tensor]:
-    """Return the states of the random generators that dropout draws from."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    if device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-def _set_rng_state(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(states[1])

@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from classifier.io.params import PARAMS_FILE, Params, read_params
+from classifier.io.params import PARAMS_FILE
 from classifier.io.prepared import Split, quantiles, read_split
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
@@ -20,12 +19,6 @@ from classifier.training.rows import Rows
 
 ENOUGH_VAL_ROWS = 1_000
 """In all splits together: a mean loss of so many is known to about 0.02."""
-
-
-class SplitOfRows(Params):
-    """What the `prepare` section of params.yaml says of how rows are split."""
-
-    split: Literal["random", "group", "time"] = Field(description="one of random, group, time")
 
 
 @dataclass(frozen=True)
@@ -38,24 +31,27 @@ class ValidationSplit:
     edges: Tensor
     """Of the piecewise-linear embedding, as `start_run` takes them."""
     val_units: npt.NDArray[np.int64]
-    """Which validation rows are equal, shape (n_val,): those with the same number, from 0 on."""
+    """Which validation rows belong together, shape (n_val,): those with the same number."""
 
     @classmethod
     def of(cls, train: Split, val: Split, task: Task, device: torch.device) -> "ValidationSplit":
+        """Return these rows on a device."""
         edges = quantiles((train.features[:, index] for index in task.numbers), N_BINS)
-        train_rows, val_rows = _on(device, train), _on(device, val)
-        return cls(task, train_rows, val_rows, torch.from_numpy(edges), units_of(val))
+        train_rows, val_rows = (
+            Rows(
+                torch.from_numpy(split.features).to(device),
+                torch.from_numpy(split.target).to(device),
+            )
+            for split in (train, val)
+        )
+        return cls(task, train_rows, val_rows, torch.from_numpy(edges), val.units)
 
 
-def _on(device: torch.device, split: Split) -> Rows:
-    features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
-    return Rows(features.to(device), target.to(device))
-
-
-def count_splits(wanted: int | Literal["auto"], n_train: int, n_val: int) -> int:
+def count_splits(wanted: int | Literal["auto"], kind: str, n_train: int, n_val: int) -> int:
     """Return in how many ways so many training and validation rows are to be split.
 
-    `auto` is as many as it takes to have `ENOUGH_VAL_ROWS`, or as the rows allow.
+    `auto` is as many as it takes to have `ENOUGH_VAL_ROWS`, or as the rows allow. `kind` is
+    `prepare.split`: by time, rows can be split but once.
 
     Raises
     ------
@@ -63,15 +59,13 @@ def count_splits(wanted: int | Literal["auto"], n_train: int, n_val: int) -> int
         If as many are wanted as the rows do not allow.
 
     """
-    by = read_params("prepare", SplitOfRows, only_its_keys=True).split
-    # Rows can be split by time but once, and the prepared ones do not say of which group they are.
-    most = 1 + _count_folds(n_train, n_val) if by == "random" else 1
+    most = 1 if kind == "time" else 1 + _count_folds(n_train, n_val)
     if wanted == "auto":
         return min(most, -(-ENOUGH_VAL_ROWS // n_val))
     if wanted > most:
         why = f"train.parquet has {n_train} rows and val.parquet {n_val}"
-        if by != "random":
-            why = f"with prepare.split: {by} there is no second one"
+        if kind == "time":
+            why = "with prepare.split: time there is no second one"
         raise UserError(
             f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {most}: {why}"
         )
@@ -97,63 +91,40 @@ def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[S
     """Yield training and validation rows, split in `n` ways.
 
     The first are as they are. In each other, about as many of the training rows are for validation,
-    none of them twice, and all the others, with those for validation until then, for training.
+    none of them twice, and all the others, with those for validation until then, for training. Rows
+    that belong together stay together.
 
-    There are fewer than `n` only where there are too few different training rows.
+    There are fewer than `n` only where too few different rows, or groups, are for training.
     """
     yield train, val
     if n > 1:
         fold = _folds(train, val, seed)
         for number in np.unique(fold[fold > 0])[: n - 1]:
-            yield _joined(_chosen(train, fold != number), val), _chosen(train, fold == number)
+            others = train.take(fold != number)
+            yield others.followed_by(val), train.take(fold == number)
 
 
 def _folds(train: Split, val: Split, seed: int) -> npt.NDArray[np.int64]:
     """Return in which split each training row is for validation, from 1 on, shape (n_train,).
 
-    Of each class, what is equal, the most of it first, goes where the fewest rows are. Rows of a
-    class that has no validation rows are in none, 0: they are too rare.
+    Rows that belong together go, the most of them first, where the fewest rows of their classes
+    are. Rows of a class that has no validation rows are in none, 0: they are too rare. So is what
+    belongs together with them.
     """
-    first, unit = _equal_rows(train)
-    sizes, class_of_unit = np.bincount(unit), train.target[first]
-    units = np.random.default_rng(seed).permutation(len(first))
-    units = units[np.isin(class_of_unit[units], val.target)]
-    units = units[np.lexsort([-sizes[units], class_of_unit[units]])]
-    n_folds = _count_folds(len(train.target), len(val.target))
-    fold_of_unit = np.zeros(len(first), np.int64)
-    n_rows = np.zeros((1 + class_of_unit.max(), n_folds), np.int64)
-    for each in units:
-        of_class = n_rows[class_of_unit[each]]
-        fold = np.lexsort([n_rows.sum(axis=0), of_class])[0]
-        of_class[fold] += sizes[each]
-        fold_of_unit[each] = 1 + fold
-    return fold_of_unit[unit]
+    _, unit, sizes = np.unique(train.units, return_inverse=True, return_counts=True)
+    rows_of_unit = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1])
+    by_chance = np.random.default_rng(seed).permutation(len(sizes))
+    largest_first = by_chance[np.argsort(-sizes[by_chance], kind="stable")]
+    too_rare = unit[~np.isin(train.target, val.target)]
 
-
-def units_of(split: Split) -> npt.NDArray[np.int64]:
-    """Return which rows are equal: the same number, from 0 on, in their order, shape (n,)."""
-    first, unit = _equal_rows(split)
-    numbered: npt.NDArray[np.int64] = np.unique(first[unit], return_inverse=True)[1]
-    return numbered
-
-
-def _equal_rows(split: Split) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the positions of rows that are different, and which of these each row equals.
-
-    The target is a part of a row.
-    """
-    rows = np.column_stack([split.features, split.target.astype(np.float32)])
-    _, first, unit = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return first, unit.ravel()
-
-
-def _chosen(split: Split, rows: npt.NDArray[np.bool_]) -> Split:
-    return Split(split.rows[rows], split.features[rows], split.target[rows])
-
-
-def _joined(one: Split, other: Split) -> Split:
-    return Split(
-        np.concatenate([one.rows, other.rows]),
-        np.concatenate([one.features, other.features]),
-        np.concatenate([one.target, other.target]),
-    )
+    n_of_class = np.bincount(train.target)
+    n_rows = np.zeros((_count_folds(len(train.target), len(val.target)), len(n_of_class)))
+    fold = np.zeros(len(train.target), np.int64)
+    for each in largest_first[~np.isin(largest_first, too_rare)]:
+        rows = rows_of_unit[each]
+        classes = train.target[rows]
+        crowded = (n_rows[:, classes] / n_of_class[classes] ** 2).sum(axis=1)
+        number = np.lexsort([n_rows.sum(axis=1), crowded])[0]
+        np.add.at(n_rows[number], classes, 1)
+        fold[rows] = 1 + number
+    return fold

@@ -43,8 +43,8 @@ class TableRows:
     """The classes of all rows; those in no part may have the index -1."""
     is_copy: npt.NDArray[np.bool_]
     """Whether a row is equal to one further up, shape (n,)."""
-    together: Positions
-    """For each row the position of the first that it belongs together with, shape (n,)."""
+    units: npt.NDArray[np.int64]
+    """Numbers, shape (n,), the same for rows that belong together: equal ones, those of a group."""
     parts: dict[str, Positions]
     """Positions of the train, val and test rows, each in order."""
     left_out: dict[str, str]
@@ -103,7 +103,7 @@ def read_rows(params: PrepareParams) -> TableRows:
         cells={name: cells.pop(name) for name in names},
         labels=labels.limited_to(parts["train"]),
         is_copy=first != np.arange(len(first)),
-        together=together,
+        units=pd.factorize(together)[0],
         parts=parts,
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
