@@ -43,7 +43,7 @@ from classifier.io.prepared import Split
 from classifier.io.table_writer import table_writer
 from classifier.verdict.advice import what_happened
 from classifier.verdict.diagnosis import TrainingReport, diagnose
-from stages.plot import read_texts
+from stages.plot import read_csv
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]
@@ -304,7 +304,7 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:
             write(predictions_table(test, Answers(target, probabilities, Decision()), classes))
-        counts, names = confusion_counts(read_texts(file))
+        counts, names = confusion_counts(read_csv(file))
     assert names == classes
     assert counts.tolist() == [[pairs.count((a, b)) for b in classes] for a in classes]
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from classifier.io.user_error import UserError
 from classifier.search.search_report import SearchReport, hash_of_rows
 from stages import plot
 from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
@@ -311,3 +312,16 @@ def test_an_intended_use_that_cannot_be_read_gets_one_line(project: Project) -> 
     assert error == (
         "plot: error: intended-use.md is missing; restore it with: git checkout intended-use.md\n"
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"[1]\n", b'{"a": {"left": 1}}', b"a,b\n1\n"])
+def test_damaged_files_get_one_line(noise: Path, content: bytes) -> None:
+    files = [noise / "metrics.json", *noise.glob("reports/*.csv"), *noise.glob("reports/*.json")]
+    for file in files:
+        whole = file.read_bytes()
+        name = file.relative_to(noise)
+        for damage in (lambda file=file: file.write_bytes(content), file.unlink):
+            damage()
+            with pytest.raises(UserError, match=rf"^{name} is (not what a stage has|missing; to)"):
+                plot.main()
+        file.write_bytes(whole)

@@ -1,6 +1,8 @@
-"""What metrics.json holds."""
+"""What metrics.json and reports/baseline.json hold."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
+
+from classifier.io.later_params import BaselineName
 
 
 class Interval(BaseModel):
@@ -144,3 +146,24 @@ class Evaluated(Metrics):
     baselines: dict[str, Comparison]
     slices: dict[str, dict[str, SliceMetrics]]
     """By column and group."""
+
+
+class BaselineReport(BaseModel):
+    """How a model was fitted."""
+
+    chosen: str
+    """What the validation rows have chosen."""
+    val_log_loss: float
+    """In nats; the rows are weighted as in training."""
+    n_train: int
+    """Rows that it was fitted to."""
+
+
+class LeftOut(BaseModel):
+    """Why a model is no baseline, in a sentence."""
+
+    left_out: str
+
+
+class BaselineReports(RootModel[dict[BaselineName, BaselineReport | LeftOut]]):
+    """What reports/baseline.json holds."""
