@@ -103,14 +103,14 @@ class Comparison(Scores):
     threshold: float | None
     """That of the baseline, chosen as the network's is."""
     accuracy_difference: float
-    accuracy_difference_interval: Interval | None
+    accuracy_difference_interval: Interval | None = None
     accuracy_p_value: float
     """Of McNemar's exact test: were both as good, how likely would a difference as large be?
 
     McNemar, Q. (1947), Psychometrika 12, 153-157.
     """
     log_loss_difference: float
-    log_loss_difference_interval: Interval | None
+    log_loss_difference_interval: Interval | None = None
 
 
 class SliceMetrics(BaseModel):

@@ -1,12 +1,14 @@
 """The metrics in sentences."""
 
 import shlex
+from collections.abc import Sequence
+
+import numpy as np
 
 from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
 from classifier.io.later_params import MOST_PROBABLE
 
 NOT_TOLD_APART = "not to be told apart from it"
-
 
 WEIGHTED = (
     "with train.class_weights: balanced, all models' probabilities are those of a world in which "
@@ -16,9 +18,28 @@ WEIGHTED = (
 
 
 def verdicts(
-    metrics: Evaluated, majority_class: str, confidence: float, *, balanced: bool
+    metrics: Evaluated,
+    classes: list[str],
+    n_train: Sequence[int],
+    confidence: float,
+    *,
+    balanced: bool,
 ) -> list[str]:
-    """Say whether the model is any good; `balanced`, as `train.class_weights` may be."""
+    """Say whether the model is any good.
+
+    Parameters
+    ----------
+    metrics
+        What metrics.json holds.
+    classes, n_train
+        Their names, and how many training rows each has.
+    confidence
+        That of the intervals.
+    balanced
+        Whether the classes are weighted, by `train.class_weights`.
+
+    """
+    majority_class = classes[int(np.argmax(n_train))]
     return [
         in_words(metrics, majority_class, confidence),
         *(

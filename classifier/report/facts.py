@@ -53,11 +53,13 @@ class Facts:
 
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
-        majority_class = self.schema.classes[
-            max(range(len(self.schema.classes)), key=lambda index: self.rows["train"][index])
-        ]
-        balanced = self.params["train"]["class_weights"] == "balanced"
-        said = verdicts(self.metrics, majority_class, self.confidence, balanced=balanced)
+        said = verdicts(
+            self.metrics,
+            self.schema.classes,
+            self.rows["train"],
+            self.confidence,
+            balanced=self.params["train"]["class_weights"] == "balanced",
+        )
         return [*said, *self.left_out]
 
     def about_training(self) -> str:
