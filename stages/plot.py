@@ -10,9 +10,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from classifier.drawing.charts import draw_confusion, draw_curves, draw_importance, draw_reliability
-from classifier.drawing.style import png_of
-from classifier.drawing.training_run import draw_run
+from classifier.drawing import (
+    draw_confusion,
+    draw_curves,
+    draw_importance,
+    draw_reliability,
+    draw_run,
+    png_of,
+)
 from classifier.evaluation.evaluated import BaselineReports, Evaluated, LeftOut
 from classifier.io.files import read_json, read_text, write_bytes
 from classifier.io.later_params import PlotParams
@@ -20,8 +25,7 @@ from classifier.io.params import read_params, read_section
 from classifier.io.prepared import read_target
 from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
-from classifier.report.facts import Facts
-from classifier.report.page import write_card, write_page
+from classifier.report.page import Facts, write_card, write_page
 from classifier.search.search_report import LastSearch, SearchReport, hash_of_rows
 from classifier.verdict.diagnosis import TrainingReport
 

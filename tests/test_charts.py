@@ -25,18 +25,19 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
-from classifier.drawing.charts import (
+from classifier.drawing import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
+    OVERFITTING,
     CurveKind,
     confusion_counts,
     draw_confusion,
     draw_curves,
     draw_importance,
     draw_reliability,
+    draw_run,
     in_two_lines,
 )
-from classifier.drawing.training_run import OVERFITTING, draw_run
 from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.predictions import predictions_table
 from classifier.io.prepared import Split

@@ -48,12 +48,12 @@ def most_wrong(test: Split, answers: Answers, classes: list[str]) -> pd.DataFram
 def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Return rows with their cells of the source table behind them, as texts, empty for gaps.
 
-    A column whose name is taken gets a `_` behind it.
+    A column that is called as one of the rows' own gets a `_` behind its name, or more.
     """
     columns = {str(name): column.to_numpy() for name, column in table.items()}
     for name, column in cells.items():
         unique = name
-        while unique in columns:
+        while unique in columns or (unique != name and unique in cells):
             unique += "_"
         spelled = column.map(lambda value: plain_number(str(value)), na_action="ignore")
         columns[unique] = spelled.to_numpy()

@@ -1,20 +1,28 @@
-"""The page to hand on, report.html, and the model card: the same facts."""
+"""The page to hand on, report.html, and the model card: the same facts in two templates."""
 
 import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
+from importlib.metadata import version
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from classifier.evaluation.evaluated import Evaluated
+from classifier.evaluation.words import verdicts
+from classifier.io.schema import Schema, TableReport
 from classifier.io.yaml_text import to_yaml
-from classifier.report.facts import MOST_LISTED, Facts
+from classifier.search.search_report import SearchReport
+from classifier.verdict.advice import what_happened, what_to_do
+from classifier.verdict.diagnosis import TrainingReport
 
 METRICS = {
     "accuracy": "accuracy",
@@ -35,6 +43,85 @@ SMALL = 0.1
 HUB_METRICS = {"accuracy": "accuracy", "f1": "macro_f1", "roc_auc": "roc_auc"}
 """What the model hub calls the metrics that it knows."""
 
+PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
+"""Those that numbers come from."""
+
+MOST_LISTED = 30
+"""Of the classes, in each table of them."""
+
+MOST_COLUMNS, MOST_CHARACTERS = 8, 40
+"""Of the source table, and of a cell of it, where rows of it are shown."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the stages have found."""
+
+    metrics: Evaluated
+    training: TrainingReport
+    table: TableReport
+    schema: Schema
+    rows: dict[str, list[int]]
+    """How many rows of each class there are in each part."""
+    params: dict[str, dict[str, Any]]
+    """By section, but for those that say where and how fast it runs."""
+    left_out: list[str]
+    """Why simple models are no baselines."""
+    search: SearchReport | None
+    """That has found the parameters; None if none has."""
+    importance: pd.DataFrame
+    most_wrong: pd.DataFrame
+
+    @property
+    def data(self) -> str:
+        return str(self.params["prepare"]["data"])
+
+    @property
+    def confidence(self) -> float:
+        return float(self.params["evaluate"]["confidence"])
+
+    @property
+    def columns_of_wrong(self) -> list[str]:
+        """The table's columns in `most_wrong`, which are behind those of the answers."""
+        return list(self.most_wrong.columns[4:])
+
+    @property
+    def n_wrong(self) -> int:
+        return round(self.metrics.n_test * (1 - self.metrics.accuracy))
+
+    def verdicts(self) -> list[str]:
+        """Return what `evaluate` has said: whether it is any good."""
+        said = verdicts(
+            self.metrics,
+            self.schema.classes,
+            self.rows["train"],
+            self.confidence,
+            balanced=self.params["train"]["class_weights"] == "balanced",
+        )
+        return [*said, *self.left_out]
+
+    def about_training(self) -> str:
+        return f"{what_happened(self.training)} {what_to_do(self.training)}"
+
+    def about_search(self) -> str:
+        """Say among how many tries the parameters were chosen, and how much of it is luck."""
+        if self.search is None:
+            return ""
+        luck = "how much of that is luck, they are too few to say"
+        if self.search.luck is not None:
+            luck = (
+                f"about {self.search.luck:.4f} of the loss of {self.search.best_loss:.4f} is "
+                "likely luck of choosing"
+            )
+        return (
+            f"Its parameters are the best of {self.search.n_tries} tries by the validation rows: "
+            f"{luck}. The test rows had no part in it."
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages, without what says which build it is."""
+        return {name: version(name).partition("+")[0] for name in PACKAGES}
+
 
 def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -> str:
     """Return one HTML file that needs nothing else.
@@ -50,17 +137,15 @@ def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -
 
     """
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
-    embedded = {
-        name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-        for name, picture in pictures.items()
-    }
-    return _template("page.html", facts).render(
-        facts=facts,
-        metric_names=METRICS,
-        most_classes=MOST_LISTED,
+    return _filled_in(
+        "page.html",
+        facts,
         # It lets no HTML through.
         intended_use=Markup(markdown.render(intended_use)),  # noqa: S704
-        pictures=embedded,
+        pictures={
+            name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+            for name, picture in pictures.items()
+        },
     )
 
 
@@ -95,19 +180,15 @@ def write_card(facts: Facts, intended_use: str) -> str:
             }
         ],
     }
-    return _template("card.md", facts).render(
-        facts=facts,
-        metric_names=METRICS,
-        most_classes=MOST_LISTED,
-        metadata=to_yaml(metadata),
-        intended_use=intended_use.strip(),
+    return _filled_in(
+        "card.md", facts, metadata=to_yaml(metadata), intended_use=intended_use.strip()
     )
 
 
-def _template(name: str, facts: Facts) -> Template:
+def _filled_in(template: str, facts: Facts, **parts: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=name.endswith(".html"),
+        autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -124,9 +205,14 @@ def _template(name: str, facts: Facts) -> Template:
         )
 
     environment.globals["number"] = number
-    environment.filters["rounded"] = rounded
-    environment.filters["cell"] = cell
-    return environment.get_template(name)
+    environment.filters |= {"rounded": rounded, "cell": cell, "shortened": shortened}
+    return environment.get_template(template).render(
+        facts=facts,
+        metric_names=METRICS,
+        most_classes=MOST_LISTED,
+        most_columns=MOST_COLUMNS,
+        **parts,
+    )
 
 
 def rounded(value: float | None) -> str:
@@ -136,6 +222,11 @@ def rounded(value: float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if value == 0 or abs(value) >= SMALL else f"{value:#.3g}"
+
+
+def shortened(text: str) -> str:
+    """Return a text of the table as far as there is room for it in a table of others."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
 def cell(text: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as drawn
 
-from classifier.drawing.style import png_of
+from classifier.drawing import png_of
 from classifier.io.files import write_bytes
 
 MEASURE = "held_out_loss"
