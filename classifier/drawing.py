@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from classifier.verdict.advice import what_happened
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport, what_happened
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 TRAIN, VAL, BEST, OVERFITTING = BLUE, VERMILION, GREEN, ORANGE

@@ -30,7 +30,7 @@ from classifier.network.model import (
     predict_probabilities,
 )
 from classifier.network.temperature import with_temperature
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
 CELLS = Path("data/cells/test.parquet")

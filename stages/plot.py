@@ -27,7 +27,7 @@ from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.report.page import Facts, write_card, write_page
 from classifier.search.search_report import LastSearch, SearchReport, hash_of_rows
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport
 
 PREPARED, REPORTS = Path("data/prepared"), Path("reports")
 

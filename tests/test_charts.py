@@ -42,8 +42,7 @@ from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.predictions import predictions_table
 from classifier.io.prepared import Split
 from classifier.io.table_writer import table_writer
-from classifier.verdict.advice import what_happened
-from classifier.verdict.diagnosis import TrainingReport, diagnose
+from classifier.verdict import TrainingReport, diagnose, what_happened
 from stages.plot import read_csv
 from tests.conftest import Project
 

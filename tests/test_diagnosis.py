@@ -19,8 +19,14 @@ from sklearn.metrics import log_loss
 from classifier.network.model import Task
 from classifier.training.loop import start_run, train
 from classifier.training.rows import Rows
-from classifier.verdict.advice import what_happened, what_to_do
-from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose, reach_verdict
+from classifier.verdict import (
+    TrainingReport,
+    baseline_loss,
+    diagnose,
+    reach_verdict,
+    what_happened,
+    what_to_do,
+)
 from stages.train import main as train_main
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project

@@ -21,8 +21,7 @@ from classifier.evaluation.words import verdicts
 from classifier.io.schema import Schema, TableReport
 from classifier.io.yaml_text import to_yaml
 from classifier.search.search_report import SearchReport
-from classifier.verdict.advice import what_happened, what_to_do
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport, what_happened, what_to_do
 
 METRICS = {
     "accuracy": "accuracy",
