@@ -69,15 +69,7 @@ def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -
     Marked are the best epoch, the stopping point, the loss of predicting class frequencies where
     it is in sight, and, where that is the verdict, the stretch of overfitting.
 
-    Parameters
-    ----------
-    losses
-        What losses.csv holds: one row per evaluation.
-    report
-        Of the same run.
-    log_scale
-        Of the loss axis.
-
+    The losses are what losses.csv holds: one row per evaluation.
     """
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     loss_axes, accuracy_axes = figure.subplots(2, sharex=True, height_ratios=[3, 2])

@@ -91,45 +91,29 @@ def diagnose(
 ) -> Diagnosis:
     """Judge a run by its losses, one of each kind per evaluation.
 
-    Parameters
-    ----------
-    train_losses, val_losses
-        Of each evaluation in turn; at least one.
-    best
-        Index of the evaluation whose weights are kept.
-    n_val
-        Number of validation rows.
-    baseline
-        What `baseline_loss` returns.
-
+    `best` is the index of the evaluation whose weights are kept, `n_val` the number of validation
+    rows, and `baseline` what `baseline_loss` returns.
     """
+    rose = has_risen(val_losses, best, baseline)
+    verdict: Verdict
+    if rose and train_losses[-1] < train_losses[best]:
+        verdict = "overfitting"
+    elif not is_clearly_better(val_losses[best], n_val, baseline):
+        verdict = "not_learning"
+    elif rose:
+        verdict = "unstable"
+    elif is_still_falling(val_losses, baseline):
+        verdict = "still_improving"
+    else:
+        verdict = "converged"
     return Diagnosis(
-        verdict=reach_verdict(train_losses, val_losses, best, n_val, baseline),
+        verdict=verdict,
         generalisation_gap_at_best=val_losses[best] - train_losses[best],
         generalisation_gap_at_end=val_losses[-1] - train_losses[-1],
         val_loss_rise=val_losses[-1] - val_losses[best],
         baseline_loss=baseline,
         n_evaluations=len(val_losses),
     )
-
-
-def reach_verdict(
-    train_losses: Sequence[float],
-    val_losses: Sequence[float],
-    best: int,
-    n_val: int,
-    baseline: float,
-) -> Verdict:
-    rose = has_risen(val_losses, best, baseline)
-    if rose and train_losses[-1] < train_losses[best]:
-        return "overfitting"
-    if not is_clearly_better(val_losses[best], n_val, baseline):
-        return "not_learning"
-    if rose:
-        return "unstable"
-    if is_still_falling(val_losses, baseline):
-        return "still_improving"
-    return "converged"
 
 
 def has_risen(val_losses: Sequence[float], best: int, baseline: float) -> bool:
@@ -191,13 +175,8 @@ def baseline_loss(
     frequencies and the mean. As in scikit-learn's `log_loss`, a probability of 0 counts as the
     smallest positive difference of doubles near 1.
 
-    Parameters
-    ----------
-    train_counts, val_counts
-        Rows of each class, shape (n_classes,).
-    class_weights
-        The weight of a row of each class, shape (n_classes,), where the loss is a weighted mean.
-
+    The counts are the rows of each class, and the weights what a row of each counts for in the
+    loss, all of shape (n_classes,).
     """
     weights = np.ones(len(train_counts)) if class_weights is None else np.array(class_weights)
     frequencies = np.array(train_counts) * weights

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +16,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 from threadpoolctl import threadpool_limits
 
@@ -166,23 +168,22 @@ def _is_much_work(train: Split) -> bool:
 def _logistic_regressions(
     train: Split, _val: Split, weights: npt.NDArray[np.float64]
 ) -> Iterator[tuple[str, Predict]]:
-    scaler = StandardScaler()
-    scaled = scaler.fit_transform(train.features.astype(np.float64))
     is_much = _is_much_work(train)
     max_iter = FEWER_ITERATIONS if is_much else MAX_ITERATIONS
     for regularisation in REGULARISATIONS[2::2] if is_much else REGULARISATIONS:
-        model = LogisticRegression(C=regularisation, max_iter=max_iter)
+        model = make_pipeline(
+            FunctionTransformer(partial(np.asarray, dtype=np.float64)),
+            StandardScaler(),
+            LogisticRegression(C=regularisation, max_iter=max_iter),
+        )
         # Where a plane divides the classes, its coefficients grow without end.
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            model.fit(scaled, train.target, sample_weight=weights[train.target])
-
-        def predict(features: Features, model: LogisticRegression = model) -> Probabilities:
-            probabilities: Probabilities = model.predict_proba(
-                scaler.transform(features.astype(np.float64))
+            model.fit(
+                train.features,
+                train.target,
+                logisticregression__sample_weight=weights[train.target],
             )
-            return probabilities
-
-        yield f"C={regularisation:g}", predict
+        yield f"C={regularisation:g}", model.predict_proba
 
 
 def _boosting(

@@ -23,7 +23,6 @@ from classifier.verdict import (
     TrainingReport,
     baseline_loss,
     diagnose,
-    reach_verdict,
     what_happened,
     what_to_do,
 )
@@ -39,7 +38,7 @@ BASELINE = math.log(3)
 
 def verdict(train_losses: list[float], val_losses: list[float], n_val: int = 100) -> str:
     best = val_losses.index(min(val_losses))
-    return reach_verdict(train_losses, val_losses, best, n_val, BASELINE)
+    return diagnose(train_losses, val_losses, best, n_val, BASELINE).verdict
 
 
 def fall(n: int, start: float, end: float) -> list[float]:

@@ -33,7 +33,7 @@ def measure(
 ) -> Metrics:
     """Return all metrics of the network; `confidence` is that of the intervals."""
     of_classes = of_each_class(answers)
-    scores = _score(answers, of_classes)
+    scores = score(answers, of_classes)
     undefined = why_undefined(scores, answers.target, classes)
     n_test = len(answers.target)
     found = bootstrap_intervals(
@@ -51,15 +51,12 @@ def measure(
     )
 
 
-def score(answers: Answers) -> Scores:
-    """Return what scikit-learn says of a model's answers."""
-    return _score(answers, of_each_class(answers))
-
-
-def _score(answers: Answers, of_classes: list[ClassMetrics]) -> Scores:
+def score(answers: Answers, of_classes: list[ClassMetrics] | None = None) -> Scores:
+    """Return what scikit-learn says of a model's answers, those of each class where known."""
     target, probabilities, predicted = answers.target, answers.probabilities, answers.predicted
     labels = range(answers.n_classes)
     has_all = len(np.unique(target)) == answers.n_classes
+    of_classes = of_classes or of_each_class(answers)
     ranked = [of_classes[index] for index in answers.ranked]
     with warnings.catch_warnings(action="ignore"):
         # It warns where all rows are of one class.

@@ -27,17 +27,8 @@ def verdicts(
 ) -> list[str]:
     """Say whether the model is any good.
 
-    Parameters
-    ----------
-    metrics
-        What metrics.json holds.
-    classes, n_train
-        Their names, and how many training rows each has.
-    confidence
-        That of the intervals.
-    balanced
-        Whether the classes are weighted, by `train.class_weights`.
-
+    There are `n_train` training rows of each of the classes; `balanced` says whether these are
+    weighted, by `train.class_weights`.
     """
     majority_class = classes[int(np.argmax(n_train))]
     return [

@@ -69,24 +69,13 @@ class Facts:
     search: SearchReport | None
     """That has found the parameters; None if none has."""
     importance: pd.DataFrame
+    """What importance.csv holds."""
     most_wrong: pd.DataFrame
+    """What most_wrong.csv holds: behind four columns of ours, those of the table."""
 
     @property
     def data(self) -> str:
         return str(self.params["prepare"]["data"])
-
-    @property
-    def confidence(self) -> float:
-        return float(self.params["evaluate"]["confidence"])
-
-    @property
-    def columns_of_wrong(self) -> list[str]:
-        """The table's columns in `most_wrong`, which are behind those of the answers."""
-        return list(self.most_wrong.columns[4:])
-
-    @property
-    def n_wrong(self) -> int:
-        return round(self.metrics.n_test * (1 - self.metrics.accuracy))
 
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
@@ -94,7 +83,7 @@ class Facts:
             self.metrics,
             self.schema.classes,
             self.rows["train"],
-            self.confidence,
+            self.params["evaluate"]["confidence"],
             balanced=self.params["train"]["class_weights"] == "balanced",
         )
         return [*said, *self.left_out]
@@ -125,15 +114,7 @@ class Facts:
 def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -> str:
     """Return one HTML file that needs nothing else.
 
-    Parameters
-    ----------
-    facts
-        What the stages have found.
-    intended_use
-        Markdown; HTML in it stays text.
-    pictures
-        PNG files, by name.
-
+    The intended use is Markdown, in which HTML stays text; the pictures are PNG files, by name.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
     return _filled_in(
