@@ -19,7 +19,7 @@ from markupsafe import Markup
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.words import verdicts
 from classifier.io.schema import Schema, TableReport
-from classifier.io.yaml_text import to_yaml
+from classifier.io.yaml_text import in_yaml
 from classifier.search.search_report import SearchReport
 from classifier.verdict import TrainingReport, what_happened, what_to_do
 
@@ -38,9 +38,6 @@ METRICS = {
 
 SMALL = 0.1
 """Numbers below it have 3 digits, however small: 0.000 would say nothing."""
-
-HUB_METRICS = {"accuracy": "accuracy", "f1": "macro_f1", "roc_auc": "roc_auc"}
-"""What the model hub calls the metrics that it knows."""
 
 PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
 """Those that numbers come from."""
@@ -134,35 +131,7 @@ def write_card(facts: Facts, intended_use: str) -> str:
 
     Their form: https://huggingface.co/docs/hub/model-cards#model-card-metadata
     """
-    metrics = facts.metrics.model_dump()
-    metadata = {
-        "library_name": "onnx",
-        "pipeline_tag": "tabular-classification",
-        "tags": ["tabular-classification"],
-        "model-index": [
-            {
-                "name": f"{facts.schema.target} classifier",
-                "results": [
-                    {
-                        "task": {"type": "tabular-classification"},
-                        "dataset": {
-                            "name": facts.data,
-                            "type": Path(facts.data).name,
-                            "split": "test",
-                        },
-                        "metrics": [
-                            {"type": name, "value": metrics[key], "name": METRICS[key]}
-                            for name, key in HUB_METRICS.items()
-                            if metrics[key] is not None
-                        ],
-                    }
-                ],
-            }
-        ],
-    }
-    return _filled_in(
-        "card.md", facts, metadata=to_yaml(metadata), intended_use=intended_use.strip()
-    )
+    return _filled_in("card.md", facts, intended_use=intended_use.strip())
 
 
 def _filled_in(template: str, facts: Facts, **parts: object) -> str:
@@ -185,7 +154,12 @@ def _filled_in(template: str, facts: Facts, **parts: object) -> str:
         )
 
     environment.globals["number"] = number
-    environment.filters |= {"rounded": rounded, "cell": cell, "shortened": shortened}
+    environment.filters |= {
+        "rounded": rounded,
+        "shortened": shortened,
+        "cell": cell,
+        "in_yaml": in_yaml,
+    }
     return environment.get_template(template).render(
         facts=facts,
         metric_names=METRICS,
