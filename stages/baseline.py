@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -124,8 +125,6 @@ def fit(
     weights = np.ones(n_classes)
     if balanced:
         weights[known] = compute_class_weight("balanced", classes=known, y=train.target)
-    frequencies = np.bincount(train.target, weights[train.target])[known]
-    shares = frequencies / frequencies.sum()
 
     def candidate(chosen: str, predict_known: Predict) -> tuple[float, Baseline]:
         def predict(features: Features) -> Probabilities:
@@ -142,9 +141,10 @@ def fit(
         report = BaselineReport(chosen=chosen, val_log_loss=loss, n_train=len(train.target))
         return loss, Baseline(predict, report)
 
-    of_guess, guess = candidate(
-        "the only class of the training rows", lambda features: np.tile(shares, (len(features), 1))
+    frequencies = DummyClassifier(strategy="prior").fit(
+        train.features, train.target, weights[train.target]
     )
+    of_guess, guess = candidate("the only class of the training rows", frequencies.predict_proba)
     if len(known) == 1:
         return guess
     fitted = [candidate(*one) for one in FITTED[name](train, val, weights)]

@@ -9,6 +9,9 @@ class Interval(BaseModel):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.low:.3f} to {self.high:.3f}"
+
 
 class Scores(BaseModel):
     """Of a model; null where the test rows say nothing of it, for the reason in `undefined`."""
