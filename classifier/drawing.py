@@ -21,7 +21,7 @@ TITLE_WIDTH = 88
 """Characters to a line of the title of a training run."""
 
 FEW_EVALUATIONS = 20
-"""Below this, each gets a marker: a line through one point cannot be seen."""
+"""Where there are fewer, each gets a marker: a line through one point cannot be seen."""
 
 LONGEST = 30
 """Characters of a name beside a chart; what does not fit is left out."""
@@ -30,13 +30,13 @@ LINE = 30
 """Characters to a line of a class name; it gets two lines, what fits not is left out in between."""
 
 MOST_CLASSES_WITH_TEXT = 40
-"""Above this, names and counts would be too many to read and too large a picture."""
+"""Of more classes, names and counts would be too many to read and too large a picture."""
 
 CHARACTER = 0.1
 """Width in inches that is enough for a character."""
 
 DARK = 0.5
-"""From this share of a row on, a cell is so dark that its count is written in white."""
+"""A cell with a larger share of its row is so dark that its count is written in white."""
 
 CurveKind = Literal["ROC", "precision-recall"]
 
@@ -49,10 +49,10 @@ STYLES = {
 
 COLUMNS = 3
 SIDE = 3.2
-"""Of a class's square, in inches."""
+"""A class's square is so wide, in inches."""
 
 MOST_COLUMNS = 30
-"""Of more, the least important are left out."""
+"""Where there are more columns than that, the least important are left out."""
 
 
 def png_of(figure: Figure, dpi: int, **options: Any) -> bytes:  # noqa: ANN401 (matplotlib's)

@@ -79,7 +79,7 @@ class TrainingReport(Diagnosis):
     stop_reason: Literal["early_stopping", "max_epochs"]
     threads: int
     temperature: float
-    """By which the logits of the best weights are divided; 1 is not at all."""
+    """The number by which the logits of the best weights are divided; 1 is not at all."""
 
 
 def diagnose(

@@ -33,13 +33,13 @@ from classifier.io.user_error import user_errors_in_one_line
 PREPARED, BASELINE = Path("data/prepared"), Path("data/baseline")
 
 SEED = 0
-"""Of the choice of rows where there are too many."""
+"""The seed of the choice of rows where there are too many."""
 
 REGULARISATIONS = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""Of logistic regression, scikit-learn's `C`."""
+"""Logistic regression is fitted with each of these as scikit-learn's `C`."""
 
 MAX_ITERATIONS = 1000
-"""Of a solver, and of boosting, which the validation rows stop before."""
+"""A solver stops after so many at the latest, and boosting, which the validation rows stop."""
 
 MOST_CELLS = 5_000_000
 """Training rows times classes. With more, there is no boosting, which grows a tree for each class
@@ -108,7 +108,7 @@ class Baseline:
     """A fitted model."""
 
     predict: Predict | None
-    """None if it is left out."""
+    """The model is left out where there is None."""
     report: BaselineReport | LeftOut
 
 

@@ -19,7 +19,7 @@ class Decision:
 
     @property
     def threshold_of_positive(self) -> float | None:
-        """None where there is no positive class."""
+        """The threshold of the positive class; None where there is none."""
         return None if self.positive is None else self.threshold
 
     def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

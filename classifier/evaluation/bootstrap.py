@@ -18,7 +18,7 @@ FEWEST_RESAMPLES, MOST_DRAWS = 200, 4 * 10**7
 is so narrow that it does not matter if its ends are off by a tenth of its width."""
 
 SEED = 0
-"""Of the resamples: with the same rows, the same interval."""
+"""The resamples are drawn from it: with the same rows, the interval is the same."""
 
 ROWS_AT_ONCE = 2**18
 """Resampled rows held in memory at a time."""

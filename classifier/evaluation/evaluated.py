@@ -14,7 +14,7 @@ class Interval(BaseModel):
 
 
 class Scores(BaseModel):
-    """Of a model; null where the test rows say nothing of it, for the reason in `undefined`."""
+    """A model's metrics: null where the test rows say nothing of one, as `undefined` explains."""
 
     accuracy: float
     """The share of rows that are right; 0 to 1."""
@@ -23,7 +23,7 @@ class Scores(BaseModel):
     macro_f1: float
     """The mean F1 of the classes that occur among the actual or the predicted ones; 0 to 1."""
     matthews_correlation: float
-    """Of actual and predicted classes: 1 is perfect, 0 no better than chance, or a constant.
+    """How actual and predicted classes go together: 1 is perfect, 0 is chance, or a constant.
 
     Matthews, B. W. (1975), Biochimica et Biophysica Acta 405, 442-451; of many classes, Gorodkin,
     J. (2004), Computational Biology and Chemistry 28, 367-374.
@@ -57,7 +57,7 @@ class Scores(BaseModel):
 
 
 class ClassMetrics(BaseModel):
-    """Of one class.
+    """The metrics of one class.
 
     All but the last two are null where no test row is of the class, but `precision` is not if one
     is taken for it; `roc_auc` is null where all are of the class, too.
@@ -73,9 +73,10 @@ class ClassMetrics(BaseModel):
 
 
 class Metrics(Scores):
-    """Of the network alone. Intervals are bootstrap ones over the test rows, but accuracy's.
+    """The metrics of the network alone.
 
-    They are null where the metric is, and where there is one test row.
+    Intervals are bootstrap ones over the test rows, but accuracy's. They are null where the metric
+    is, and where there is one test row.
     """
 
     accuracy_interval: Interval
@@ -88,9 +89,9 @@ class Metrics(Scores):
     roc_auc_interval: Interval | None = None
     average_precision_interval: Interval | None = None
     majority_class_accuracy: float
-    """Of always answering the commonest class of the training rows."""
+    """The accuracy of always answering the commonest class of the training rows."""
     undefined: dict[str, str]
-    """Why a metric is null, by its name."""
+    """The reason for which a metric is null, by its name."""
     n_test: int
     classes: dict[str, ClassMetrics]
 
@@ -104,11 +105,11 @@ class Comparison(Scores):
     """
 
     threshold: float | None
-    """That of the baseline, chosen as the network's is."""
+    """The threshold of the baseline, chosen as the network's is."""
     accuracy_difference: float
     accuracy_difference_interval: Interval | None = None
     accuracy_p_value: float
-    """Of McNemar's exact test: were both as good, how likely would a difference as large be?
+    """McNemar's exact test: were both as good, how likely would a difference as large be?
 
     McNemar, Q. (1947), Psychometrika 12, 153-157.
     """
@@ -117,7 +118,7 @@ class Comparison(Scores):
 
 
 class SliceMetrics(BaseModel):
-    """Of the test rows of a group."""
+    """The metrics of the test rows of a group."""
 
     n_test: int
     accuracy: float
@@ -129,7 +130,7 @@ class SliceMetrics(BaseModel):
 
 
 class Uncalibrated(BaseModel):
-    """Of the same network without its temperature."""
+    """The metrics of the same network without its temperature."""
 
     expected_calibration_error: float
     log_loss: float
@@ -139,16 +140,16 @@ class Evaluated(Metrics):
     """The network, and what it is compared with."""
 
     positive_class: str | None
-    """Of two classes, the one that the threshold and the ranking metrics are of."""
+    """The class of two that the threshold and the ranking metrics are of."""
     threshold: float | None
     """The probability from which on a row is taken for it."""
     temperature: float
-    """By which the logits are divided; 1 with `train.calibration: none`."""
+    """The number by which the logits are divided; 1 with `train.calibration: none`."""
     uncalibrated: Uncalibrated | None
     """Null with `train.calibration: none`."""
     baselines: dict[str, Comparison]
     slices: dict[str, dict[str, SliceMetrics]]
-    """By column and group."""
+    """The metrics of groups of rows, by column and group."""
 
 
 class BaselineReport(BaseModel):
@@ -157,13 +158,13 @@ class BaselineReport(BaseModel):
     chosen: str
     """What the validation rows have chosen."""
     val_log_loss: float
-    """In nats; the rows are weighted as in training."""
+    """The log loss on the validation rows, in nats; they are weighted as in training."""
     n_train: int
     """Rows that it was fitted to."""
 
 
 class LeftOut(BaseModel):
-    """Why a model is no baseline, in a sentence."""
+    """A sentence that says why a model is no baseline."""
 
     left_out: str
 

@@ -25,7 +25,7 @@ from classifier.evaluation.bootstrap import bootstrap_intervals, resampled_score
 from classifier.evaluation.evaluated import ClassMetrics, Comparison, Interval, Metrics, Scores
 
 EDGES = np.linspace(0, 1, 11)
-"""Of the bins; their number is that of Naeini et al., see `expected_calibration_error`."""
+"""The edges of the bins, as many as Naeini et al. have: see `expected_calibration_error`."""
 
 
 def measure(

@@ -12,13 +12,13 @@ from classifier.io.prepared import Split
 from classifier.io.schema import plain_number
 
 MOST_WRONG = 20
-"""As many rows as a person may look at."""
+"""A person may look at so many rows."""
 
 MOST_CURVES = 9
-"""Of more, the commonest get curves."""
+"""Where there are more classes than that, the commonest get curves."""
 
 MOST_POINTS = 200
-"""Of a curve: more can be neither seen nor, in a page of `dvc plots`, drawn."""
+"""A curve has no more points: these could be neither seen nor, in a page of `dvc plots`, drawn."""
 
 
 def predictions_table(test: Split, answers: Answers, classes: list[str]) -> pd.DataFrame:

@@ -40,13 +40,13 @@ SMALL = 0.1
 """Numbers below it have 3 digits, however small: 0.000 would say nothing."""
 
 PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
-"""Those that numbers come from."""
+"""The packages that numbers come from."""
 
 MOST_LISTED = 30
-"""Of the classes, in each table of them."""
+"""A table of classes has no more of them."""
 
 MOST_COLUMNS, MOST_CHARACTERS = 8, 40
-"""Of the source table, and of a cell of it, where rows of it are shown."""
+"""Of rows of the source table, no more columns are shown, and of a cell no more characters."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Facts:
     rows: dict[str, list[int]]
     """How many rows of each class there are in each part."""
     params: dict[str, dict[str, Any]]
-    """By section, but for those that say where and how fast it runs."""
+    """The parameters by section, but for those that say where and how fast it runs."""
     left_out: list[str]
-    """Why simple models are no baselines."""
+    """Sentences that say why simple models are no baselines."""
     search: SearchReport | None
-    """That has found the parameters; None if none has."""
+    """The search that has found the parameters; None if none has."""
     importance: pd.DataFrame
     """What importance.csv holds."""
     most_wrong: pd.DataFrame
