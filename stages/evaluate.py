@@ -1,26 +1,24 @@
 """Test the best weights on rows that no stage before has used."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
 
-from classifier.evaluation.answers import Answers, log_losses
-from classifier.evaluation.calibration import reliability
+from classifier.evaluation.answers import Answers, decide, find_positive, log_losses
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
-from classifier.evaluation.metrics import compare, measure, score
-from classifier.evaluation.predictions import curves, most_wrong, predictions_table
-from classifier.evaluation.slices import groups, measure_slices, read_cells
-from classifier.evaluation.threshold import decide, find_positive
-from classifier.evaluation.words import (
-    threshold_in_words,
-    verdicts,
-)
+from classifier.evaluation.metrics import compare, measure, reliability, score
+from classifier.evaluation.predictions import curves, most_wrong, predictions_table, with_cells
+from classifier.evaluation.slices import groups, measure_slices
+from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import read_probabilities, read_split, read_target
+from classifier.io.prepared import open_parquet, read_probabilities, read_split, read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -32,7 +30,7 @@ from classifier.network.model import (
     predict_probabilities,
 )
 from classifier.network.temperature import with_temperature
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
 CELLS = Path("data/cells/test.parquet")
@@ -44,14 +42,14 @@ def main() -> None:
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
     params.must_suit(classes)
-    train_target = read_target(PREPARED / "train.parquet")
+    n_train = np.bincount(read_target(PREPARED / "train.parquet"), minlength=len(classes))
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
-    source = read_section("prepare")["data"]
-    cells = read_cells(CELLS, params, source)
+    holds_values = read_columns()
+    params.must_slice(holds_values, read_section("prepare")["data"])
     temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
     network = make_network(architecture, Task.of(schema))
     load_weights(network, Path("models/weights.pt"))
-    positive = find_positive(params.positive_class, classes, train_target)
+    positive = find_positive(params.positive_class, classes, n_train)
 
     def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
         """Take the validation rows alone for what is chosen."""
@@ -66,15 +64,14 @@ def main() -> None:
         name: answers_of(of_val, test_of_baselines[name])
         for name, of_val in val_of_baselines.items()
     }
-    majority_class = int(np.bincount(train_target).argmax())
-    metrics = measure(answers, classes, majority_class, params.confidence)
+    metrics = measure(answers, classes, int(n_train.argmax()), params.confidence)
     comparisons = {
         name: compare(answers, of_baseline, params.confidence)
         for name, of_baseline in baselines.items()
     }
     slices = {
-        column: measure_slices(answers, groups(cells[column]), params.confidence)
-        for column in params.slices
+        name: measure_slices(answers, groups(cells), params.confidence)
+        for name, cells in read_cells(params.slices).items()
     }
     importance = permutation_importance(
         lambda features, target: log_losses(
@@ -87,6 +84,10 @@ def main() -> None:
         confidence=params.confidence,
     )
     roc, precision_recall = curves({"network": answers, **baselines}, classes)
+    wrong = most_wrong(test, answers, classes)
+    # What the answers depend on most comes first.
+    columns = dict.fromkeys([*importance["column"], *holds_values])
+    cells_of_wrong = read_cells([name for name in columns if name != schema.target], wrong.index)
     uncalibrated = None
     if temperature != 1:
         network.load_state_dict(with_temperature(network, network.state_dict(), 1 / temperature))
@@ -106,7 +107,7 @@ def main() -> None:
 
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
-        "most_wrong": most_wrong(test, answers, classes),
+        "most_wrong": with_cells(wrong, cells_of_wrong),
         "reliability": reliability(answers, classes, params.confidence),
         "importance": importance,
         "roc": roc,
@@ -117,12 +118,31 @@ def main() -> None:
     write_json(Path("metrics.json"), evaluated)
 
     balanced = read_section("train").get("class_weights") == "balanced"
-    for sentence in verdicts(
-        evaluated, classes[majority_class], params.confidence, balanced=balanced
-    ):
-        print(sentence)
+    said = verdicts(evaluated, classes, n_train.tolist(), params.confidence, balanced=balanced)
+    print(*said, sep="\n")
     if positive is not None and answers.decision.threshold != MOST_PROBABLE:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
+
+
+def read_columns() -> dict[str, bool]:
+    """Return the names of the table's columns, and whether each holds numbers or texts."""
+    with open_parquet(CELLS) as file:
+        return {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
+
+
+def read_cells(names: Iterable[str], rows: pd.Index | None = None) -> dict[str, pd.Series]:
+    """Return columns of some test rows, or of all, as `prepare` has written them.
+
+    These are numbers, or texts without blanks around them, NaN for gaps.
+    """
+    found = {}
+    with open_parquet(CELLS) as file:
+        for name in names:
+            # With what else is selected: pyarrow takes a name before a dot for one with parts.
+            column = file.read(columns=[name]).column(name)
+            some = column if rows is None else column.take(pa.array(rows))
+            found[name] = some.to_pandas().replace({None: np.nan})
+    return found
 
 
 if __name__ == "__main__":

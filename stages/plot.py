@@ -2,29 +2,36 @@
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from pydantic import RootModel
 
-from classifier.drawing.charts import draw_confusion, draw_curves, draw_importance, draw_reliability
-from classifier.drawing.style import png_of
-from classifier.drawing.training_run import draw_run
-from classifier.evaluation.evaluated import Evaluated
+from classifier.drawing import (
+    draw_confusion,
+    draw_curves,
+    draw_importance,
+    draw_reliability,
+    draw_run,
+    png_of,
+)
+from classifier.evaluation.evaluated import BaselineReports, Evaluated, LeftOut
 from classifier.io.files import read_json, read_text, write_bytes
 from classifier.io.later_params import PlotParams
 from classifier.io.params import read_params, read_section
 from classifier.io.prepared import PreparedRows
 from classifier.io.schema import TableReport, read_schema
-from classifier.io.user_error import user_errors_in_one_line
-from classifier.report.facts import Facts
-from classifier.report.page import write_card, write_page
+from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.report.page import Facts, write_card, write_page
 from classifier.search.search_report import LastSearch, SearchReport
-from classifier.verdict.diagnosis import TrainingReport
+from classifier.verdict import TrainingReport
 
 PREPARED, REPORTS = Path("data/prepared"), Path("reports")
+
+LOSSES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
+INTERVAL = ["low", "high"]
 
 WHERE_AND_HOW_FAST = {"save_every_seconds", "device", "threads", "torchrun"}
 """Parameters that are not on the page."""
@@ -34,10 +41,13 @@ def main() -> None:
     params = read_params("plot", PlotParams)
     facts = read_facts()
     intended_use = read_text(Path("intended-use.md"), encoding="utf-8-sig")
-    losses = pd.read_csv(REPORTS / "losses.csv")
-    predictions = read_texts(REPORTS / "predictions.csv")
-    roc, precision_recall = (
-        read_points(REPORTS / f"{name}.csv") for name in ("roc", "precision_recall")
+    losses = read_csv(REPORTS / "losses.csv", numbers=["epoch", *LOSSES])
+    predictions = read_csv(REPORTS / "predictions.csv", texts=["actual", "predicted"])
+    curve = ["class", "model"]
+    roc = read_csv(REPORTS / "roc.csv", curve, ["false_positive_rate", "true_positive_rate"])
+    precision_recall = read_csv(REPORTS / "precision_recall.csv", curve, ["recall", "precision"])
+    reliability = read_csv(
+        REPORTS / "reliability.csv", ["of"], ["confidence", "accuracy", *INTERVAL, "n_test"]
     )
 
     # A person's own settings of matplotlib must not change the pictures.
@@ -47,7 +57,7 @@ def main() -> None:
         "confusion": draw_confusion(predictions),
         "roc": draw_curves(roc, "ROC"),
         "precision_recall": draw_curves(precision_recall, "precision-recall"),
-        "reliability": draw_reliability(read_points(REPORTS / "reliability.csv")),
+        "reliability": draw_reliability(reliability),
         "importance": draw_importance(facts.importance),
     }
     pictures = {name: png_of(figure, params.dpi) for name, figure in figures.items()}
@@ -70,8 +80,8 @@ def read_facts() -> Facts:
         }
         for section in ("prepare", "train", "baseline", "evaluate")
     }
-    baselines = read_json(REPORTS / "baseline.json", RootModel[dict[str, dict[str, Any]]]).root
-    most_wrong = read_texts(REPORTS / "most_wrong.csv")
+    baselines = read_json(REPORTS / "baseline.json", BaselineReports).root
+    importance = read_csv(REPORTS / "importance.csv", ["column"], ["importance", *INTERVAL])
     return Facts(
         metrics=read_json(Path("metrics.json"), Evaluated),
         training=read_json(REPORTS / "training.json", TrainingReport),
@@ -79,10 +89,12 @@ def read_facts() -> Facts:
         schema=read_schema(PREPARED / "schema.json"),
         rows=rows.class_counts,
         params=params,
-        left_out=[one["left_out"] for one in baselines.values() if "left_out" in one],
+        left_out=[one.left_out for one in baselines.values() if isinstance(one, LeftOut)],
         search=read_search(params["train"], rows.hash_of_train_and_val),
-        importance=read_points(REPORTS / "importance.csv"),
-        most_wrong=most_wrong.astype({"probability_of_actual": float}),
+        importance=importance,
+        most_wrong=read_csv(
+            REPORTS / "most_wrong.csv", ["row", "actual", "predicted"], ["probability_of_actual"]
+        ),
     )
 
 
@@ -96,21 +108,31 @@ def read_search(train: dict[str, Any], prepared_rows: str) -> SearchReport | Non
     return search if is_of_these else None
 
 
-def read_points(path: Path) -> pd.DataFrame:
-    """Read numbers, and whose they are."""
-    points = read_texts(path)
-    numbers = points.columns.difference(["class", "column", "model", "of"])
-    return points.astype(dict.fromkeys(numbers, float))
+def read_csv(path: Path, texts: Sequence[str] = (), numbers: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table that has at least these columns; all others are texts as well.
 
+    A text is kept whatever it looks like: a class may be called NA.
 
-def read_texts(path: Path) -> pd.DataFrame:
-    """Read a table whose cells are texts, whatever they look like: a class may be called NA."""
+    Raises
+    ------
+    UserError
+        If there is no file, or it holds something else.
+
+    """
     # Not by pandas, for which a text ends before a NUL.
     csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    return pd.DataFrame(rows, columns=reader.fieldnames)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            names, *rows = csv.reader(file, strict=True)
+        cells = [dict(zip(names, row, strict=True)) for row in rows]
+        kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, float)}
+        return pd.DataFrame(cells, columns=names).astype(kinds)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; to make it: dvc repro") from None
+    except (ValueError, KeyError, csv.Error):
+        raise UserError(
+            f"{path} is not what a stage has written; to make it anew: dvc repro"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -27,8 +27,14 @@ from classifier.training.loss import class_counts
 from classifier.training.losses_file import record_of
 from classifier.training.ranks import become_torchrun
 from classifier.training.rows import Rows
-from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
-from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose
+from classifier.verdict import (
+    TrainingReport,
+    baseline_loss,
+    diagnose,
+    what_happened,
+    what_to_do,
+    why_it_stopped,
+)
 
 PREPARED = Path("data/prepared")
 TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"

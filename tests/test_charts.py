@@ -25,25 +25,25 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
-from classifier.drawing.charts import (
+from classifier.drawing import (
     LINE,
     MOST_CLASSES_WITH_TEXT,
+    OVERFITTING,
     CurveKind,
     confusion_counts,
     draw_confusion,
     draw_curves,
     draw_importance,
     draw_reliability,
+    draw_run,
     in_two_lines,
 )
-from classifier.drawing.training_run import OVERFITTING, draw_run
 from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.predictions import predictions_table
 from classifier.io.prepared import Split
 from classifier.io.table_writer import table_writer
-from classifier.verdict.advice import what_happened
-from classifier.verdict.diagnosis import TrainingReport, diagnose
-from stages.plot import read_texts
+from classifier.verdict import TrainingReport, diagnose, what_happened
+from stages.plot import read_csv
 from tests.conftest import Project
 
 Curves = tuple[list[float], list[float]]
@@ -305,7 +305,7 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:
             write(predictions_table(test, Answers(target, probabilities, Decision()), classes))
-        counts, names = confusion_counts(read_texts(file))
+        counts, names = confusion_counts(read_csv(file))
     assert names == classes
     assert counts.tolist() == [[pairs.count((a, b)) for b in classes] for a in classes]
 

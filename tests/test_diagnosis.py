@@ -19,8 +19,13 @@ from sklearn.metrics import log_loss
 from classifier.network.model import Task
 from classifier.training.loop import start_run, train
 from classifier.training.rows import Rows
-from classifier.verdict.advice import what_happened, what_to_do
-from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose, reach_verdict
+from classifier.verdict import (
+    TrainingReport,
+    baseline_loss,
+    diagnose,
+    what_happened,
+    what_to_do,
+)
 from stages.train import main as train_main
 from stages.train import report_on
 from tests.conftest import REPOSITORY, Project
@@ -33,7 +38,7 @@ BASELINE = math.log(3)
 
 def verdict(train_losses: list[float], val_losses: list[float], n_val: int = 100) -> str:
     best = val_losses.index(min(val_losses))
-    return reach_verdict(train_losses, val_losses, best, n_val, BASELINE)
+    return diagnose(train_losses, val_losses, best, n_val, BASELINE).verdict
 
 
 def fall(n: int, start: float, end: float) -> list[float]:

@@ -15,11 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
-from classifier.evaluation.answers import Answers, Decision
+from classifier.evaluation.answers import Answers, Decision, choose_threshold
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.predictions import MOST_POINTS, curves
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
-from classifier.evaluation.threshold import choose_threshold
 from classifier.exported_model.load import ExportedModel
 from classifier.io.later_params import ThresholdRule
 from classifier.io.prepared import read_split

@@ -28,15 +28,22 @@ from sklearn.metrics import (
 
 from classifier.evaluation import bootstrap as bootstrap_module
 from classifier.evaluation.answers import Answers, Decision, log_losses
-from classifier.evaluation.bootstrap import RESAMPLES, SEED, Counts, mean_interval
-from classifier.evaluation.calibration import (
-    expected_calibration_error,
-    reliability,
-    wilson_interval,
+from classifier.evaluation.bootstrap import (
+    RESAMPLES,
+    SEED,
+    Counts,
+    mean_interval,
+    resampled_scores,
 )
 from classifier.evaluation.evaluated import Evaluated
-from classifier.evaluation.metrics import measure, of_each_class, score
-from classifier.evaluation.resampled import resampled_scores
+from classifier.evaluation.metrics import (
+    expected_calibration_error,
+    measure,
+    of_each_class,
+    reliability,
+    score,
+    wilson_interval,
+)
 from classifier.evaluation.words import in_words
 from tests.conftest import Project
 from tests.in_process import run_stages

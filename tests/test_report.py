@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from classifier.io.user_error import UserError
 from classifier.search.search_report import SearchReport
 from stages import plot
 from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
@@ -203,6 +204,47 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
     assert "By g</h3>" in page
 
 
+def test_wrong_rows_are_shown_with_their_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy_what_is_no_output(tmp_path)
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame({f"n{index}": generator.integers(0, 9, 600) for index in range(9)})
+    # The name of a column of ours, and a text that is neither HTML nor short.
+    table["row"] = generator.choice(["<b>" + "x" * 100, "NA", "a,b"], 600)
+    table["row_"] = generator.standard_normal(600)
+    is_yes = (table["row"] == "a,b") ^ (generator.random(600) < 0.3)
+    table["y"] = np.where(is_yes, "yes", "no")
+    table.to_csv("t.csv", index=False)
+    training = {"train__optimizer": "adamw", "train__max_epochs": 50, "train__eval_every": 10}
+    run_all(tmp_path, "t.csv", "y", **training, plot__dpi=50)
+    plot.main()
+    wrong = pd.read_csv("reports/most_wrong.csv", dtype=str, keep_default_na=False)
+    assert len(wrong) == 20
+    important = pd.read_csv("reports/importance.csv")["column"].tolist()
+    names = {"row": "row__"}
+    assert list(wrong)[4:] == [names.get(name, name) for name in important]
+    source = pd.read_csv("t.csv", dtype=str, keep_default_na=False)
+    source = source.iloc[wrong["row"].astype(int) - 2].reset_index(drop=True)
+    assert (wrong["actual"] == source["y"]).all()
+    for name in important:
+        gaps_are_empty = source[name].replace("NA", "")
+        assert wrong[names.get(name, name)].tolist() == gaps_are_empty.tolist(), name
+    page = (tmp_path / "reports/report.html").read_text()
+    (head,) = re.findall("<tr><th>row</th>.*", page)
+    shown = re.findall("<th>(.*?)</th>", head)[4:]
+    assert shown == list(wrong)[4:12]
+    assert "Of the 11 other columns, the first 8 are shown" in page
+    lines = re.findall(r"<tr><td>\d+</td><td>(?:no|yes)</td><td>(?:no|yes)</td>.*", page)
+    cells = [re.findall("<td>(.*?)</td>", line)[4:] for line in lines]
+    long = "<b>" + "x" * 100
+    short = "&lt;b&gt;" + "x" * 36 + "…"
+    assert cells == wrong[shown].replace(long, short).to_numpy().tolist()
+    assert short in page
+    assert long not in page
+
+
 def test_probabilities_of_weighted_classes_are_said_to_be_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,3 +354,16 @@ def test_an_intended_use_that_cannot_be_read_gets_one_line(project: Project) -> 
     assert error == (
         "plot: error: intended-use.md is missing; restore it with: git checkout intended-use.md\n"
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\n", b"[1]\n", b'{"a": {"left": 1}}', b"a,b\n1\n"])
+def test_damaged_files_get_one_line(noise: Path, content: bytes) -> None:
+    files = [noise / "metrics.json", *noise.glob("reports/*.csv"), *noise.glob("reports/*.json")]
+    for file in files:
+        whole = file.read_bytes()
+        name = file.relative_to(noise)
+        for damage in (lambda file=file: file.write_bytes(content), file.unlink):
+            damage()
+            with pytest.raises(UserError, match=rf"^{name} is (not what a stage has|missing; to)"):
+                plot.main()
+        file.write_bytes(whole)

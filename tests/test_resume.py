@@ -510,8 +510,8 @@ def test_a_longer_run_goes_on_from_the_shorter_one(
 
 def test_after_a_change_that_moves_no_weight_the_finished_state_is_taken(project: Project) -> None:
     before = project.contents("models/*", "reports/losses.csv")
-    advice = project.path / "classifier/verdict/advice.py"
-    advice.write_text(advice.read_text().replace("overfitting", "over-fitting"))
+    verdict = project.path / "classifier/verdict.py"
+    verdict.write_text(verdict.read_text().replace("overfitting", "over-fitting"))
     output = project.dvc("repro", "--single-item", "train")
     assert "going on from epoch 60" in output
     assert "epoch 30/60" not in output

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from classifier.io.later_params import MOST_PROBABLE
+from classifier.io.later_params import MOST_PROBABLE, ThresholdRule
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Decision:
 
     @property
     def threshold_of_positive(self) -> float | None:
-        """None where there is no positive class."""
+        """The threshold of the positive class; None where there is none."""
         return None if self.positive is None else self.threshold
 
     def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -33,7 +33,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Answers:
-    """Of `n` rows."""
+    """A model's answers to `n` rows, and what these are."""
 
     target: npt.NDArray[np.int64]
     """Class indices, shape (n,)."""
@@ -75,3 +75,71 @@ def log_losses(
     of_target = probabilities[np.arange(len(target)), target]
     losses: npt.NDArray[np.float64] = -np.log(np.maximum(of_target, np.finfo(np.float64).eps))
     return losses
+
+
+def find_positive(
+    name: str | None, classes: list[str], n_train: npt.NDArray[np.int64]
+) -> int | None:
+    """Return the index of the positive class, None where there are not two.
+
+    Where `name` is None, it is the class with fewer training rows, of which there are `n_train`,
+    shape (n_classes,); the second if they have as many.
+    """
+    if len(classes) != 2:
+        return None
+    if name is not None:
+        return classes.index(name)
+    return 0 if n_train[0] < n_train[1] else 1
+
+
+def decide(
+    rule: ThresholdRule | float,
+    positive: int | None,
+    target: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+) -> Decision:
+    """Return how a model's probabilities become a class, by its answers to the validation rows.
+
+    Parameters
+    ----------
+    rule
+        What is to be best on them, or the threshold itself.
+    positive
+        The class that it is for; None where there are not two.
+    target, probabilities
+        Of the validation rows, shapes (n,) and (n, n_classes).
+
+    """
+    if positive is None:
+        return Decision()
+    if isinstance(rule, float):
+        return Decision(positive, rule)
+    return Decision(
+        positive, choose_threshold(rule, target == positive, probabilities[:, positive])
+    )
+
+
+def choose_threshold(
+    rule: ThresholdRule, is_positive: npt.NDArray[np.bool_], probability: npt.NDArray[np.float64]
+) -> float:
+    """Return a threshold that is best on rows of which it is known whether they are positive.
+
+    It lies in the middle between two probabilities that occur, where there is a number between
+    them; of several that are as good, it is the one nearest to 0.5.
+    """
+    if is_positive.all() or not is_positive.any():
+        return MOST_PROBABLE
+    found, of_row = np.unique(probability, return_inverse=True)
+    # From each probability that occurs on: how many rows are taken for positive, and rightly.
+    taken = np.bincount(of_row)[::-1].cumsum()[::-1]
+    right = np.bincount(of_row, is_positive)[::-1].cumsum()[::-1]
+    n, n_positive = len(is_positive), is_positive.sum()
+    if rule == "best_f1":
+        values = 2 * right / (taken + n_positive)
+    else:
+        values = (right / n_positive + 1 - (taken - right) / (n - n_positive)) / 2
+    # Below the least, 0 is as far as probabilities go.
+    lower = np.array([0, *found[:-1]])
+    middles = np.where((found + lower) / 2 > lower, (found + lower) / 2, found)
+    best = np.flatnonzero(np.isclose(values, values.max(), rtol=0, atol=1e-12))
+    return float(middles[best[np.abs(middles[best] - MOST_PROBABLE).argmin()]])

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import DegenerateDataWarning, bootstrap
+from scipy.sparse import csr_array
 
+from classifier.evaluation.answers import Answers
 from classifier.evaluation.evaluated import Interval
 
 RESAMPLES = 2000
@@ -17,7 +18,7 @@ FEWEST_RESAMPLES, MOST_DRAWS = 200, 4 * 10**7
 is so narrow that it does not matter if its ends are off by a tenth of its width."""
 
 SEED = 0
-"""Of the resamples: with the same rows, the same interval."""
+"""The resamples are drawn from it: with the same rows, the interval is the same."""
 
 ROWS_AT_ONCE = 2**18
 """Resampled rows held in memory at a time."""
@@ -25,29 +26,28 @@ ROWS_AT_ONCE = 2**18
 Counts = npt.NDArray[np.float64]
 """How often each row is drawn in each of many resamples, shape (n_resamples, n)."""
 
+Values = npt.NDArray[np.float64]
+"""A number for each resample, shape (n_resamples,)."""
+
 
 def bootstrap_intervals(
-    statistics: Callable[[Counts], dict[str, npt.NDArray[np.float64]]],
-    n: int,
-    confidence: float,
-    cost: int = 1,
+    statistics: Callable[[Counts], dict[str, Values]], n: int, confidence: float, cost: int = 1
 ) -> dict[str, Interval]:
     """Return the percentile bootstrap intervals of statistics of `n` rows, by name.
 
-    One that no resample has a value of has none.
-
-    They know only the rows there are: where these are few they are too narrow, and where all of
-    them are right they have no width.
+    One that no resample has a value of has none, and of 1 row there are none at all. They know
+    only the rows there are: where these are few they are too narrow, and where all of them are
+    right they have no width.
 
     Efron, B. and Tibshirani, R. J. (1993), "An Introduction to the Bootstrap", chapter 13.
 
     Parameters
     ----------
     statistics
-        From how often each row is drawn, their values, each of shape (n_resamples,); NaN where a
-        resample has none, which does not count.
+        From how often each row is drawn, their values; NaN where a resample has none, which does
+        not count.
     n
-        Of 1 row there are no intervals.
+        How many rows there are.
     confidence
         Between 0 and 1.
     cost
@@ -56,30 +56,19 @@ def bootstrap_intervals(
     """
     if n < 2:
         return {}
-    names: list[str] = []
-
-    def values(rows: npt.NDArray[np.int64], axis: int) -> npt.NDArray[np.float64]:
-        found = statistics(count(np.moveaxis(rows, axis, -1).reshape(-1, n)))
-        names[:] = found
-        return np.stack(list(found.values()))
-
-    with warnings.catch_warnings(action="ignore", category=DegenerateDataWarning):
-        result = bootstrap(
-            (np.arange(n),),
-            values,
-            n_resamples=min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_DRAWS // (n * cost))),
-            batch=max(1, ROWS_AT_ONCE // n),
-            vectorized=True,
-            confidence_level=confidence,
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        )
-    levels = [(1 - confidence) / 2, (1 + confidence) / 2]
+    generator = np.random.default_rng(SEED)
+    n_resamples = min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_DRAWS // (n * cost)))
+    at_once = max(1, ROWS_AT_ONCE // n)
+    parts = [
+        statistics(count(generator.integers(0, n, (min(at_once, n_resamples - start), n))))
+        for start in range(0, n_resamples, at_once)
+    ]
     intervals = {}
-    for name, of_name in zip(names, result.bootstrap_distribution, strict=True):
-        found = of_name[np.isfinite(of_name)]
+    for name in parts[0]:
+        values = np.concatenate([part[name] for part in parts])
+        found = values[np.isfinite(values)]
         if len(found):
-            low, high = np.quantile(found, levels)
+            low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
             intervals[name] = Interval(low=low, high=high)
     return intervals
 
@@ -96,3 +85,94 @@ def count(rows: npt.NDArray[np.int64]) -> Counts:
     cells = rows + n * np.arange(n_resamples)[:, np.newaxis]
     counts = np.bincount(cells.ravel(), minlength=rows.size).reshape(rows.shape)
     return counts.astype(np.float64)
+
+
+def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
+    """Return what turns the counts of drawn rows into the scores of the resamples.
+
+    Where a resample lacks a class, a mean over the classes is that of the others: counting it as 0
+    would blame the model for the draw.
+    """
+    losses, brier_scores = answers.log_losses(), answers.brier_scores()
+    actual, predicted = (
+        _members(of_row, answers.n_classes) for of_row in (answers.target, answers.predicted)
+    )
+    right = actual * predicted
+    rankings = [
+        _ranking(answers.target == index, answers.probabilities[:, index])
+        for index in answers.ranked
+    ]
+
+    def scores(counts: Counts) -> dict[str, Values]:
+        n = counts.sum(axis=1)
+        n_actual, n_predicted, n_right = counts @ actual, counts @ predicted, counts @ right
+        # Gorodkin's R_K, from how often each class is, is predicted, and is right.
+        covariance = n * n_right.sum(axis=1) - (n_actual * n_predicted).sum(axis=1)
+        variances = (n**2 - (n_actual**2).sum(axis=1)) * (n**2 - (n_predicted**2).sum(axis=1))
+        roc_aucs, average_precisions = zip(*(ranking(counts) for ranking in rankings), strict=True)
+        # A resample may lack all that a mean is of.
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            return {
+                "balanced_accuracy": np.nanmean(quotient(n_right, n_actual), axis=1),
+                "macro_f1": np.nanmean(quotient(2 * n_right, n_actual + n_predicted), axis=1),
+                # 0 for constant answers, as scikit-learn's.
+                "matthews_correlation": np.nan_to_num(quotient(covariance, np.sqrt(variances))),
+                "log_loss": counts @ losses / n,
+                "brier_score": counts @ brier_scores / n,
+                "roc_auc": np.nanmean(roc_aucs, axis=0),
+                "average_precision": np.nanmean(average_precisions, axis=0),
+            }
+
+    return scores
+
+
+def _members(classes: npt.NDArray[np.int64], n_classes: int) -> csr_array:
+    """Return 1 for the class of each row, else 0, shape (n, n_classes)."""
+    n = len(classes)
+    return csr_array((np.ones(n), (np.arange(n), classes)), (n, n_classes))
+
+
+def _ranking(
+    is_positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float64]
+) -> Callable[[Counts], tuple[Values, Values]]:
+    """Return what computes the ROC AUC and the average precision of resamples.
+
+    They are as scikit-learn's `roc_auc_score` and `average_precision_score`, NaN where a resample
+    lacks what they are of. The first is the probability that a positive row has a higher score
+    than a negative one, equal scores counted half: Hanley, J. A. and McNeil, B. J. (1982), "The
+    meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
+    143, 29-36. The second is the mean precision at the positive rows: the share of positive ones
+    among a row and those of no lower score.
+    """
+    # By falling score; rows of equal score are one step.
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
+
+    def areas(counts: Counts) -> tuple[Values, Values]:
+        drawn = counts.take(order, axis=1)
+        # Down to each step, shapes (n_resamples, n_steps).
+        rows, positive = (
+            np.cumsum(one, axis=1).take(ends, axis=1) for one in (drawn, drawn * is_positive[order])
+        )
+        negative = rows - positive
+        area = np.trapezoid(_from_nothing(positive), _from_nothing(negative), axis=1)
+        # Nothing is drawn yet at the first steps of some resamples.
+        precision = positive / np.maximum(rows, 1)
+        new = np.diff(positive, axis=1, prepend=0)
+        return (
+            quotient(np.asarray(area), positive[:, -1] * negative[:, -1]),
+            quotient((precision * new).sum(axis=1), positive[:, -1]),
+        )
+
+    return areas
+
+
+def _from_nothing(counts: Counts) -> Counts:
+    return np.pad(counts, ((0, 0), (1, 0)))
+
+
+def quotient(
+    dividend: npt.NDArray[np.float64], divisor: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the quotients, NaN where the divisor is 0."""
+    return np.divide(dividend, divisor, out=np.full_like(dividend, np.nan), where=divisor > 0)

@@ -1,15 +1,20 @@
-"""What metrics.json holds."""
+"""What metrics.json and reports/baseline.json hold."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
+
+from classifier.io.later_params import BaselineName
 
 
 class Interval(BaseModel):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.low:.3f} to {self.high:.3f}"
+
 
 class Scores(BaseModel):
-    """Of a model; null where the test rows say nothing of it, for the reason in `undefined`."""
+    """A model's metrics: null where the test rows say nothing of one, as `undefined` explains."""
 
     accuracy: float
     """The share of rows that are right; 0 to 1."""
@@ -18,7 +23,7 @@ class Scores(BaseModel):
     macro_f1: float
     """The mean F1 of the classes that occur among the actual or the predicted ones; 0 to 1."""
     matthews_correlation: float
-    """Of actual and predicted classes: 1 is perfect, 0 no better than chance, or a constant.
+    """How actual and predicted classes go together: 1 is perfect, 0 is chance, or a constant.
 
     Matthews, B. W. (1975), Biochimica et Biophysica Acta 405, 442-451; of many classes, Gorodkin,
     J. (2004), Computational Biology and Chemistry 28, 367-374.
@@ -52,7 +57,7 @@ class Scores(BaseModel):
 
 
 class ClassMetrics(BaseModel):
-    """Of one class.
+    """The metrics of one class.
 
     All but the last two are null where no test row is of the class, but `precision` is not if one
     is taken for it; `roc_auc` is null where all are of the class, too.
@@ -68,9 +73,10 @@ class ClassMetrics(BaseModel):
 
 
 class Metrics(Scores):
-    """Of the network alone. Intervals are bootstrap ones over the test rows, but accuracy's.
+    """The metrics of the network alone.
 
-    They are null where the metric is, and where there is one test row.
+    Intervals are bootstrap ones over the test rows, but accuracy's. They are null where the metric
+    is, and where there is one test row.
     """
 
     accuracy_interval: Interval
@@ -83,9 +89,9 @@ class Metrics(Scores):
     roc_auc_interval: Interval | None = None
     average_precision_interval: Interval | None = None
     majority_class_accuracy: float
-    """Of always answering the commonest class of the training rows."""
+    """The accuracy of always answering the commonest class of the training rows."""
     undefined: dict[str, str]
-    """Why a metric is null, by its name."""
+    """The reason for which a metric is null, by its name."""
     n_test: int
     classes: dict[str, ClassMetrics]
 
@@ -99,20 +105,20 @@ class Comparison(Scores):
     """
 
     threshold: float | None
-    """That of the baseline, chosen as the network's is."""
+    """The threshold of the baseline, chosen as the network's is."""
     accuracy_difference: float
-    accuracy_difference_interval: Interval | None
+    accuracy_difference_interval: Interval | None = None
     accuracy_p_value: float
-    """Of McNemar's exact test: were both as good, how likely would a difference as large be?
+    """McNemar's exact test: were both as good, how likely would a difference as large be?
 
     McNemar, Q. (1947), Psychometrika 12, 153-157.
     """
     log_loss_difference: float
-    log_loss_difference_interval: Interval | None
+    log_loss_difference_interval: Interval | None = None
 
 
 class SliceMetrics(BaseModel):
-    """Of the test rows of a group."""
+    """The metrics of the test rows of a group."""
 
     n_test: int
     accuracy: float
@@ -124,7 +130,7 @@ class SliceMetrics(BaseModel):
 
 
 class Uncalibrated(BaseModel):
-    """Of the same network without its temperature."""
+    """The metrics of the same network without its temperature."""
 
     expected_calibration_error: float
     log_loss: float
@@ -134,13 +140,34 @@ class Evaluated(Metrics):
     """The network, and what it is compared with."""
 
     positive_class: str | None
-    """Of two classes, the one that the threshold and the ranking metrics are of."""
+    """The class of two that the threshold and the ranking metrics are of."""
     threshold: float | None
     """The probability from which on a row is taken for it."""
     temperature: float
-    """By which the logits are divided; 1 with `train.calibration: none`."""
+    """The number by which the logits are divided; 1 with `train.calibration: none`."""
     uncalibrated: Uncalibrated | None
     """Null with `train.calibration: none`."""
     baselines: dict[str, Comparison]
     slices: dict[str, dict[str, SliceMetrics]]
-    """By column and group."""
+    """The metrics of groups of rows, by column and group."""
+
+
+class BaselineReport(BaseModel):
+    """How a model was fitted."""
+
+    chosen: str
+    """What the validation rows have chosen."""
+    val_log_loss: float
+    """The log loss on the validation rows, in nats; they are weighted as in training."""
+    n_train: int
+    """Rows that it was fitted to."""
+
+
+class LeftOut(BaseModel):
+    """A sentence that says why a model is no baseline."""
+
+    left_out: str
+
+
+class BaselineReports(RootModel[dict[BaselineName, BaselineReport | LeftOut]]):
+    """What reports/baseline.json holds."""

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 SEED = 0
-"""Of the shuffles, and of the choice of rows where there are too many."""
+"""The seed of the shuffles, and of the choice of rows where there are too many."""
 
 MOST_ROWS = 2_000
 """More of them would change little, and take long: the network runs once for each shuffle."""

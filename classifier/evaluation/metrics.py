@@ -2,9 +2,11 @@
 
 import warnings
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
@@ -19,13 +21,11 @@ from sklearn.metrics import (
 )
 
 from classifier.evaluation.answers import Answers
-from classifier.evaluation.bootstrap import bootstrap_intervals
-from classifier.evaluation.calibration import (
-    expected_calibration_error,
-    wilson_interval,
-)
+from classifier.evaluation.bootstrap import bootstrap_intervals, resampled_scores
 from classifier.evaluation.evaluated import ClassMetrics, Comparison, Interval, Metrics, Scores
-from classifier.evaluation.resampled import resampled_scores
+
+EDGES = np.linspace(0, 1, 11)
+"""The edges of the bins, as many as Naeini et al. have: see `expected_calibration_error`."""
 
 
 def measure(
@@ -33,37 +33,31 @@ def measure(
 ) -> Metrics:
     """Return all metrics of the network; `confidence` is that of the intervals."""
     of_classes = of_each_class(answers)
-    scores = _score(answers, of_classes)
+    scores = score(answers, of_classes)
     undefined = why_undefined(scores, answers.target, classes)
     n_test = len(answers.target)
-    n_right = int((answers.predicted == answers.target).sum())
-    low, high = wilson_interval(n_right, n_test, confidence)
     found = bootstrap_intervals(
         resampled_scores(answers), n_test, confidence, cost=len(answers.ranked)
     )
-    intervals = {f"{name}_interval": one for name, one in found.items() if name not in undefined}
-    return Metrics.model_validate(
-        {
-            **scores.model_dump(),
-            "accuracy_interval": Interval(low=low, high=high),
-            **intervals,
-            "majority_class_accuracy": float((answers.target == majority_class).mean()),
-            "undefined": undefined,
-            "n_test": n_test,
-            "classes": dict(zip(classes, of_classes, strict=True)),
-        }
+    intervals = {name: one for name, one in found.items() if name not in undefined}
+    return Metrics(
+        **scores.model_dump(),
+        accuracy_interval=accuracy_interval(answers.predicted == answers.target, confidence),
+        **_named(intervals),
+        majority_class_accuracy=(answers.target == majority_class).mean(),
+        undefined=undefined,
+        n_test=n_test,
+        classes=dict(zip(classes, of_classes, strict=True)),
     )
 
 
-def score(answers: Answers) -> Scores:
-    """Return what scikit-learn says of a model's answers."""
-    return _score(answers, of_each_class(answers))
-
-
-def _score(answers: Answers, of_classes: list[ClassMetrics]) -> Scores:
+def score(answers: Answers, of_classes: list[ClassMetrics] | None = None) -> Scores:
+    """Return what scikit-learn says of a model's answers, those of each class where known."""
     target, probabilities, predicted = answers.target, answers.probabilities, answers.predicted
     labels = range(answers.n_classes)
     has_all = len(np.unique(target)) == answers.n_classes
+    of_classes = of_classes or of_each_class(answers)
+    ranked = [of_classes[index] for index in answers.ranked]
     with warnings.catch_warnings(action="ignore"):
         # It warns where all rows are of one class.
         correlation = matthews_corrcoef(target, predicted)
@@ -74,16 +68,12 @@ def _score(answers: Answers, of_classes: list[ClassMetrics]) -> Scores:
         matthews_correlation=correlation,
         log_loss=log_loss(target, probabilities, labels=labels),
         brier_score=brier_score_loss(target, probabilities, labels=labels),
-        roc_auc=_mean_of_all([of_classes[index].roc_auc for index in answers.ranked]),
-        average_precision=_mean_of_all(
-            [of_classes[index].average_precision for index in answers.ranked]
-        ),
+        roc_auc=_mean_of_all([one.roc_auc for one in ranked]),
+        average_precision=_mean_of_all([one.average_precision for one in ranked]),
         expected_calibration_error=expected_calibration_error(
             probabilities.max(axis=1), probabilities.argmax(axis=1) == target
         ),
-        classwise_calibration_error=fmean(
-            of_classes[index].calibration_error for index in answers.ranked
-        ),
+        classwise_calibration_error=fmean(one.calibration_error for one in ranked),
     )
 
 
@@ -133,22 +123,88 @@ def compare(network: Answers, baseline: Answers, confidence: float) -> Compariso
         "log_loss_difference": network.log_losses() - baseline.log_losses(),
     }
     n = len(network.target)
-    one_is_right = differences["accuracy_difference"][differences["accuracy_difference"] != 0]
     intervals = bootstrap_intervals(
         lambda counts: {name: counts @ values / n for name, values in differences.items()},
         n,
         confidence,
     )
-    return Comparison.model_validate(
-        {
-            **score(baseline).model_dump(),
-            "threshold": baseline.decision.threshold_of_positive,
-            **{name: values.mean() for name, values in differences.items()},
-            "accuracy_difference_interval": None,
-            "accuracy_p_value": binomtest(int((one_is_right > 0).sum()), len(one_is_right)).pvalue
-            if len(one_is_right)
-            else 1.0,
-            "log_loss_difference_interval": None,
-            **{f"{name}_interval": interval for name, interval in intervals.items()},
-        }
+    wins, losses = (int((differences["accuracy_difference"] == one).sum()) for one in (1, -1))
+    return Comparison(
+        **score(baseline).model_dump(),
+        threshold=baseline.decision.threshold_of_positive,
+        **{name: values.mean() for name, values in differences.items()},
+        **_named(intervals),
+        accuracy_p_value=binomtest(wins, wins + losses).pvalue if wins + losses else 1.0,
     )
+
+
+def _named(intervals: dict[str, Interval]) -> dict[str, Any]:
+    return {f"{name}_interval": interval for name, interval in intervals.items()}
+
+
+def accuracy_interval(is_right: npt.NDArray[np.bool_], confidence: float) -> Interval:
+    """Return the Wilson interval of the share of rows that are right, shape (n,)."""
+    low, high = wilson_interval(int(is_right.sum()), len(is_right), confidence)
+    return Interval(low=low, high=high)
+
+
+def wilson_interval(successes: int, n: int, confidence: float) -> tuple[float, float]:
+    """Return the Wilson score interval for a proportion of `successes` out of `n`.
+
+    Wilson, E. B. (1927), "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 209-212.
+    """
+    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
+
+
+def expected_calibration_error(
+    probability: npt.NDArray[np.float64], is_so: npt.NDArray[np.bool_]
+) -> float:
+    """Return the mean distance of a probability from how often it is so, over bins of rows.
+
+    The arguments have shapes (n,). 0 is perfect. On few rows it is above 0 by chance alone:
+    compare the diagram's intervals.
+
+    Naeini, M. P., Cooper, G. F. and Hauskrecht, M. (2015), "Obtaining well calibrated
+    probabilities using Bayesian binning", AAAI 29; for the predicted class of many, Guo, C. et
+    al. (2017), "On calibration of modern neural networks", ICML 34; for each of them, Kull, M. et
+    al. (2019), "Beyond temperature scaling", NeurIPS 32.
+    """
+    bins = _bins(probability, is_so)
+    distances = (bins["accuracy"] - bins["confidence"]).abs()
+    return float(np.average(distances, weights=bins["n_test"]))
+
+
+def reliability(answers: Answers, classes: list[str], confidence: float) -> pd.DataFrame:
+    """Return the bins of reliability diagrams that hold rows, in order.
+
+    A diagram is `of` the predicted class, which hides errors of opposite sign (that one class is
+    said too often, and another too seldom); where there is a positive class, a second one is of
+    that. The rows of a bin are those of which a probability within it is said. The other columns:
+    `confidence`, the mean of these probabilities; `accuracy`, the share of rows of which it is so,
+    with the ends `low` and `high` of its Wilson interval, for which the argument `confidence` is;
+    and `n_test`, the number of rows.
+
+    DeGroot, M. H. and Fienberg, S. E. (1983), "The comparison and evaluation of forecasters",
+    The Statistician 32, 12-22.
+    """
+    target, probabilities = answers.target, answers.probabilities
+    is_right = probabilities.argmax(axis=1) == target
+    diagrams = {"predicted class": _bins(probabilities.max(axis=1), is_right)}
+    if (positive := answers.decision.positive) is not None:
+        name, is_positive = f"class {classes[positive]}", target == positive
+        diagrams[name] = _bins(probabilities[:, positive], is_positive)
+    bins = pd.concat(diagrams, names=["of"]).reset_index("of")
+    bins[["low", "high"]] = [
+        wilson_interval(round(accuracy * n), n, confidence)
+        for accuracy, n in zip(bins["accuracy"], bins["n_test"], strict=True)
+    ]
+    return bins[["of", "confidence", "accuracy", "low", "high", "n_test"]].reset_index(drop=True)
+
+
+def _bins(probability: npt.NDArray[np.float64], is_so: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    # A bin holds its upper end, and the first its lower one, too.
+    bin_of_row = np.digitize(probability, EDGES[1:-1], right=True)
+    groups = pd.DataFrame({"confidence": probability, "accuracy": is_so}).groupby(bin_of_row)
+    return groups.mean().assign(n_test=groups.size())

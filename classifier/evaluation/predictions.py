@@ -1,4 +1,4 @@
-"""The test rows, each with what the model says of it; the curves of all models on them."""
+"""The test rows, each with what the model says of it, and the curves of all models on them."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,16 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from classifier.evaluation.answers import Answers
 from classifier.io.prepared import Split
+from classifier.io.schema import plain_number
 
 MOST_WRONG = 20
-"""As many rows as a person may look at."""
+"""A person may look at so many rows."""
+
+MOST_CURVES = 9
+"""Where there are more classes than that, the commonest get curves."""
+
+MOST_POINTS = 200
+"""A curve has no more points: these could be neither seen nor, in a page of `dvc plots`, drawn."""
 
 
 def predictions_table(test: Split, answers: Answers, classes: list[str]) -> pd.DataFrame:
@@ -29,26 +36,28 @@ def predictions_table(test: Split, answers: Answers, classes: list[str]) -> pd.D
 def most_wrong(test: Split, answers: Answers, classes: list[str]) -> pd.DataFrame:
     """Return the rows that are wrong, the surest first, at most `MOST_WRONG` of them.
 
-    Labels that are wrong in the table are often among them.
+    Labels that are wrong in the table are often among them. The index numbers the test rows.
     """
     of_actual = answers.probabilities[np.arange(len(test.target)), test.target]
     order = np.argsort(of_actual, kind="stable")
     chosen = order[(answers.predicted != test.target)[order]][:MOST_WRONG]
-    return pd.DataFrame(
-        {
-            "row": test.rows[chosen],
-            "actual": pd.Categorical.from_codes(test.target[chosen], classes),
-            "predicted": pd.Categorical.from_codes(answers.predicted[chosen], classes),
-            "probability_of_actual": of_actual[chosen],
-        }
-    )
+    table = predictions_table(test, answers, classes)[["row", "actual", "predicted"]]
+    return table.assign(probability_of_actual=of_actual).iloc[chosen]
 
 
-MOST_CURVES = 9
-"""Of more, the commonest get curves."""
+def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return rows with their cells of the source table behind them, as texts, empty for gaps.
 
-MOST_POINTS = 200
-"""Of a curve: more can be neither seen nor, in a page of `dvc plots`, drawn."""
+    A column that is called as one of the rows' own gets a `_` behind its name, or more.
+    """
+    columns = {str(name): column.to_numpy() for name, column in table.items()}
+    for name, column in cells.items():
+        unique = name
+        while unique in columns or (unique != name and unique in cells):
+            unique += "_"
+        spelled = column.map(lambda value: plain_number(str(value)), na_action="ignore")
+        columns[unique] = spelled.to_numpy()
+    return pd.DataFrame(columns)
 
 
 def curves(models: Mapping[str, Answers], classes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -58,45 +67,30 @@ def curves(models: Mapping[str, Answers], classes: list[str]) -> tuple[pd.DataFr
     alone), and `model`; the first `false_positive_rate` and `true_positive_rate`, the second
     `recall` and `precision`. A class that all test rows are of, or none, has no curves.
     """
-    roc, precision_recall = [], []
     target, ranked = next((one.target, one.ranked) for one in models.values())
-    for index in _commonest(target, ranked):
-        is_actual = target == index
-        if is_actual.all() or not is_actual.any():
+    counts = np.bincount(target, minlength=len(classes))
+    commonest = sorted(ranked, key=lambda index: -counts[index])[:MOST_CURVES]
+    roc, precision_recall = [], []
+    for index in sorted(commonest):
+        if not 0 < counts[index] < len(target):
             continue
         for model, answers in models.items():
-            score = answers.probabilities[:, index]
-            whose = {"class": classes[index], "model": model}
+            is_actual, score = target == index, answers.probabilities[:, index]
             false_positives, true_positives, _ = roc_curve(is_actual, score)
-            roc.append(
-                _points(
-                    whose,
-                    {"false_positive_rate": false_positives, "true_positive_rate": true_positives},
-                )
-            )
             precision, recall, _ = precision_recall_curve(is_actual, score, drop_intermediate=True)
+            whose = classes[index], model
+            roc += _points(whose, false_positives, true_positives)
             # From the highest ranked row on.
-            precision_recall.append(
-                _points(whose, {"recall": recall[::-1], "precision": precision[::-1]})
-            )
+            precision_recall += _points(whose, recall[::-1], precision[::-1])
+    names = ["class", "model"]
     return (
-        _together(roc, ["false_positive_rate", "true_positive_rate"]),
-        _together(precision_recall, ["recall", "precision"]),
+        pd.DataFrame(roc, columns=[*names, "false_positive_rate", "true_positive_rate"]),
+        pd.DataFrame(precision_recall, columns=[*names, "recall", "precision"]),
     )
 
 
-def _commonest(target: npt.NDArray[np.int64], ranked: list[int]) -> list[int]:
-    """Return the classes with the most rows, in their own order."""
-    counts = np.bincount(target, minlength=max(ranked) + 1)
-    return sorted(sorted(ranked, key=lambda index: -counts[index])[:MOST_CURVES])
-
-
-def _points(whose: dict[str, str], coordinates: dict[str, npt.NDArray[np.float64]]) -> pd.DataFrame:
-    n = len(next(iter(coordinates.values())))
-    kept = np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int))
-    return pd.DataFrame({**whose, **{name: one[kept] for name, one in coordinates.items()}})
-
-
-def _together(tables: list[pd.DataFrame], coordinates: list[str]) -> pd.DataFrame:
-    names = ["class", "model", *coordinates]
-    return pd.concat([pd.DataFrame(columns=names), *tables]) if not tables else pd.concat(tables)
+def _points(
+    whose: tuple[str, str], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> list[tuple[str, str, float, float]]:
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).round().astype(int))
+    return [(*whose, *point) for point in zip(x[kept].tolist(), y[kept].tolist(), strict=True)]

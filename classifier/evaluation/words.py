@@ -1,12 +1,14 @@
 """The metrics in sentences."""
 
 import shlex
+from collections.abc import Sequence
+
+import numpy as np
 
 from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
 from classifier.io.later_params import MOST_PROBABLE
 
 NOT_TOLD_APART = "not to be told apart from it"
-
 
 WEIGHTED = (
     "with train.class_weights: balanced, all models' probabilities are those of a world in which "
@@ -16,9 +18,19 @@ WEIGHTED = (
 
 
 def verdicts(
-    metrics: Evaluated, majority_class: str, confidence: float, *, balanced: bool
+    metrics: Evaluated,
+    classes: list[str],
+    n_train: Sequence[int],
+    confidence: float,
+    *,
+    balanced: bool,
 ) -> list[str]:
-    """Say whether the model is any good; `balanced`, as `train.class_weights` may be."""
+    """Say whether the model is any good.
+
+    There are `n_train` training rows of each of the classes; `balanced` says whether these are
+    weighted, by `train.class_weights`.
+    """
+    majority_class = classes[int(np.argmax(n_train))]
     return [
         in_words(metrics, majority_class, confidence),
         *(
@@ -36,9 +48,8 @@ def in_words(metrics: Evaluated, majority_class: str, confidence: float) -> str:
     n_right = round(metrics.accuracy * metrics.n_test)
     sentence = (
         f"accuracy {metrics.accuracy:.3f}: {n_right} of {metrics.n_test} test rows are right; "
-        f"{100 * confidence:g}% interval {interval.low:.3f} to {interval.high:.3f}; always "
-        f"answering '{majority_class}', the commonest class of the training rows, has "
-        f"{constant:.3f}"
+        f"{100 * confidence:g}% interval {interval}; always answering '{majority_class}', the "
+        f"commonest class of the training rows, has {constant:.3f}"
     )
     if metrics.threshold in {None, MOST_PROBABLE}:
         return f"{sentence}: {_beside(constant, interval)}"
@@ -47,9 +58,8 @@ def in_words(metrics: Evaluated, majority_class: str, confidence: float) -> str:
     # Whoever chooses a threshold gives up accuracy for something else.
     interval = metrics.balanced_accuracy_interval
     return (
-        f"{sentence}; balanced accuracy {metrics.balanced_accuracy:.3f}, interval "
-        f"{interval.low:.3f} to {interval.high:.3f}, where a constant answer has 0.5: "
-        f"{_beside(0.5, interval)}"
+        f"{sentence}; balanced accuracy {metrics.balanced_accuracy:.3f}, interval {interval}, "
+        f"where a constant answer has 0.5: {_beside(0.5, interval)}"
     )
 
 
@@ -103,9 +113,8 @@ def _verdict(gain: float, interval: Interval | None) -> str:
 def slices_in_words(slices: dict[str, dict[str, SliceMetrics]], accuracy: float) -> list[str]:
     """Name the groups on which the model is worse than on all rows, by more than chance."""
     return [
-        f"of the rows with {column} '{name}', {found.n_test}, it is right on "
-        f"{found.accuracy:.3f} (interval {found.accuracy_interval.low:.3f} to "
-        f"{found.accuracy_interval.high:.3f}): worse than on all"
+        f"of the rows with {column} '{name}', {found.n_test}, it is right on {found.accuracy:.3f} "
+        f"(interval {found.accuracy_interval}): worse than on all"
         for column, of_column in slices.items()
         for name, found in of_column.items()
         if found.accuracy_interval.high < accuracy

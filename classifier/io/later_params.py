@@ -89,12 +89,8 @@ class EvaluateParams(Params):
     def must_slice(self, columns: Mapping[str, bool], source: str) -> None:
         """Refuse slices of columns that the table lacks, or that hold neither numbers nor texts.
 
-        Parameters
-        ----------
-        columns
-            By name, whether they hold numbers or texts.
-        source
-            What messages call the table.
+        `columns` says of each of the table's columns whether it holds such; messages call the
+        table `source`.
 
         Raises
         ------

@@ -4,7 +4,7 @@ import gzip
 import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -43,22 +43,17 @@ def table_writer(path: Path | None, delimiter: str = ",", decimal: str = ".") ->
         return
     if not path.name.endswith(SUFFIXES):
         raise UserError(f"cannot write {path}; its name must end with one of {', '.join(SUFFIXES)}")
-    with atomic_write(path) as temporary:
+    # Not by the name: where the disk is full, Arrow does not always say so.
+    with atomic_write(path) as temporary, temporary.open("wb") as binary:
         if path.suffix == ".parquet":
-            # Not by the name: where the disk is full, Arrow does not always say so.
-            with temporary.open("wb") as binary, _parquet_writer(binary) as write:
+            with _parquet_writer(binary) as write:
                 yield write
-        elif path.suffix == ".gz":
-            # Without a time in it, nor the temporary name.
-            with (
-                temporary.open("wb") as binary,
-                gzip.GzipFile("", "wb", fileobj=binary, mtime=0) as compressed,
-                io.TextIOWrapper(compressed, encoding="utf-8", newline="") as text,
-            ):
-                yield _csv_writer(text, delimiter, decimal)
-        else:
-            with temporary.open("w", encoding="utf-8", newline="") as text:
-                yield _csv_writer(text, delimiter, decimal)
+            return
+        # Without a time in it, nor the temporary name.
+        is_compressed = path.suffix == ".gz"
+        file = gzip.GzipFile("", "wb", fileobj=binary, mtime=0) if is_compressed else binary
+        with file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            yield _csv_writer(text, delimiter, decimal)
 
 
 @dataclass(frozen=True)
@@ -72,21 +67,21 @@ class _Lines:
 
 
 def _csv_writer(file: TextIO, delimiter: str, decimal: str) -> Write:
-    is_first = True
+    header = True
 
     def write(table: pd.DataFrame) -> None:
-        nonlocal is_first
-        times = [name for name, kind in table.dtypes.items() if _is_temporal(kind)]
+        nonlocal header
         # By Arrow: Python, and so pandas' CSV, has no nanoseconds.
+        times = table.columns[[_is_temporal(kind) for kind in table.dtypes]]
         table.astype(dict.fromkeys(times, pd.ArrowDtype(pa.string()))).to_csv(
             _Lines(file),
             sep=delimiter,
             decimal=decimal,
-            header=is_first,
+            header=header,
             index=False,
             lineterminator="\r\n",
         )
-        is_first = False
+        header = False
 
     return write
 
@@ -97,17 +92,14 @@ def _is_temporal(kind: object) -> bool:
 
 @contextmanager
 def _parquet_writer(file: BinaryIO) -> Iterator[Write]:
-    writer: pq.ParquetWriter | None = None
+    with ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
 
-    def write(table: pd.DataFrame) -> None:
-        nonlocal writer
-        rows = pa.Table.from_pandas(table, preserve_index=False)
-        if writer is None:
-            writer = pq.ParquetWriter(file, rows.schema)
-        writer.write_table(rows)
+        def write(table: pd.DataFrame) -> None:
+            nonlocal writer
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(file, rows.schema))
+            writer.write_table(rows)
 
-    try:
         yield write
-    finally:
-        if writer is not None:
-            writer.close()

@@ -1,20 +1,27 @@
-"""The page to hand on, report.html, and the model card: the same facts."""
+"""The page to hand on, report.html, and the model card: the same facts in two templates."""
 
 import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
+from importlib.metadata import version
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from classifier.io.yaml_text import to_yaml
-from classifier.report.facts import MOST_LISTED, Facts
+from classifier.evaluation.evaluated import Evaluated
+from classifier.evaluation.words import verdicts
+from classifier.io.schema import Schema, TableReport
+from classifier.io.yaml_text import in_yaml
+from classifier.search.search_report import SearchReport
+from classifier.verdict import TrainingReport, what_happened, what_to_do
 
 METRICS = {
     "accuracy": "accuracy",
@@ -32,35 +39,90 @@ METRICS = {
 SMALL = 0.1
 """Numbers below it have 3 digits, however small: 0.000 would say nothing."""
 
-HUB_METRICS = {"accuracy": "accuracy", "f1": "macro_f1", "roc_auc": "roc_auc"}
-"""What the model hub calls the metrics that it knows."""
+PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
+"""The packages that numbers come from."""
+
+MOST_LISTED = 30
+"""A table of classes has no more of them."""
+
+MOST_COLUMNS, MOST_CHARACTERS = 8, 40
+"""Of rows of the source table, no more columns are shown, and of a cell no more characters."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the stages have found."""
+
+    metrics: Evaluated
+    training: TrainingReport
+    table: TableReport
+    schema: Schema
+    rows: dict[str, list[int]]
+    """How many rows of each class there are in each part."""
+    params: dict[str, dict[str, Any]]
+    """The parameters by section, but for those that say where and how fast it runs."""
+    left_out: list[str]
+    """Sentences that say why simple models are no baselines."""
+    search: SearchReport | None
+    """The search that has found the parameters; None if none has."""
+    importance: pd.DataFrame
+    """What importance.csv holds."""
+    most_wrong: pd.DataFrame
+    """What most_wrong.csv holds: behind four columns of ours, those of the table."""
+
+    @property
+    def data(self) -> str:
+        return str(self.params["prepare"]["data"])
+
+    def verdicts(self) -> list[str]:
+        """Return what `evaluate` has said: whether it is any good."""
+        said = verdicts(
+            self.metrics,
+            self.schema.classes,
+            self.rows["train"],
+            self.params["evaluate"]["confidence"],
+            balanced=self.params["train"]["class_weights"] == "balanced",
+        )
+        return [*said, *self.left_out]
+
+    def about_training(self) -> str:
+        return f"{what_happened(self.training)} {what_to_do(self.training)}"
+
+    def about_search(self) -> str:
+        """Say among how many tries the parameters were chosen, and how much of it is luck."""
+        if self.search is None:
+            return ""
+        luck = "how much of that is luck, they are too few to say"
+        if self.search.luck is not None:
+            luck = (
+                f"about {self.search.luck:.4f} of the loss of {self.search.best_loss:.4f} is "
+                "likely luck of choosing"
+            )
+        return (
+            f"Its parameters are the best of {self.search.n_tries} tries by the validation rows: "
+            f"{luck}. The test rows had no part in it."
+        )
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages, without what says which build it is."""
+        return {name: version(name).partition("+")[0] for name in PACKAGES}
 
 
 def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -> str:
     """Return one HTML file that needs nothing else.
 
-    Parameters
-    ----------
-    facts
-        What the stages have found.
-    intended_use
-        Markdown; HTML in it stays text.
-    pictures
-        PNG files, by name.
-
+    The intended use is Markdown, in which HTML stays text; the pictures are PNG files, by name.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
-    embedded = {
-        name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-        for name, picture in pictures.items()
-    }
-    return _template("page.html", facts).render(
-        facts=facts,
-        metric_names=METRICS,
-        most_classes=MOST_LISTED,
+    return _filled_in(
+        "page.html",
+        facts,
         # It lets no HTML through.
         intended_use=Markup(markdown.render(intended_use)),  # noqa: S704
-        pictures=embedded,
+        pictures={
+            name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+            for name, picture in pictures.items()
+        },
     )
 
 
@@ -69,45 +131,13 @@ def write_card(facts: Facts, intended_use: str) -> str:
 
     Their form: https://huggingface.co/docs/hub/model-cards#model-card-metadata
     """
-    metrics = facts.metrics.model_dump()
-    metadata = {
-        "library_name": "onnx",
-        "pipeline_tag": "tabular-classification",
-        "tags": ["tabular-classification"],
-        "model-index": [
-            {
-                "name": f"{facts.schema.target} classifier",
-                "results": [
-                    {
-                        "task": {"type": "tabular-classification"},
-                        "dataset": {
-                            "name": facts.data,
-                            "type": Path(facts.data).name,
-                            "split": "test",
-                        },
-                        "metrics": [
-                            {"type": name, "value": metrics[key], "name": METRICS[key]}
-                            for name, key in HUB_METRICS.items()
-                            if metrics[key] is not None
-                        ],
-                    }
-                ],
-            }
-        ],
-    }
-    return _template("card.md", facts).render(
-        facts=facts,
-        metric_names=METRICS,
-        most_classes=MOST_LISTED,
-        metadata=to_yaml(metadata),
-        intended_use=intended_use.strip(),
-    )
+    return _filled_in("card.md", facts, intended_use=intended_use.strip())
 
 
-def _template(name: str, facts: Facts) -> Template:
+def _filled_in(template: str, facts: Facts, **parts: object) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=name.endswith(".html"),
+        autoescape=template.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -124,9 +154,19 @@ def _template(name: str, facts: Facts) -> Template:
         )
 
     environment.globals["number"] = number
-    environment.filters["rounded"] = rounded
-    environment.filters["cell"] = cell
-    return environment.get_template(name)
+    environment.filters |= {
+        "rounded": rounded,
+        "shortened": shortened,
+        "cell": cell,
+        "in_yaml": in_yaml,
+    }
+    return environment.get_template(template).render(
+        facts=facts,
+        metric_names=METRICS,
+        most_classes=MOST_LISTED,
+        most_columns=MOST_COLUMNS,
+        **parts,
+    )
 
 
 def rounded(value: float | None) -> str:
@@ -136,6 +176,11 @@ def rounded(value: float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if value == 0 or abs(value) >= SMALL else f"{value:#.3g}"
+
+
+def shortened(text: str) -> str:
+    """Return a text of the table as far as there is room for it in a table of others."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
 def cell(text: str) -> str:

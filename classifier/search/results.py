@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as charts
 
-from classifier.drawing.style import png_of
+from classifier.drawing import png_of
 from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError
 from classifier.search.held_out import luck_of_choosing

@@ -1,78 +1,166 @@
-"""The pictures of the test: which class is taken for which, curves, reliability, importance."""
+"""The pictures: of the training run, and of the test."""
 
+import io
 import math
 import textwrap
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from classifier.drawing.style import BLUE, GREEN, VERMILION, shortened
+from classifier.verdict import TrainingReport, what_happened
+
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+TRAIN, VAL, BEST, OVERFITTING = BLUE, VERMILION, GREEN, ORANGE
+
+TITLE_WIDTH = 88
+"""Characters to a line of the title of a training run."""
+
+FEW_EVALUATIONS = 20
+"""Where there are fewer, each gets a marker: a line through one point cannot be seen."""
+
+LONGEST = 30
+"""Characters of a name beside a chart; what does not fit is left out."""
 
 LINE = 30
 """Characters to a line of a class name; it gets two lines, what fits not is left out in between."""
 
 MOST_CLASSES_WITH_TEXT = 40
-"""Above this, names and counts would be too many to read and too large a picture."""
+"""Of more classes, names and counts would be too many to read and too large a picture."""
 
 CHARACTER = 0.1
 """Width in inches that is enough for a character."""
 
 DARK = 0.5
-"""From this share of a row on, a cell is so dark that its count is written in white."""
+"""A cell with a larger share of its row is so dark that its count is written in white."""
+
+CurveKind = Literal["ROC", "precision-recall"]
+
+STYLES = {
+    "network": (BLUE, "-"),
+    "logistic_regression": (VERMILION, "--"),
+    "gradient_boosting": (GREEN, "-."),
+}
+"""Colour and line of each model's curves."""
+
+COLUMNS = 3
+SIDE = 3.2
+"""A class's square is so wide, in inches."""
+
+MOST_COLUMNS = 30
+"""Where there are more columns than that, the least important are left out."""
+
+
+def png_of(figure: Figure, dpi: int, **options: Any) -> bytes:  # noqa: ANN401 (matplotlib's)
+    """Return the content of a file; the options are those of matplotlib's `savefig`."""
+    buffer = io.BytesIO()
+    # Without this, matplotlib signs the picture with its version.
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, **options)
+    return buffer.getvalue()
+
+
+def draw_run(losses: pd.DataFrame, report: TrainingReport, *, log_scale: bool) -> Figure:
+    """Draw loss above accuracy against epoch, with the verdict as the title.
+
+    Marked are the best epoch, the stopping point, the loss of predicting class frequencies where
+    it is in sight, and, where that is the verdict, the stretch of overfitting.
+
+    The losses are what losses.csv holds: one row per evaluation.
+    """
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    loss_axes, accuracy_axes = figure.subplots(2, sharex=True, height_ratios=[3, 2])
+    for axes, name in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+        draw_losses(axes, losses, name)
+        mark_epochs(axes, report)
+    loss_axes.plot(
+        report.best_epoch,
+        report.best_val_loss,
+        "*",
+        color=BEST,
+        markersize=14,
+        zorder=3,
+        label=f"best: epoch {report.best_epoch}, val loss {report.best_val_loss:#.4g}",
+    )
+    if report.verdict == "overfitting":
+        # Above the axes and ending with the run: over no data, however short the stretch.
+        above = loss_axes.get_xaxis_transform()
+        loss_axes.text(
+            report.epochs_run, 1.01, "overfitting", transform=above, ha="right", va="bottom"
+        )
+    loss_axes.set(ylabel="cross-entropy loss", yscale="log" if log_scale else "linear")
+    if report.verdict == "not_learning" or report.baseline_loss < loss_axes.get_ylim()[1]:
+        loss_axes.axhline(
+            report.baseline_loss,
+            color="black",
+            linewidth=1,
+            linestyle=(0, (1, 3)),
+            label=f"predicting class frequencies: {report.baseline_loss:#.4g}",
+        )
+    accuracy_axes.set(xlabel="epoch", ylabel="accuracy")
+    accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    title = "\n".join(textwrap.wrap(what_happened(report), TITLE_WIDTH))
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    # Outside, so that it hides no data whatever their course.
+    figure.legend(
+        *loss_axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+    )
+    return figure
+
+
+def draw_losses(axes: Axes, losses: pd.DataFrame, name: str) -> None:
+    marker = "o" if len(losses) < FEW_EVALUATIONS else None
+    for rows, color, line in (("train", TRAIN, "-"), ("val", VAL, "--")):
+        values = losses[f"{rows}_{name}"]
+        axes.plot(losses["epoch"], values, line, color=color, marker=marker, label=rows)
+    axes.grid(alpha=0.3)
+
+
+def mark_epochs(axes: Axes, report: TrainingReport) -> None:
+    axes.axvline(report.best_epoch, color=BEST, linestyle="-.", linewidth=1)
+    label = f"end: epoch {report.epochs_run}, {report.stop_reason.replace('_', ' ')}"
+    axes.axvline(report.epochs_run, color="dimgray", linestyle=":", label=label)
+    if report.verdict == "overfitting":
+        axes.axvspan(report.best_epoch, report.epochs_run, color=OVERFITTING, alpha=0.2, zorder=0)
 
 
 def draw_confusion(predictions: pd.DataFrame) -> Figure:
     """Draw how many rows of each actual class, one below the other, got which prediction.
 
     The colour is the share of the row, so that rare classes are as plain to see as common ones.
-
-    Parameters
-    ----------
-    predictions
-        What predictions.csv holds, the classes as texts.
-
+    The predictions are what predictions.csv holds, the classes as texts.
     """
     counts, classes = confusion_counts(predictions)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with_text = len(classes) <= MOST_CLASSES_WITH_TEXT
-    digits = len(f"{counts.max():,}")
-    cell = max(0.36, CHARACTER * digits)
+    cell = max(0.36, CHARACTER * len(f"{counts.max():,}"))
     side = max(3.3, cell * len(classes)) if with_text else 8
     figure = Figure(figsize=(side + 3, side + 2.5), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
     axes.set(
-        title="Confusion matrix of the test rows",
-        xlabel="predicted class",
-        ylabel="actual class",
+        title="Confusion matrix of the test rows", xlabel="predicted class", ylabel="actual class"
     )
     if with_text:
         names = [in_two_lines(name) for name in classes]
-        # A class name may hold a dollar sign, which is no start of a formula.
         fits = max(map(len, names)) * CHARACTER < side / len(names)
+        # A class name may hold a dollar sign, which is no start of a formula.
         axes.set_xticks(range(len(names)), names, rotation=0 if fits else 90, parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
-        for row, column in np.ndindex(counts.shape):
+        size = 8 if len(classes) > 5 else 11
+        for (row, column), count in np.ndenumerate(counts):
+            color = text_color(shares[row, column])
             axes.text(
-                column,
-                row,
-                f"{counts[row, column]:,}",
-                ha="center",
-                va="center",
-                fontsize=8 if len(classes) > 5 else 11,
-                color=text_color(shares[row, column]),
+                column, row, f"{count:,}", ha="center", va="center", fontsize=size, color=color
             )
     return figure
 
 
-def confusion_counts(
-    predictions: pd.DataFrame,
-) -> tuple[npt.NDArray[np.int64], list[str]]:
+def confusion_counts(predictions: pd.DataFrame) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Return how often each actual class, a row, got each prediction, and the classes in order."""
     prefix = "probability_"
     names = [str(name) for name in predictions]
@@ -95,29 +183,10 @@ def in_two_lines(name: str) -> str:
     return "\n".join(lines)
 
 
-CurveKind = Literal["ROC", "precision-recall"]
-
-STYLES = {
-    "network": (BLUE, "-"),
-    "logistic_regression": (VERMILION, "--"),
-    "gradient_boosting": (GREEN, "-."),
-}
-
-COLUMNS = 3
-SIDE = 3.2
-"""Of a class's square, in inches."""
-
-
 def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
     """Draw the curves of each class, those of all models in one square.
 
-    Parameters
-    ----------
-    points
-        What roc.csv or precision_recall.csv holds: class, model, and the coordinates.
-    kind
-        Of curve.
-
+    The points are what roc.csv or precision_recall.csv holds: class, model, and the coordinates.
     """
     classes = list(points.groupby("class", sort=False))
     n_columns = max(1, min(COLUMNS, len(classes)))
@@ -126,23 +195,21 @@ def draw_curves(points: pd.DataFrame, kind: CurveKind) -> Figure:
     squares = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
     for square, (name, of_class) in zip(squares, classes, strict=False):
         draw_square(square, str(name), of_class, kind)
-        if kind == "ROC":
-            square.plot([0, 1], [0, 1], ":", color="gray", linewidth=1, label="chance")
     for square in squares[len(classes) :]:
         square.set_axis_off()
-    if classes:
-        # In rows where they would be wider than the squares.
-        n_labels = 4 if n_columns == COLUMNS else 2
-        figure.supxlabel(str(points.columns[2]).replace("_", " "), fontsize=10)
-        figure.supylabel(str(points.columns[3]).replace("_", " "), fontsize=10)
-        figure.legend(
-            *squares[0].get_legend_handles_labels(),
-            loc="outside upper left",
-            ncols=n_labels,
-            frameon=False,
-        )
-    else:
+    if not classes:
         figure.text(0.5, 0.5, "The test rows are of one class: no curves", ha="center")
+        return figure
+    x, y = (str(name).replace("_", " ") for name in points.columns[2:])
+    figure.supxlabel(x, fontsize=10)
+    figure.supylabel(y, fontsize=10)
+    figure.legend(
+        *squares[0].get_legend_handles_labels(),
+        loc="outside upper left",
+        # In rows where they would be wider than the squares.
+        ncols=4 if n_columns == COLUMNS else 2,
+        frameon=False,
+    )
     return figure
 
 
@@ -158,16 +225,14 @@ def draw_square(square: Axes, name: str, of_class: pd.DataFrame, kind: CurveKind
     square.set_title(f"class {shortened(name)}", fontsize=10, parse_math=False)
     square.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     square.grid(alpha=0.3)
+    if kind == "ROC":
+        square.plot([0, 1], [0, 1], ":", color="gray", linewidth=1, label="chance")
 
 
 def draw_reliability(bins: pd.DataFrame) -> Figure:
     """Draw accuracy against confidence, with intervals, and the number of rows below.
 
-    Parameters
-    ----------
-    bins
-        What reliability.csv holds.
-
+    The bins are what reliability.csv holds.
     """
     figure = Figure(figsize=(4.6, 5.4), layout="constrained")
     axes, rows = figure.subplots(2, sharex=True, height_ratios=[4, 1])
@@ -195,30 +260,17 @@ def draw_reliability(bins: pd.DataFrame) -> Figure:
     return figure
 
 
-MOST_COLUMNS = 30
-"""Of more, the least important are left out."""
-
-
 def draw_importance(importance: pd.DataFrame) -> Figure:
     """Draw how much the loss rises when a column is shuffled, the most important column on top.
 
-    Parameters
-    ----------
-    importance
-        What importance.csv holds.
-
+    The importances are what importance.csv holds.
     """
     shown = importance.head(MOST_COLUMNS).iloc[::-1]
     figure = Figure(figsize=(7, 1.4 + 0.28 * max(len(shown), 2)), layout="constrained")
     axes = figure.add_subplot()
+    half = (shown["high"] - shown["low"]) / 2
+    axes.barh(range(len(shown)), shown["importance"], xerr=half, color=BLUE, capsize=2)
     names = [shortened(name) for name in shown["column"]]
-    axes.barh(
-        range(len(shown)),
-        shown["importance"],
-        xerr=(shown["high"] - shown["low"]) / 2,
-        color=BLUE,
-        capsize=2,
-    )
     # A column's name may hold a dollar sign, which is no start of a formula.
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -227,3 +279,7 @@ def draw_importance(importance: pd.DataFrame) -> Figure:
     if len(shown) < len(importance):
         axes.set_title(f"the {len(shown)} most important of {len(importance)} columns", fontsize=10)
     return figure
+
+
+def shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-"""What the losses of a training run say about it: the rules behind the verdict.
+"""What the losses of a training run say about it: the verdict, its rules, and it in words.
 
 Losses are mean cross-entropies in nats. "The best" is the evaluation whose weights are kept.
 The rules are tried in this order, and the first that holds is the verdict:
@@ -79,7 +79,7 @@ class TrainingReport(Diagnosis):
     stop_reason: Literal["early_stopping", "max_epochs"]
     threads: int
     temperature: float
-    """By which the logits of the best weights are divided; 1 is not at all."""
+    """The number by which the logits of the best weights are divided; 1 is not at all."""
 
 
 def diagnose(
@@ -91,45 +91,29 @@ def diagnose(
 ) -> Diagnosis:
     """Judge a run by its losses, one of each kind per evaluation.
 
-    Parameters
-    ----------
-    train_losses, val_losses
-        Of each evaluation in turn; at least one.
-    best
-        Index of the evaluation whose weights are kept.
-    n_val
-        Number of validation rows.
-    baseline
-        What `baseline_loss` returns.
-
+    `best` is the index of the evaluation whose weights are kept, `n_val` the number of validation
+    rows, and `baseline` what `baseline_loss` returns.
     """
+    rose = has_risen(val_losses, best, baseline)
+    verdict: Verdict
+    if rose and train_losses[-1] < train_losses[best]:
+        verdict = "overfitting"
+    elif not is_clearly_better(val_losses[best], n_val, baseline):
+        verdict = "not_learning"
+    elif rose:
+        verdict = "unstable"
+    elif is_still_falling(val_losses, baseline):
+        verdict = "still_improving"
+    else:
+        verdict = "converged"
     return Diagnosis(
-        verdict=reach_verdict(train_losses, val_losses, best, n_val, baseline),
+        verdict=verdict,
         generalisation_gap_at_best=val_losses[best] - train_losses[best],
         generalisation_gap_at_end=val_losses[-1] - train_losses[-1],
         val_loss_rise=val_losses[-1] - val_losses[best],
         baseline_loss=baseline,
         n_evaluations=len(val_losses),
     )
-
-
-def reach_verdict(
-    train_losses: Sequence[float],
-    val_losses: Sequence[float],
-    best: int,
-    n_val: int,
-    baseline: float,
-) -> Verdict:
-    rose = has_risen(val_losses, best, baseline)
-    if rose and train_losses[-1] < train_losses[best]:
-        return "overfitting"
-    if not is_clearly_better(val_losses[best], n_val, baseline):
-        return "not_learning"
-    if rose:
-        return "unstable"
-    if is_still_falling(val_losses, baseline):
-        return "still_improving"
-    return "converged"
 
 
 def has_risen(val_losses: Sequence[float], best: int, baseline: float) -> bool:
@@ -191,15 +175,102 @@ def baseline_loss(
     frequencies and the mean. As in scikit-learn's `log_loss`, a probability of 0 counts as the
     smallest positive difference of doubles near 1.
 
-    Parameters
-    ----------
-    train_counts, val_counts
-        Rows of each class, shape (n_classes,).
-    class_weights
-        The weight of a row of each class, shape (n_classes,), where the loss is a weighted mean.
-
+    The counts are the rows of each class, and the weights what a row of each counts for in the
+    loss, all of shape (n_classes,).
     """
     weights = np.ones(len(train_counts)) if class_weights is None else np.array(class_weights)
     frequencies = np.array(train_counts) * weights
     log_frequencies = np.log(np.maximum(frequencies / frequencies.sum(), np.finfo(np.float64).eps))
     return float(-np.average(log_frequencies, weights=np.array(val_counts) * weights))
+
+
+def why_it_stopped(report: TrainingReport, patience: int) -> str:
+    """Say in one sentence why training stopped, at which epoch, and which epoch was best."""
+    why = (
+        f"{patience} evaluations brought no improvement"
+        if report.stop_reason == "early_stopping"
+        else "that is max_epochs"
+    )
+    return (
+        f"stopped at epoch {report.epochs_run} because {why}; "
+        f"best was epoch {report.best_epoch} with val_loss {report.best_val_loss:.4f}"
+    )
+
+
+def what_happened(report: TrainingReport) -> str:
+    """Say in one sentence what the losses show."""
+    best = f"{report.best_val_loss:#.4g}"
+    rise = f"from {best} to {report.best_val_loss + report.val_loss_rise:#.4g}"
+    train_loss_at_end = (
+        report.best_val_loss + report.val_loss_rise - report.generalisation_gap_at_end
+    )
+    train_change = f"from {report.train_loss_at_best_epoch:#.4g} to {train_loss_at_end:#.4g}"
+    match report.verdict:
+        case "overfitting":
+            return (
+                f"Overfitting: after epoch {report.best_epoch} the validation loss rose {rise}, "
+                f"while the training loss fell {train_change}."
+            )
+        case "not_learning":
+            return (
+                f"Not learning: the best validation loss, {best}, is not clearly below the "
+                f"{report.baseline_loss:#.4g} of predicting the class frequencies for every row."
+            )
+        case "unstable":
+            return (
+                f"Unstable: after epoch {report.best_epoch} the validation loss rose {rise}, and "
+                f"the training loss did not fall: {train_change}."
+            )
+        case "still_improving" if report.n_evaluations == 1:
+            return f"Too early to tell: there is one evaluation, with validation loss {best}."
+        case "still_improving":
+            return (
+                f"Still improving: the validation loss was falling up to the end, "
+                f"epoch {report.epochs_run}."
+            )
+        case "converged":
+            return (
+                f"Converged: the validation loss came down to {best} at epoch "
+                f"{report.best_epoch}; more epochs lower it by little or nothing."
+            )
+
+
+def what_to_do(report: TrainingReport) -> str:
+    """Say what to do next, naming the parameters to change."""
+    match report.verdict:
+        case "overfitting" if report.best_val_loss >= report.baseline_loss:
+            advice = (
+                f"Even the best is no better than the {report.baseline_loss:#.4g} of predicting "
+                "the class frequencies: what it learnt holds for the training rows alone. "
+                "Get more rows, or features that say more about the target."
+            )
+        case "overfitting":
+            advice = (
+                f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
+                "For a lower validation loss try more rows, a smaller train.hidden, a higher "
+                "train.dropout or a higher train.weight_decay."
+            )
+        case "not_learning" if report.best_epoch == report.epochs_run:
+            advice = "It was lowest at the end: raise train.lr or train.max_epochs."
+        case "not_learning":
+            advice = (
+                "Try another train.lr, or another prepare.scaler; if nothing helps, the features "
+                "may say nothing about the target."
+            )
+        case "unstable":
+            advice = (
+                f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
+                "Lower train.lr, train.momentum or train.max_grad_norm."
+            )
+        case "still_improving" if report.n_evaluations == 1:
+            advice = "Lower train.eval_every or raise train.max_epochs to see where it is going."
+        case "still_improving" if report.stop_reason == "early_stopping":
+            advice = "It was stopped too early: raise train.patience or lower train.min_delta."
+        case "still_improving":
+            advice = "Raise train.max_epochs; training goes on from here."
+        case "converged":
+            advice = (
+                "For a lower one change the network (train.hidden, train.members, "
+                "train.embedding) or get more rows."
+            )
+    return advice
