@@ -17,7 +17,7 @@ import torch
 import yaml
 from onnx import ModelProto, TensorProto, helper
 
-from classifier.exported_model.model_file import CHECKSUM_LENGTH, with_checksum
+from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP, load_weights

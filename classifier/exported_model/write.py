@@ -9,15 +9,18 @@ import onnx
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from classifier.exported_model.graph import Graph
-from classifier.exported_model.model_file import OPSETS, type_of_input, with_checksum
+from classifier.exported_model.format import (
+    IR_VERSION,
+    OPSETS,
+    Graph,
+    type_of_input,
+    with_checksum,
+)
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
 from classifier.io.schema import Schema
 from classifier.network.model import MLP
-
-IR_VERSION = 10
 
 
 def write_exported_model(
