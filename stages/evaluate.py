@@ -17,22 +17,15 @@ from classifier.evaluation.words import (
     threshold_in_words,
     verdicts,
 )
-from classifier.io.files import read_json, write_json
+from classifier.io.files import write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
 from classifier.io.prepared import read_probabilities, read_split, read_target
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.network.model import (
-    Architecture,
-    Task,
-    load_weights,
-    make_network,
-    predict_probabilities,
-)
+from classifier.network.model import Task, load_network, predict_probabilities
 from classifier.network.temperature import with_temperature
-from classifier.verdict.diagnosis import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
 CELLS = Path("data/cells/test.parquet")
@@ -40,7 +33,6 @@ CELLS = Path("data/cells/test.parquet")
 
 def main() -> None:
     params = read_params("evaluate", EvaluateParams)
-    architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
     params.must_suit(classes)
@@ -48,9 +40,8 @@ def main() -> None:
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     source = read_section("prepare")["data"]
     cells = read_cells(CELLS, params, source)
-    temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
-    network = make_network(architecture, Task.of(schema))
-    load_weights(network, Path("models/weights.pt"))
+    trained, temperature = load_network(Path("models/weights.pt"), Task.of(schema))
+    network = with_temperature(trained, temperature)
     positive = find_positive(params.positive_class, classes, train_target)
 
     def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
@@ -89,8 +80,7 @@ def main() -> None:
     roc, precision_recall = curves({"network": answers, **baselines}, classes)
     uncalibrated = None
     if temperature != 1:
-        network.load_state_dict(with_temperature(network, network.state_dict(), 1 / temperature))
-        probabilities = predict_probabilities(network, test.features)
+        probabilities = predict_probabilities(trained, test.features)
         scores = score(Answers(test.target, probabilities, answers.decision))
         uncalibrated = Uncalibrated.model_validate(scores.model_dump())
 

@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from classifier.exported_model.write import write_exported_model
 from classifier.io.files import write_bytes, write_json
@@ -14,8 +13,9 @@ from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.layers import N_BINS
-from classifier.network.model import Task, widths
-from classifier.resuming.checkpoint import run_to_bytes, save_bytes
+from classifier.network.model import MLP, Task, network_to_bytes, widths
+from classifier.network.temperature import fit_temperature, with_temperature
+from classifier.resuming.checkpoint import run_to_bytes
 from classifier.resuming.fingerprint import fingerprint
 from classifier.resuming.interruption import Agreement, signals_held_back
 from classifier.resuming.resume import save, start_or_go_on, stop_before_the_end
@@ -82,10 +82,14 @@ def main() -> None:
     report = report_on(run, params, train_rows, val_rows, threads)
     if ranks.RANK > 0:
         return
-    weights, report.temperature = calibrated(run, params)
-    write_bytes(MODELS / "weights.pt", save_bytes(weights))
+    network = run.best_network()
+    if params.calibration == "temperature":
+        report.temperature = fitted_temperature(network)
+    weights = network_to_bytes(params, task, network.state_dict(), report.temperature)
+    write_bytes(MODELS / "weights.pt", weights)
     write_bytes(MODELS / "checkpoint.pt", checkpoint)
-    write_exported_model(MODELS / "model.onnx", schema, run.model, weights)
+    network = with_temperature(network, report.temperature)
+    write_exported_model(MODELS / "model.onnx", schema, network)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))
@@ -100,20 +104,15 @@ def read_rows(path: Path, device: torch.device) -> Rows:
     return Rows(features.to(device), target.to(device), part.start, n)
 
 
-def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]:
-    """Return the best weights, calibrated if that is wanted, and the temperature."""
-    if params.calibration == "none":
-        return run.best_weights, 1.0
-    # Here, since SciPy takes a while to import.
-    from classifier.network.temperature import fit_temperature, with_temperature  # noqa: PLC0415
-
+def fitted_temperature(network: MLP) -> float:
+    """Return the temperature for the validation rows, and say what it is."""
     val = read_split(VAL_FILE)
-    temperature = fit_temperature(run.model, run.best_weights, val.features, val.target)
+    temperature = fit_temperature(network, val.features, val.target)
     if temperature == 1:
         print("all validation rows are right, and say nothing about a temperature: there is none")
     else:
         print(f"the logits are divided by a temperature of {temperature:.3g}: train.calibration")
-    return with_temperature(run.model, run.best_weights, temperature), temperature
+    return temperature
 
 
 def report_on(

@@ -225,7 +225,8 @@ def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     assert report["best_epoch"] < report["epochs_run"]
     val = read_split(project.path / "data/prepared/val.parquet")
     model = MLP(4, 3)
-    model.load_state_dict(torch.load(project.path / "models/weights.pt", weights_only=True))
+    saved = torch.load(project.path / "models/weights.pt", weights_only=True)
+    model.load_state_dict(saved["weights"])
     rows = Rows(torch.from_numpy(val.features), torch.from_numpy(val.target))
     torch.set_num_threads(1)
     assert loss_and_accuracy(model, rows)[0] == report["best_val_loss"]

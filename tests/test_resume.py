@@ -584,7 +584,8 @@ def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
     assert checkpoint["epoch"] == 60
     report = json.loads((project.path / "reports/training.json").read_text())
     assert checkpoint["early_stopping"]["best_epoch"] == report["best_epoch"]
-    weights = torch.load(project.path / "models/weights.pt", weights_only=True)
+    saved = torch.load(project.path / "models/weights.pt", weights_only=True)
+    weights = saved["weights"]
     assert all(torch.equal(weights[name], checkpoint["best_model"][name]) for name in weights)
-    model = MLP(4, 3)
+    model = MLP(**saved["architecture"])
     model.load_state_dict(checkpoint["model"])

@@ -1,13 +1,11 @@
 """The whole model in one file, model.onnx: the table's columns in, class probabilities out."""
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
-from torch import Tensor
 
 from classifier.exported_model.format import (
     IR_VERSION,
@@ -23,9 +21,7 @@ from classifier.io.schema import Schema
 from classifier.network.model import MLP
 
 
-def write_exported_model(
-    path: Path, schema: Schema, network: MLP, weights: dict[str, Tensor]
-) -> None:
+def write_exported_model(path: Path, schema: Schema, network: MLP) -> None:
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
@@ -36,17 +32,13 @@ def write_exported_model(
     Parameters
     ----------
     path
-        Of the file.
+        Where the file is to be.
     schema
-        Of the prepared table.
+        What `prepare` has learnt of the table's columns.
     network
-        Turns features, shape (n, n_features), into logits, shape (n, n_classes).
-    weights
-        The network's `state_dict`, on any device; the model in the file is on the CPU.
+        It is on the CPU, and its temperature is in its weights.
 
     """
-    network = copy.deepcopy(network).cpu()
-    network.load_state_dict(weights)
     names = {column.name for column in schema.columns}
     graph = Graph(_free("_", lambda prefix: any(name.startswith(prefix) for name in names)))
     logits = add_network(graph, network, add_preparation(graph, schema))

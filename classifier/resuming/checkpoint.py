@@ -1,7 +1,6 @@
 """A training run as a file that PyTorch loads with `weights_only=True`."""
 
 import io
-import sys
 import warnings
 from dataclasses import asdict
 from typing import Any
@@ -10,31 +9,9 @@ import torch
 from torch import Tensor
 
 from classifier.io.user_error import UserError
+from classifier.network.model import save_bytes
 from classifier.training import ranks
 from classifier.training.loop import EarlyStopping, Evaluation, Run
-
-
-def save_bytes(value: object) -> bytes:
-    """Return what `torch.save` writes for nested dicts, lists and tensors.
-
-    Equal values give equal bytes: `torch.save` alone also writes down which equal strings and
-    tensors were one object, and that differs after a resume.
-    """
-    buffer = io.BytesIO()
-    torch.save(_canonical(value), buffer)
-    return buffer.getvalue()
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if isinstance(value, str):
-        return sys.intern(value)
-    if isinstance(value, dict):
-        return {_canonical(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_canonical(item) for item in value)
-    return value
 
 
 def run_to_bytes(run: Run) -> bytes:

@@ -1,5 +1,6 @@
 """The training loop, and when it stops."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,6 +111,12 @@ class Run:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def best_network(self) -> MLP:
+        """Return a copy of the network, on the CPU, with the weights of the best epoch."""
+        network = copy.deepcopy(self.model).cpu()
+        network.load_state_dict(self.best_weights)
+        return network
 
     def is_over(self, params: TrainParams) -> bool:
         return self.epoch >= params.max_epochs or self.stop_reason(params) == "early_stopping"
