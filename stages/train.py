@@ -23,10 +23,9 @@ from classifier.resuming.saved_state import only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
-from classifier.training.loss import class_counts
 from classifier.training.losses_file import record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.rows import Rows
+from classifier.training.step import Rows, class_counts
 from classifier.verdict.advice import what_happened, what_to_do, why_it_stopped
 from classifier.verdict.diagnosis import TrainingReport, baseline_loss, diagnose
 

@@ -216,8 +216,7 @@ def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
     from classifier.network.model import MLP  # noqa: PLC0415
-    from classifier.training.loss import loss_and_accuracy  # noqa: PLC0415
-    from classifier.training.rows import Rows  # noqa: PLC0415
+    from classifier.training.step import Rows, loss_and_accuracy  # noqa: PLC0415
 
     project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
     run_stages(project.path, "train")

@@ -30,7 +30,7 @@ from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.resuming.fingerprint import COMPUTING_MODULES
 from classifier.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
 from classifier.training.loop import Run, TrainParams, start_run, train
-from classifier.training.rows import Rows, batches
+from classifier.training.step import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_stages

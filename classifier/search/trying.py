@@ -13,8 +13,7 @@ from classifier.network.model import MLP
 from classifier.search.held_out import HeldOutLoss
 from classifier.search.validation_splits import ValidationSplit
 from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches
-from classifier.training.loss import loss_and_accuracy
-from classifier.training.rows import Rows
+from classifier.training.step import Rows, loss_and_accuracy
 
 
 class SeededRun:

@@ -15,10 +15,17 @@ from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
-from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
 from classifier.training.ranks import Torchrun
-from classifier.training.rows import Rows, batches
-from classifier.training.step import OptimizerName, make_optimizer, make_step
+from classifier.training.step import (
+    ClassWeights,
+    OptimizerName,
+    Rows,
+    batches,
+    class_weights,
+    loss_and_accuracy,
+    make_optimizer,
+    make_step,
+)
 
 
 @dataclass(frozen=True)
