@@ -85,8 +85,7 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     import torch
 
     from classifier.network.model import Task
-    from classifier.resuming.interruption import Agreement, Interruption
-    from classifier.resuming.resume import save
+    from classifier.resuming.resume import Agreement, Interruption, save
     from classifier.resuming.saved_state import SavedStates
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train

@@ -16,9 +16,14 @@ from classifier.network.layers import N_BINS
 from classifier.network.model import MLP, Task, network_to_bytes, widths
 from classifier.network.temperature import fit_temperature, with_temperature
 from classifier.resuming.checkpoint import run_to_bytes
-from classifier.resuming.fingerprint import fingerprint
-from classifier.resuming.interruption import Agreement, signals_held_back
-from classifier.resuming.resume import save, start_or_go_on, stop_before_the_end
+from classifier.resuming.fingerprint import fingerprint_of
+from classifier.resuming.resume import (
+    Agreement,
+    save,
+    signals_held_back,
+    start_or_go_on,
+    stop_before_the_end,
+)
 from classifier.resuming.saved_state import only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
@@ -47,14 +52,14 @@ def main() -> None:
     rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
     threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
     compute_deterministically(threads)
-    course = fingerprint(
+    fingerprint = fingerprint_of(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )
-    ranks.must_have_the_same(f"{course} {params.max_epochs} {params.patience}")
+    ranks.must_have_the_same(f"{fingerprint} {params.max_epochs} {params.patience}")
     edges = None
     if params.embedding == "piecewise_linear":
         edges = torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
-    run, states = start_or_go_on(params, course, task, device, edges)
+    run, states = start_or_go_on(params, fingerprint, task, device, edges)
 
     with (
         signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,

@@ -19,7 +19,7 @@ from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task, widths
-from classifier.resuming.fingerprint import fingerprint, hash_file
+from classifier.resuming.fingerprint import fingerprint_of, hash_file, source_files
 from classifier.search.held_out import ResampledLosses
 from classifier.search.search_params import SearchParams, Space, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
@@ -29,12 +29,6 @@ from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
-
-SEARCHING_MODULES = sorted(
-    Path(__file__).with_name(f"{name}.py")
-    for name in ("held_out", "search_params", "searching", "study", "trying", "validation_splits")
-)
-"""The source files that, beside those of the training, decide what comes of a try."""
 
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """Of garbage; Python has 700."""
@@ -70,7 +64,7 @@ class Search:
         How many tries there are to be is not in it, nor what `train` has for what is searched.
         """
         searched = {name: each.first for name, each in self.space.items()}
-        course = fingerprint(
+        fingerprint = fingerprint_of(
             self.train.model_copy(update={**searched, "seed": 0}),
             PREPARED / "train.parquet",
             PREPARED / "val.parquet",
@@ -79,12 +73,12 @@ class Search:
             threads=0,  # as many as suit the network of each try
         )
         belongs_to = [
-            course,
+            fingerprint,
             self.train.model_dump(include={"max_epochs", "patience", "threads"}),
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
             self.n_splits,
-            [hash_file(module) for module in SEARCHING_MODULES],
+            [hash_file(module) for module in source_files("search/searching.py")],
             optuna.__version__,
             np.__version__,
         ]
