@@ -14,7 +14,7 @@ OPSETS = {"": 20, "ai.onnx.ml": 4}
 """Versions of ONNX' operators by domain: those of 2023, which runtimes since 2024 have."""
 
 TYPES_OF_OUTPUTS = [TensorProto.DOUBLE, TensorProto.STRING]
-"""Of the probabilities and of the class."""
+"""The types of the probabilities and of the class."""
 
 
 def type_of_input(column: ColumnOfTable) -> TensorProto.DataType:

@@ -33,7 +33,7 @@ Activation = Literal["relu", "tanh", "gelu"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 NUMBERS_AT_A_TIME = 2**24
-"""In the widest layer of a forward pass without gradients, 64 MiB: bounds its memory."""
+"""How many the widest layer of a forward pass without gradients holds: 64 MiB of memory."""
 
 
 class Architecture(Params):

@@ -14,7 +14,7 @@ import torch
 from classifier.network.model import MLP, predict_probabilities
 
 LARGEST = 20.0
-"""Of temperatures, and 1 over it is the smallest."""
+"""The largest temperature that is tried; the smallest is 1 over it."""
 
 
 def fit_temperature(

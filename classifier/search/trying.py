@@ -12,6 +12,7 @@ from classifier.io.user_error import UserError
 from classifier.network.model import MLP
 from classifier.search.held_out import HeldOutLoss
 from classifier.search.validation_splits import ValidationSplit
+from classifier.training.device import rng_states, set_rng_states
 from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches
 from classifier.training.step import Rows, loss_and_accuracy
 
@@ -25,7 +26,7 @@ class SeededRun:
         weights = _weights(weight, split.val.target)
         self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
         self._evaluations = self._train(split, weight, params)
-        self._rng_state = _rng_state(self.run.device)
+        self._rng_states = rng_states(self.run.device)
 
     def go_on(self) -> bool:
         """Train up to the next evaluation, and say whether there is one.
@@ -36,9 +37,9 @@ class SeededRun:
             If the loss is infinite or not a number.
 
         """
-        _set_rng_state(self.run.device, self._rng_state)
+        set_rng_states(self.run.device, self._rng_states)
         is_evaluated = next(self._evaluations, None) is not None
-        self._rng_state = _rng_state(self.run.device)
+        self._rng_states = rng_states(self.run.device)
         return is_evaluated
 
     def _train(
@@ -121,21 +122,3 @@ def _weights(weight: Tensor | None, target: Tensor) -> npt.NDArray[np.float64]:
     of_rows = torch.ones(len(target)) if weight is None else weight[target].cpu()
     weights: npt.NDArray[np.float64] = of_rows.double().numpy()
     return weights
-
-
-def _rng_state(device: torch.device) -> list[Tensor]:
-    """Return the states of the random generators that dropout draws from."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    if device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-def _set_rng_state(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(states[1])
