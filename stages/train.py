@@ -24,7 +24,7 @@ from classifier.resuming.resume import (
     start_or_go_on,
     stop_before_the_end,
 )
-from classifier.resuming.saved_state import only_one_training_process
+from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
@@ -60,27 +60,7 @@ def main() -> None:
     if params.embedding == "piecewise_linear":
         edges = torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
     run, states = start_or_go_on(params, fingerprint, task, device, edges)
-
-    with (
-        signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
-        record_of(run, params.max_epochs, REPORTS / "losses.csv") as record,
-    ):
-        agreement = Agreement(interruption, params.save_every_seconds)
-        for evaluation in train(run, train_rows, val_rows, params):
-            if evaluation is not None:
-                record(evaluation)
-            agreed = agreement.after_batch()
-            if agreed.signal_number is not None:
-                if not run.is_over(params):
-                    stop_before_the_end(states, run, params, agreed.signal_number)
-                break
-            if agreed.save:
-                save(states, run, params)
-        save(states, run, params, finished=True)
-        if run.epoch % params.eval_every != 0:
-            # Not in the saved state: a run with more epochs has no evaluation here.
-            weight = loss_weight(run, train_rows, params)
-            record(evaluate(run, train_rows, val_rows, weight, params))
+    train_to_the_end(run, states, train_rows, val_rows, params)
 
     checkpoint = run_to_bytes(run)
     report = report_on(run, params, train_rows, val_rows, threads)
@@ -106,6 +86,35 @@ def read_rows(path: Path, device: torch.device) -> Rows:
     split = read_split(path, part)
     features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
     return Rows(features.to(device), target.to(device), part.start, n)
+
+
+def train_to_the_end(
+    run: Run, states: SavedStates, train_rows: Rows, val_rows: Rows, params: TrainParams
+) -> None:
+    """Train and record until the run is over, and save it now and then.
+
+    Where a signal comes before, it is saved and this process ends.
+    """
+    with (
+        signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
+        record_of(run, params.max_epochs, REPORTS / "losses.csv") as record,
+    ):
+        agreement = Agreement(interruption, params.save_every_seconds)
+        for evaluation in train(run, train_rows, val_rows, params):
+            if evaluation is not None:
+                record(evaluation)
+            agreed = agreement.after_batch()
+            if agreed.signal_number is not None:
+                if not run.is_over(params):
+                    stop_before_the_end(states, run, params, agreed.signal_number)
+                break
+            if agreed.save:
+                save(states, run, params)
+        save(states, run, params, finished=True)
+        if run.epoch % params.eval_every != 0:
+            # Not in the saved state: a run with more epochs has no evaluation here.
+            weight = loss_weight(run, train_rows, params)
+            record(evaluate(run, train_rows, val_rows, weight, params))
 
 
 def fitted_temperature(network: MLP) -> float:

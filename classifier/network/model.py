@@ -50,7 +50,7 @@ class Architecture(Params):
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is for."""
+    """What a network takes and returns."""
 
     n_features: int
     n_classes: int
@@ -72,11 +72,11 @@ class MLP(nn.Module):
     hidden
         Width of each hidden layer; empty for a linear model.
     activation
-        After each hidden layer.
+        The function after each hidden layer.
     dropout
         Probability of zeroing a hidden unit while training.
     embedding
-        What becomes of `numbers` before the first layer.
+        The vectors that `numbers` become before the first layer.
     numbers
         Which features come of numbers, in ascending order.
     members
@@ -112,7 +112,7 @@ class MLP(nn.Module):
             width += len(numbers) * (WIDTH - 1)
             self.widest = max(self.widest, members * width, len(numbers) * self.embedding.widest)
             others = sorted(set(range(n_features)) - set(numbers))
-            # Not in the state_dict: the table says them, as it says n_features.
+            # Not in the state_dict: they are arguments, as n_features is.
             self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
             self.register_buffer("others", torch.tensor(others, dtype=torch.long), persistent=False)
         layers: list[nn.Module] = []
