@@ -61,7 +61,7 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
     from classifier.network.model import Task
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train
-    from classifier.training.rows import Rows
+    from classifier.training.step import Rows
 
     params = TrainParams.model_validate(params_of(load) | changes)
     compute_deterministically(threads_of(load))
@@ -85,12 +85,11 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     import torch
 
     from classifier.network.model import Task
-    from classifier.resuming.interruption import Agreement, Interruption
-    from classifier.resuming.resume import save
+    from classifier.resuming.resume import Agreement, Interruption, save
     from classifier.resuming.saved_state import SavedStates
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train
-    from classifier.training.rows import Rows
+    from classifier.training.step import Rows
 
     params = TrainParams.model_validate(params_of(load))
     compute_deterministically(threads_of(load))

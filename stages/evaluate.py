@@ -18,19 +18,12 @@ from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import open_parquet, read_probabilities, read_split, read_target
+from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.network.model import (
-    Architecture,
-    Task,
-    load_weights,
-    make_network,
-    predict_probabilities,
-)
+from classifier.network.model import Task, load_network, predict_probabilities
 from classifier.network.temperature import with_temperature
-from classifier.verdict import TrainingReport
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
 CELLS = Path("data/cells/test.parquet")
@@ -38,17 +31,15 @@ CELLS = Path("data/cells/test.parquet")
 
 def main() -> None:
     params = read_params("evaluate", EvaluateParams)
-    architecture = read_params("train", Architecture, only_its_keys=True)
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
     params.must_suit(classes)
-    n_train = np.bincount(read_target(PREPARED / "train.parquet"), minlength=len(classes))
+    n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts["train"])
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     holds_values = read_columns()
     params.must_slice(holds_values, read_section("prepare")["data"])
-    temperature = read_json(REPORTS / "training.json", TrainingReport).temperature
-    network = make_network(architecture, Task.of(schema))
-    load_weights(network, Path("models/weights.pt"))
+    trained, temperature = load_network(Path("models/weights.pt"), Task.of(schema))
+    network = with_temperature(trained, temperature)
     positive = find_positive(params.positive_class, classes, n_train)
 
     def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
@@ -90,8 +81,7 @@ def main() -> None:
     cells_of_wrong = read_cells([name for name in columns if name != schema.target], wrong.index)
     uncalibrated = None
     if temperature != 1:
-        network.load_state_dict(with_temperature(network, network.state_dict(), 1 / temperature))
-        probabilities = predict_probabilities(network, test.features)
+        probabilities = predict_probabilities(trained, test.features)
         scores = score(Answers(test.target, probabilities, answers.decision))
         uncalibrated = Uncalibrated.model_validate(scores.model_dump())
 

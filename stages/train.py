@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from classifier.exported_model.write import write_exported_model
 from classifier.io.files import write_bytes, write_json
@@ -14,19 +13,24 @@ from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.layers import N_BINS
-from classifier.network.model import Task, widths
-from classifier.resuming.checkpoint import run_to_bytes, save_bytes
-from classifier.resuming.fingerprint import fingerprint
-from classifier.resuming.interruption import Agreement, signals_held_back
-from classifier.resuming.resume import save, start_or_go_on, stop_before_the_end
-from classifier.resuming.saved_state import only_one_training_process
+from classifier.network.model import MLP, Task, network_to_bytes, widths
+from classifier.network.temperature import fit_temperature, with_temperature
+from classifier.resuming.checkpoint import run_to_bytes
+from classifier.resuming.fingerprint import fingerprint_of
+from classifier.resuming.resume import (
+    Agreement,
+    save,
+    signals_held_back,
+    start_or_go_on,
+    stop_before_the_end,
+)
+from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
-from classifier.training.loss import class_counts
 from classifier.training.losses_file import record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.rows import Rows
+from classifier.training.step import Rows, class_counts
 from classifier.verdict import (
     TrainingReport,
     baseline_loss,
@@ -54,15 +58,49 @@ def main() -> None:
     rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
     threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
     compute_deterministically(threads)
-    course = fingerprint(
+    fingerprint = fingerprint_of(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )
-    ranks.must_have_the_same(f"{course} {params.max_epochs} {params.patience}")
+    ranks.must_have_the_same(f"{fingerprint} {params.max_epochs} {params.patience}")
     edges = None
     if params.embedding == "piecewise_linear":
         edges = torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
-    run, states = start_or_go_on(params, course, task, device, edges)
+    run, states = start_or_go_on(params, fingerprint, task, device, edges)
+    train_to_the_end(run, states, train_rows, val_rows, params)
 
+    checkpoint = run_to_bytes(run)
+    report = report_on(run, params, train_rows, val_rows, threads)
+    if ranks.RANK > 0:
+        return
+    network = run.best_network()
+    if params.calibration == "temperature":
+        report.temperature = fitted_temperature(network)
+    weights = network_to_bytes(params, task, network.state_dict(), report.temperature)
+    write_bytes(MODELS / "weights.pt", weights)
+    write_bytes(MODELS / "checkpoint.pt", checkpoint)
+    network = with_temperature(network, report.temperature)
+    write_exported_model(MODELS / "model.onnx", schema, network)
+    write_json(REPORTS / "training.json", report)
+    print(why_it_stopped(report, params.patience))
+    print(what_happened(report), what_to_do(report))
+
+
+def read_rows(path: Path, device: torch.device) -> Rows:
+    """Read the rows that this rank holds."""
+    n = count_rows(path)
+    part = ranks.shard(n)
+    split = read_split(path, part)
+    features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
+    return Rows(features.to(device), target.to(device), part.start, n)
+
+
+def train_to_the_end(
+    run: Run, states: SavedStates, train_rows: Rows, val_rows: Rows, params: TrainParams
+) -> None:
+    """Train and record until the run is over, and save it now and then.
+
+    Where a signal comes before, it is saved and this process ends.
+    """
     with (
         signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
         record_of(run, params.max_epochs, REPORTS / "losses.csv") as record,
@@ -84,42 +122,16 @@ def main() -> None:
             weight = loss_weight(run, train_rows, params)
             record(evaluate(run, train_rows, val_rows, weight, params))
 
-    checkpoint = run_to_bytes(run)
-    report = report_on(run, params, train_rows, val_rows, threads)
-    if ranks.RANK > 0:
-        return
-    weights, report.temperature = calibrated(run, params)
-    write_bytes(MODELS / "weights.pt", save_bytes(weights))
-    write_bytes(MODELS / "checkpoint.pt", checkpoint)
-    write_exported_model(MODELS / "model.onnx", schema, run.model, weights)
-    write_json(REPORTS / "training.json", report)
-    print(why_it_stopped(report, params.patience))
-    print(what_happened(report), what_to_do(report))
 
-
-def read_rows(path: Path, device: torch.device) -> Rows:
-    """Read the rows that this rank holds."""
-    n = count_rows(path)
-    part = ranks.shard(n)
-    split = read_split(path, part)
-    features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
-    return Rows(features.to(device), target.to(device), part.start, n)
-
-
-def calibrated(run: Run, params: TrainParams) -> tuple[dict[str, Tensor], float]:
-    """Return the best weights, calibrated if that is wanted, and the temperature."""
-    if params.calibration == "none":
-        return run.best_weights, 1.0
-    # Here, since SciPy takes a while to import.
-    from classifier.network.temperature import fit_temperature, with_temperature  # noqa: PLC0415
-
+def fitted_temperature(network: MLP) -> float:
+    """Return the temperature for the validation rows, and say what it is."""
     val = read_split(VAL_FILE)
-    temperature = fit_temperature(run.model, run.best_weights, val.features, val.target)
+    temperature = fit_temperature(network, val.features, val.target)
     if temperature == 1:
         print("all validation rows are right, and say nothing about a temperature: there is none")
     else:
         print(f"the logits are divided by a temperature of {temperature:.3g}: train.calibration")
-    return with_temperature(run.model, run.best_weights, temperature), temperature
+    return temperature
 
 
 def report_on(

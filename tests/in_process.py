@@ -13,9 +13,7 @@ import onnx
 import onnxruntime
 import yaml
 
-from classifier.exported_model.graph import Graph
-from classifier.exported_model.model_file import OPSETS
-from classifier.exported_model.write import IR_VERSION
+from classifier.exported_model.format import IR_VERSION, OPSETS, Graph
 from commands import predict, start
 from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY

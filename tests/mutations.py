@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.exported_model.load import ExportedModel
-from classifier.exported_model.model_file import CHECKSUM_LENGTH, with_checksum
 from classifier.io.params import read_params
 from classifier.io.schema import CategoricalColumn, Schema, read_schema
 from classifier.io.user_error import UserError

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skrub import DatetimeEncoder
 
-from classifier.exported_model.graph import Graph
+from classifier.exported_model.format import Graph
 from classifier.exported_model.preparation import add_parts_of_dates
 from classifier.io.prepared import read_split
 from classifier.io.schema import DATE_PARTS, DatetimeColumn, read_schema

@@ -18,7 +18,7 @@ from sklearn.metrics import log_loss
 
 from classifier.network.model import Task
 from classifier.training.loop import start_run, train
-from classifier.training.rows import Rows
+from classifier.training.step import Rows
 from classifier.verdict import (
     TrainingReport,
     baseline_loss,

@@ -25,7 +25,15 @@ from classifier.network.layers import (
     SharedDropout,
     SharedLinear,
 )
-from classifier.network.model import MLP, Embedding
+from classifier.network.model import (
+    MLP,
+    Architecture,
+    Embedding,
+    Task,
+    load_network,
+    make_network,
+    network_to_bytes,
+)
 from tests.in_process import run_all, run_predict, run_prepare
 from tests.test_predict import assert_the_same
 
@@ -143,6 +151,26 @@ def test_a_prediction_is_the_mean_of_the_members_probabilities(
     assert_same(torch.softmax(network.eval()(FEATURES), dim=1), expected)
     if hidden or embedding == "none":
         assert not torch.equal(logits[:, 0], logits[:, 1])
+
+
+@pytest.mark.parametrize("embedding", ["none", "periodic", "piecewise_linear"])
+def test_weights_say_their_architecture(tmp_path: Path, embedding: Embedding) -> None:
+    architecture = Architecture(
+        embedding=embedding, hidden=[6], activation="gelu", dropout=0.2, members=3
+    )
+    task, path = Task(5, 3, (0, 2, 3)), tmp_path / "weights.pt"
+    network = make_network(architecture, task).eval()
+    path.write_bytes(network_to_bytes(architecture, task, network.state_dict(), 1.5))
+    loaded, temperature = load_network(path, task)
+    assert temperature == 1.5
+    assert torch.equal(loaded.eval()(FEATURES), network(FEATURES))
+    saved = torch.load(path, weights_only=True)
+    by_hand = MLP(**saved["architecture"]).eval()
+    by_hand.load_state_dict(saved["weights"])
+    assert torch.equal(by_hand(FEATURES), network(FEATURES))
+    for other in (Task(6, 3, (0, 2, 3)), Task(5, 2, (0, 2, 3))):
+        with pytest.raises(UserError, match="does not hold the weights of this network"):
+            load_network(path, other)
 
 
 def test_dropout_zeroes_the_same_units_of_a_row_in_all_members() -> None:

@@ -25,7 +25,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
-from classifier.exported_model.graph import Graph
+from classifier.exported_model.format import Graph
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema

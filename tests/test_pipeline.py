@@ -216,8 +216,7 @@ def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     import torch  # noqa: PLC0415 (slow, and needed here alone)
 
     from classifier.network.model import MLP  # noqa: PLC0415
-    from classifier.training.loss import loss_and_accuracy  # noqa: PLC0415
-    from classifier.training.rows import Rows  # noqa: PLC0415
+    from classifier.training.step import Rows, loss_and_accuracy  # noqa: PLC0415
 
     project.set_params(train__optimizer="adam", train__lr=0.3, train__max_epochs=300)
     run_stages(project.path, "train")
@@ -225,7 +224,8 @@ def test_the_best_weights_are_what_is_saved(project: Project) -> None:
     assert report["best_epoch"] < report["epochs_run"]
     val = read_split(project.path / "data/prepared/val.parquet")
     model = MLP(4, 3)
-    model.load_state_dict(torch.load(project.path / "models/weights.pt", weights_only=True))
+    saved = torch.load(project.path / "models/weights.pt", weights_only=True)
+    model.load_state_dict(saved["weights"])
     rows = Rows(torch.from_numpy(val.features), torch.from_numpy(val.target))
     torch.set_num_threads(1)
     assert loss_and_accuracy(model, rows)[0] == report["best_val_loss"]

@@ -21,7 +21,7 @@ from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.user_error import UserError
 from classifier.training.loop import TrainParams
 from classifier.training.ranks import shard
-from classifier.training.rows import Rows, batches
+from classifier.training.step import Rows, batches
 from tests import soak
 from tests.conftest import Project
 from tests.in_process import DEFAULTS, run_stages, write_params

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,13 @@ from hypothesis import strategies as st
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
-from classifier.resuming.fingerprint import COMPUTING_MODULES
-from classifier.resuming.saved_state import RUNS_KEPT, Horizon, SavedState, SavedStates
+from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, source_files
+from classifier.resuming.saved_state import RUNS_KEPT, SavedState, SavedStates
 from classifier.training.loop import Run, TrainParams, start_run, train
-from classifier.training.rows import Rows, batches
+from classifier.training.step import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_stages
-from tests.test_pipeline import imported_files
 
 TORCHRUN = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["train"]["torchrun"]
 
@@ -151,16 +150,22 @@ def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
     assert len(orders) == 12
 
 
-def test_the_fingerprint_covers_every_module_that_computes() -> None:
-    computing = {str(module.relative_to(REPOSITORY)) for module in COMPUTING_MODULES}
-    # They read parameters and report mistakes; they have no part in the arithmetic.
-    without_influence = {
-        f"classifier/io/{name}.py" for name in ("params", "user_error", "files", "yaml_text")
-    }
-    needed = imported_files("classifier/training/loop.py") | imported_files(
-        "classifier/resuming/checkpoint.py"
-    )
-    assert needed - without_influence <= computing
+@pytest.mark.parametrize("roots", [COMPUTING, ["search/searching.py"]])
+def test_the_fingerprint_covers_every_module_that_computes(roots: Sequence[str]) -> None:
+    program = f"""
+import sys
+for root in {list(roots)}:
+    __import__("classifier." + root.removesuffix(".py").replace("/", "."))
+for module in list(sys.modules.values()):
+    print(getattr(module, "__file__", None))
+"""
+    python = [sys.executable, "-c", program]
+    output = subprocess.run(python, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    folder = REPOSITORY / "classifier"
+    imported = {Path(line) for line in output.stdout.splitlines() if line.startswith(f"{folder}/")}
+    covered = source_files(*roots)
+    assert set(covered) == imported - {folder / module for module in NOT_COMPUTING}
+    assert all((folder / module).is_file() for module in NOT_COMPUTING)
 
 
 def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Project) -> None:
@@ -176,7 +181,7 @@ def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Projec
 
 
 def state(epoch: int) -> SavedState:
-    return SavedState(Horizon(max_epochs=epoch, patience=1, finished=False), bytes(range(256)) * 4)
+    return SavedState(epoch, patience=1, finished=False, checkpoint=bytes(range(256)) * 4)
 
 
 def damages(good: bytes) -> dict[str, Callable[[Path], object]]:
@@ -584,7 +589,8 @@ def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
     assert checkpoint["epoch"] == 60
     report = json.loads((project.path / "reports/training.json").read_text())
     assert checkpoint["early_stopping"]["best_epoch"] == report["best_epoch"]
-    weights = torch.load(project.path / "models/weights.pt", weights_only=True)
+    saved = torch.load(project.path / "models/weights.pt", weights_only=True)
+    weights = saved["weights"]
     assert all(torch.equal(weights[name], checkpoint["best_model"][name]) for name in weights)
-    model = MLP(4, 3)
+    model = MLP(**saved["architecture"])
     model.load_state_dict(checkpoint["model"])

@@ -26,6 +26,7 @@ from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
+from classifier.resuming.fingerprint import source_files
 from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, luck_of_choosing
 from classifier.search.search_report import SearchReport, in_words
 from classifier.search.study import StudyFile
@@ -333,6 +334,14 @@ def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:
     assert len({run.held_out.mean for run in runs}) == 4
     for run, expected in zip(runs, by_hand, strict=True):
         assert run.held_out.left_out == pytest.approx(expected.left_out, nan_ok=True)
+
+
+def test_every_module_that_decides_what_comes_of_a_try_is_in_the_name_of_a_study() -> None:
+    without_influence = ["results", "search_report"]
+    modules = sorted(path.stem for path in (REPOSITORY / "classifier/search").glob("[a-z]*.py"))
+    files = source_files("search/searching.py")
+    with_influence = [path.stem for path in files if path.parent.name == "search"]
+    assert modules == sorted([*with_influence, *without_influence])
 
 
 def test_all_seeds_count_the_same(folder: Path) -> None:

@@ -20,9 +20,8 @@ from classifier.network.model import MLP, make_network
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
 from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import Run, TrainParams, start_run, train
-from classifier.training.loss import class_weights
 from classifier.training.replay import Replayed
-from classifier.training.rows import Rows, batches
+from classifier.training.step import Rows, batches, class_weights
 from tests.conftest import Project
 from tests.test_resume import (
     EDGES,

@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from pydantic import ValidationError
 
-from classifier.exported_model.model_file import OPSETS, TYPES_OF_OUTPUTS, is_damaged, type_of_input
+from classifier.exported_model.format import OPSETS, TYPES_OF_OUTPUTS, is_damaged, type_of_input
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError, quoted
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from classifier.exported_model.graph import Graph
+from classifier.exported_model.format import Graph
 from classifier.network.layers import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,

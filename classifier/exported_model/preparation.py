@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from classifier.exported_model.graph import Graph
+from classifier.exported_model.format import Graph
 from classifier.io.schema import (
     DATE_PARTS,
     LARGEST_Z,

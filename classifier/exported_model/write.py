@@ -1,28 +1,27 @@
 """The whole model in one file, model.onnx: the table's columns in, class probabilities out."""
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
-from torch import Tensor
 
-from classifier.exported_model.graph import Graph
-from classifier.exported_model.model_file import OPSETS, type_of_input, with_checksum
+from classifier.exported_model.format import (
+    IR_VERSION,
+    OPSETS,
+    Graph,
+    type_of_input,
+    with_checksum,
+)
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
 from classifier.io.schema import Schema
 from classifier.network.model import MLP
 
-IR_VERSION = 10
 
-
-def write_exported_model(
-    path: Path, schema: Schema, network: MLP, weights: dict[str, Tensor]
-) -> None:
+def write_exported_model(path: Path, schema: Schema, network: MLP) -> None:
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
@@ -33,17 +32,13 @@ def write_exported_model(
     Parameters
     ----------
     path
-        Of the file.
+        Where the file is to be.
     schema
-        Of the prepared table.
+        What `prepare` has learnt of the table's columns.
     network
-        Turns features, shape (n, n_features), into logits, shape (n, n_classes).
-    weights
-        The network's `state_dict`, on any device; the model in the file is on the CPU.
+        It is on the CPU, and its temperature is in its weights.
 
     """
-    network = copy.deepcopy(network).cpu()
-    network.load_state_dict(weights)
     names = {column.name for column in schema.columns}
     graph = Graph(_free("_", lambda prefix: any(name.startswith(prefix) for name in names)))
     logits = add_network(graph, network, add_preparation(graph, schema))

@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10
-"""In a log, where a tenth of the whole takes longer."""
+"""After so many a log gets a line where a tenth of the whole takes longer."""
 
 
 class Progress:
@@ -15,11 +15,11 @@ class Progress:
     Parameters
     ----------
     what
-        Is counted, such as epochs.
+        The name of what is counted, such as epoch.
     total, done
-        How many there are to be, and are.
+        How many there are to be, and how many there are.
     end
-        What to say behind the time that is left.
+        What the time that is left leads to.
 
     """
 

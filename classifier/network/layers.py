@@ -16,7 +16,7 @@ N_FREQUENCIES = 16
 FREQUENCY_SCALE = 0.1
 """Standard deviation of the frequencies at the start, in periods per unit of a feature."""
 WIDTH = 8
-"""Of the vector that a number becomes."""
+"""How many numbers the vector has that a number becomes."""
 
 
 class PiecewiseLinearEmbedding(nn.Module):
@@ -90,7 +90,7 @@ class SharedLinear(nn.Module):
     Parameters
     ----------
     members
-        How many.
+        How many there are.
     n_in, n_out
         Widths of the input and the output.
     is_first

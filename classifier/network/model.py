@@ -1,12 +1,13 @@
-"""The network."""
+"""The network, and its file."""
 
 import io
 import math
+import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ Activation = Literal["relu", "tanh", "gelu"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
 NUMBERS_AT_A_TIME = 2**24
-"""In the widest layer of a forward pass without gradients, 64 MiB: bounds its memory."""
+"""How many the widest layer of a forward pass without gradients holds: 64 MiB of memory."""
 
 
 class Architecture(Params):
@@ -49,7 +50,7 @@ class Architecture(Params):
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is for."""
+    """What a network takes and returns."""
 
     n_features: int
     n_classes: int
@@ -71,11 +72,11 @@ class MLP(nn.Module):
     hidden
         Width of each hidden layer; empty for a linear model.
     activation
-        After each hidden layer.
+        The function after each hidden layer.
     dropout
         Probability of zeroing a hidden unit while training.
     embedding
-        What becomes of `numbers` before the first layer.
+        The vectors that `numbers` become before the first layer.
     numbers
         Which features come of numbers, in ascending order.
     members
@@ -111,7 +112,7 @@ class MLP(nn.Module):
             width += len(numbers) * (WIDTH - 1)
             self.widest = max(self.widest, members * width, len(numbers) * self.embedding.widest)
             others = sorted(set(range(n_features)) - set(numbers))
-            # Not in the state_dict: the table says them, as it says n_features.
+            # Not in the state_dict: they are arguments, as n_features is.
             self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
             self.register_buffer("others", torch.tensor(others, dtype=torch.long), persistent=False)
         layers: list[nn.Module] = []
@@ -158,25 +159,57 @@ class MLP(nn.Module):
 
 def make_network(architecture: Architecture, task: Task) -> MLP:
     """Return a network with weights from torch's random generator."""
-    return MLP(
-        task.n_features,
-        task.n_classes,
-        architecture.hidden,
-        architecture.activation,
-        architecture.dropout,
-        embedding=architecture.embedding,
-        numbers=task.numbers,
-        members=architecture.members,
+    return MLP(**_arguments(architecture, task))
+
+
+def _arguments(architecture: Architecture, task: Task) -> dict[str, Any]:
+    """Return the arguments of MLP."""
+    return asdict(task) | architecture.model_dump(include=set(Architecture.model_fields))
+
+
+def save_bytes(value: object) -> bytes:
+    """Return what `torch.save` writes for nested dicts, lists and tensors.
+
+    Equal values give equal bytes: `torch.save` alone also writes down which equal strings and
+    tensors were one object, and that differs after a resume.
+    """
+    buffer = io.BytesIO()
+    torch.save(_canonical(value), buffer)
+    return buffer.getvalue()
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(item) for item in value)
+    return value
+
+
+def network_to_bytes(
+    architecture: Architecture, task: Task, weights: dict[str, Tensor], temperature: float
+) -> bytes:
+    """Return a file that says all of a network: the arguments of MLP, weights and temperature."""
+    return save_bytes(
+        {
+            "architecture": _arguments(architecture, task),
+            "weights": weights,
+            "temperature": temperature,
+        }
     )
 
 
-def load_weights(network: MLP, path: Path) -> None:
-    """Put the weights in a file into a network.
+def load_network(path: Path, task: Task) -> tuple[MLP, float]:
+    """Return the network that `network_to_bytes` saved, and the temperature to divide logits by.
 
     Raises
     ------
     UserError
-        If there is no file, or it holds no weights, or those of another network.
+        If there is no file, or it holds no network, or that for another task.
 
     """
     try:
@@ -185,7 +218,10 @@ def load_weights(network: MLP, path: Path) -> None:
         raise UserError(f"{path} is missing; to make it: dvc repro") from None
     try:
         with warnings.catch_warnings(action="ignore"):
-            network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+            saved = torch.load(io.BytesIO(content), weights_only=True)
+        network = MLP(**(saved["architecture"] | asdict(task)))
+        network.load_state_dict(saved["weights"])
+        return network, float(saved["temperature"])
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 (what a file may hold has no end)

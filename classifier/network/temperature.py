@@ -9,20 +9,16 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from torch import Tensor
+import torch
 
 from classifier.network.model import MLP, predict_probabilities
 
 LARGEST = 20.0
-"""Of temperatures, and 1 over it is the smallest."""
+"""The largest temperature that is tried; the smallest is 1 over it."""
 
 
 def fit_temperature(
-    network: MLP,
-    weights: dict[str, Tensor],
-    features: npt.NDArray[np.float32],
-    target: npt.NDArray[np.int64],
+    network: MLP, features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
 ) -> float:
     """Return the temperature with which a network's log loss is lowest.
 
@@ -32,21 +28,20 @@ def fit_temperature(
     Parameters
     ----------
     network
-        On any device.
-    weights
-        Its `state_dict`.
+        It is on the CPU, and stays as it is.
     features, target
-        Of rows that it was not fitted to, shapes (n, n_features) and (n,).
+        Rows that it was not fitted to, of shapes (n, n_features) and (n,).
 
     """
-    trial = copy.deepcopy(network).cpu()
-    trial.load_state_dict(weights)
-    if (predict_probabilities(trial, features).argmax(axis=1) == target).all():
+    # Here, since SciPy takes a while to import.
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415
+
+    if (predict_probabilities(network, features).argmax(axis=1) == target).all():
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        trial.load_state_dict(with_temperature(trial, weights, math.exp(log_temperature)))
-        of_target = predict_probabilities(trial, features)[np.arange(len(target)), target]
+        calibrated = with_temperature(network, math.exp(log_temperature))
+        of_target = predict_probabilities(calibrated, features)[np.arange(len(target)), target]
         return -float(np.log(np.maximum(of_target, np.finfo(np.float64).tiny)).mean())
 
     limit = math.log(LARGEST)
@@ -54,15 +49,13 @@ def fit_temperature(
     return math.exp(found.x)
 
 
-def with_temperature(
-    network: MLP, weights: dict[str, Tensor], temperature: float
-) -> dict[str, Tensor]:
-    """Return the weights of the same network with its logits divided by `temperature`.
+@torch.no_grad()
+def with_temperature(network: MLP, temperature: float) -> MLP:
+    """Return a copy of a network, the logits of which are divided by `temperature`.
 
     Those of several members are each divided, before their probabilities are averaged.
     """
-    last_layer = f"layers.{len(network.layers) - 1}."
-    return {
-        name: weight / temperature if name.startswith(last_layer) else weight
-        for name, weight in weights.items()
-    }
+    calibrated = copy.deepcopy(network)
+    for parameter in calibrated.layers[-1].parameters():
+        parameter.div_(temperature)
+    return calibrated

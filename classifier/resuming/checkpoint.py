@@ -1,45 +1,24 @@
 """A training run as a file that PyTorch loads with `weights_only=True`."""
 
 import io
-import sys
 import warnings
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from classifier.io.user_error import UserError
+from classifier.network.model import save_bytes
 from classifier.training import ranks
+from classifier.training.device import rng_states, set_rng_states
 from classifier.training.loop import EarlyStopping, Evaluation, Run
-
-
-def save_bytes(value: object) -> bytes:
-    """Return what `torch.save` writes for nested dicts, lists and tensors.
-
-    Equal values give equal bytes: `torch.save` alone also writes down which equal strings and
-    tensors were one object, and that differs after a resume.
-    """
-    buffer = io.BytesIO()
-    torch.save(_canonical(value), buffer)
-    return buffer.getvalue()
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if isinstance(value, str):
-        return sys.intern(value)
-    if isinstance(value, dict):
-        return {_canonical(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_canonical(item) for item in value)
-    return value
 
 
 def run_to_bytes(run: Run) -> bytes:
     """Return the whole state of `run`; tensors are on the CPU. All ranks have to call this."""
-    device = next(run.model.parameters()).device
+    rng_states_of_all = {
+        kind: ranks.gathered(state) for kind, state in rng_states(run.device).items()
+    }
     return save_bytes(
         {
             "epoch": run.epoch,
@@ -49,7 +28,7 @@ def run_to_bytes(run: Run) -> bytes:
             "best_model": run.best_weights,
             "early_stopping": asdict(run.early_stopping),
             "history": [asdict(evaluation) for evaluation in run.history],
-            "rng_state": rng_state(device),
+            "rng_state": rng_states_of_all,
         }
     )
 
@@ -77,30 +56,12 @@ def restore_run(run: Run, checkpoint: bytes) -> None:
 
 
 def _restore(run: Run, state: dict[str, Any]) -> None:
-    device = next(run.model.parameters()).device
     run.epoch = state["epoch"]
     run.batch = state["batch"]
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
-    run.best_weights = {name: weight.to(device) for name, weight in state["best_model"].items()}
+    run.best_weights = {name: weight.to(run.device) for name, weight in state["best_model"].items()}
     run.early_stopping = EarlyStopping(**state["early_stopping"])
     run.history = [Evaluation(**evaluation) for evaluation in state["history"]]
-    set_rng_state(device, state["rng_state"])
-
-
-def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """Return the random generators' states, those of several ranks stacked."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return {name: ranks.gathered(state) for name, state in states.items()}
-
-
-def set_rng_state(device: torch.device, states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(ranks.own_part(states["cpu"]))
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(ranks.own_part(states["cuda"]), device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(ranks.own_part(states["mps"]))
+    own = {kind: ranks.own_part(states) for kind, states in state["rng_state"].items()}
+    set_rng_states(run.device, own)

@@ -1,30 +1,38 @@
-"""Keep a training run's state, and go on from it: rank 0 reads and writes for all ranks."""
+"""A run that may be interrupted: where it goes on from, when it is saved, and when it stops.
 
-import hashlib
-import json
+Rank 0 reads and writes the states for all ranks.
+"""
+
 import signal
 import sys
-from pathlib import Path
-from typing import NoReturn
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
-from classifier.io.params import PARAMS_FILE, Params
+from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError
-from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
-from classifier.resuming.saved_state import Horizon, SavedState, SavedStates
+from classifier.resuming.fingerprint import dvc_has_recorded
+from classifier.resuming.saved_state import SavedState, SavedStates
 from classifier.training import ranks
 from classifier.training.loop import Run, TrainParams, start_run
 
-LOCK_FILE = Path("dvc.lock")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SECONDS_BETWEEN = 0.2
+"""How long a signal may wait; asking the other ranks after each batch would slow training."""
 
 
 def start_or_go_on(
     params: TrainParams,
-    course: str,
+    fingerprint: str,
     task: Task,
     device: torch.device,
     edges: Tensor | None = None,
@@ -33,17 +41,17 @@ def start_or_go_on(
 
     Parameters
     ----------
-    course
-        What `fingerprint` returned.
-    task, device, edges
+    fingerprint
+        What `fingerprint_of` returned.
+    params, task, device, edges
         As `start_run` takes them.
 
     """
-    run = start_run(params, task, device, edges)
-    states, checkpoint = SavedStates(course), b""
+    states, checkpoint = SavedStates(fingerprint), b""
     if ranks.RANK == 0:
-        states, checkpoint = find_state(run, params, course)
-        run = start_run(params, task, device, edges)
+        scratch = start_run(params, task, device, edges)
+        states, checkpoint = find_state(scratch, params, fingerprint)
+    run = start_run(params, task, device, edges)
     checkpoint = ranks.from_first(checkpoint)
     if checkpoint:
         restore_run(run, checkpoint)
@@ -52,87 +60,55 @@ def start_or_go_on(
     return run, states
 
 
-def find_state(run: Run, params: TrainParams, course: str) -> tuple[SavedStates, bytes]:
-    """Return where the run's states belong, and the one to go on from, or nothing.
+def find_state(scratch: Run, params: TrainParams, fingerprint: str) -> tuple[SavedStates, bytes]:
+    """Return where the run's states belong, and the checkpoint to go on from, which may be empty.
 
     A run that ends before the saved one got there has a place of its own, so that a long run
-    survives a short one of the same course. Leaves `run` in any state.
+    survives a short one with the same fingerprint. `scratch` is overwritten.
     """
-    states = SavedStates(course)
+    states = SavedStates(fingerprint)
     saved = states.load()
-    if saved is None:
+    if saved is not None and is_of_a_longer_run(saved, scratch, params):
+        print(
+            f"the state at epoch {scratch.epoch}, saved by a longer run, is left alone", flush=True
+        )
+        states = SavedStates(f"{fingerprint}-{params.max_epochs}-{params.patience}")
+        saved = states.load()
+    if saved is None or is_wanted_anew(saved, params):
         return states, b""
-    restore_run(run, saved.checkpoint)
-    if is_to_go_on(run, saved.horizon, params):
-        return states, saved.checkpoint
-    if (params.max_epochs, params.patience) == (saved.horizon.max_epochs, saved.horizon.patience):
-        return states, b""
-    print(f"the state at epoch {run.epoch}, saved by a longer run, is left alone", flush=True)
-    states = SavedStates(f"{course}-{params.max_epochs}-{params.patience}")
-    saved = states.load()
-    if saved is None:
-        return states, b""
-    restore_run(run, saved.checkpoint)
-    return states, saved.checkpoint if is_to_go_on(run, saved.horizon, params) else b""
+    return states, saved.checkpoint
 
 
-def is_to_go_on(run: Run, horizon: Horizon, params: TrainParams) -> bool:
-    """Say whether a run that was to go as far as `horizon` says goes on with `params`."""
-    if (params.max_epochs, params.patience) == (horizon.max_epochs, horizon.patience):
-        # A finished run is here again either because DVC was killed before it could record the
-        # result, or because dvc.lock has the result and `dvc repro --force` asks for it anew.
-        return not (horizon.finished and records_the_stage_as_it_is("train", params))
-    if horizon.finished:
-        return params.max_epochs >= horizon.max_epochs and params.patience >= horizon.patience
-    return not run.is_past_the_end(params)
+def is_of_a_longer_run(saved: SavedState, scratch: Run, params: TrainParams) -> bool:
+    """Say whether a run with these parameters would not come as far; restore it in `scratch`."""
+    if _has_the_end_of(saved, params):
+        return False
+    restore_run(scratch, saved.checkpoint)
+    if saved.finished:
+        return params.max_epochs < saved.max_epochs or params.patience < saved.patience
+    return scratch.is_past_the_end(params)
 
 
-def records_the_stage_as_it_is(stage: str, params: Params) -> bool:
-    """Say whether dvc.lock has a result of `stage` for these parameters and the files of now.
+def is_wanted_anew(saved: SavedState, params: TrainParams) -> bool:
+    """Say whether the run is to be trained once more from the start.
 
-    When DVC nevertheless runs the stage, somebody asked for that: `dvc repro --force`.
+    A finished run is here again either because DVC was killed before it could record the result,
+    or because dvc.lock has the result and `dvc repro --force` asks for it anew.
     """
-    try:
-        document = from_yaml(LOCK_FILE.read_text(encoding="utf-8"))
-        recorded = document["stages"][stage]
-        recorded_params = type(params).model_validate(recorded["params"][str(PARAMS_FILE)][stage])
-        return recorded_params == params and all(map(_is_still, recorded["deps"]))
-    except (OSError, KeyError, TypeError, ValueError):
-        return False
+    return saved.finished and _has_the_end_of(saved, params) and dvc_has_recorded(params)
 
 
-def _is_still(dep: dict[str, str]) -> bool:
-    path = Path(dep["path"])
-    if path.is_dir():
-        return _hash_of_modules(path) == dep["md5"]
-    if not path.is_file():
-        # There are devices that can be read for ever.
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, dep["hash"]).hexdigest() == dep[dep["hash"]]
-
-
-def _hash_of_modules(folder: Path) -> str:
-    """Return what DVC writes into dvc.lock for a folder that holds modules alone."""
-    files = sorted(folder.rglob("[!.#]*.py"), key=lambda file: file.relative_to(folder).as_posix())
-    entries = [
-        {
-            "md5": hashlib.md5(file.read_bytes()).hexdigest(),  # noqa: S324 (as DVC)
-            "relpath": file.relative_to(folder).as_posix(),
-        }
-        for file in files
-    ]
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"  # noqa: S324
+def _has_the_end_of(saved: SavedState, params: TrainParams) -> bool:
+    return (saved.max_epochs, saved.patience) == (params.max_epochs, params.patience)
 
 
 def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool = False) -> bool:
     """Save the state; where that fails, warn, because training itself need not stop."""
-    horizon = Horizon(params.max_epochs, params.patience, finished)
     checkpoint = run_to_bytes(run)
     if ranks.RANK > 0:
         return True
     try:
-        states.save(SavedState(horizon, checkpoint))
+        states.save(SavedState(params.max_epochs, params.patience, finished, checkpoint))
     except OSError as error:
         # As `dvc queue stop --kill` does, which kills DVC and not the stage that it started.
         if not PARAMS_FILE.exists():
@@ -142,6 +118,85 @@ def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool =
         print(f"warning: the state at epoch {run.epoch} cannot be saved: {error}", flush=True)
         return False
     return True
+
+
+@dataclass
+class Interruption:
+    """The first SIGINT or SIGTERM that came."""
+
+    signal_number: int | None = None
+
+
+@contextmanager
+def signals_held_back(*, second_one_ends: bool) -> Iterator[Interruption]:
+    """Remember the first signal instead of ending; if `second_one_ends`, that does at once."""
+    interruption = Interruption()
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        interruption.signal_number = number
+        if second_one_ends:
+            let_go()
+
+    def let_go() -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in SIGNALS:
+        signal.signal(number, remember)
+    try:
+        yield interruption
+    finally:
+        let_go()
+
+
+class Agreed(NamedTuple):
+    """What all ranks do after a batch, besides going on."""
+
+    signal_number: int | None = None
+    """They stop, because one of them has received this signal."""
+    save: bool = False
+
+
+class Agreement:
+    """What lets all ranks do the same after a batch: go on, save, or stop because of a signal.
+
+    They ask each other every few batches, and agree on how many as well.
+    """
+
+    def __init__(self, interruption: Interruption, save_every_seconds: float) -> None:
+        self._interruption = interruption
+        self._save_every_seconds = save_every_seconds
+        self._seconds_between = min(SECONDS_BETWEEN, save_every_seconds)
+        self._asked_at = self._saved_at = time.monotonic()
+        self._batches_between = self._batches_left = 1
+
+    def after_batch(self) -> Agreed:
+        """Return what to do now; all ranks have to call this after the same batches."""
+        self._batches_left -= 1
+        return self._ask() if self._batches_left == 0 else Agreed()
+
+    def _ask(self) -> Agreed:
+        """Ask all ranks; the clock of rank 0 says when to save, and when to ask again."""
+        now, is_first = time.monotonic(), ranks.RANK == 0
+        signal_number, save, batches = ranks.largest(
+            [
+                self._interruption.signal_number or 0,
+                is_first and now - self._saved_at >= self._save_every_seconds,
+                self._batches_until_next(now) if is_first else 0,
+            ]
+        )
+        self._batches_between = self._batches_left = int(batches)
+        self._asked_at = time.monotonic()
+        if save:
+            self._saved_at = self._asked_at
+        return Agreed(int(signal_number) or None, bool(save))
+
+    def _batches_until_next(self, now: float) -> int:
+        """Return how many batches take as long as a signal may wait."""
+        per_batch = (now - self._asked_at) / self._batches_between
+        fitting = int(self._seconds_between / max(per_batch, 1e-9))
+        # Not many more than before, in case the ones so far were quick by chance.
+        return max(1, min(fitting, 2 * self._batches_between))
 
 
 def stop_before_the_end(

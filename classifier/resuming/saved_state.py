@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -26,19 +26,14 @@ RUNS_KEPT = 5
 
 
 @dataclass(frozen=True)
-class Horizon:
-    """How far a run was to go, and whether it got there."""
+class SavedState:
+    """How far a run was to go, whether it got there, and where it is."""
 
     max_epochs: int
     patience: int
     finished: bool
-
-
-@dataclass(frozen=True)
-class SavedState:
-    horizon: Horizon
     checkpoint: bytes
-    """What `checkpoint.run_to_bytes` returned."""
+    """What `run_to_bytes` returned."""
 
 
 class UnusableStateError(Exception):
@@ -95,8 +90,13 @@ class SavedStates:
 
 
 def _encode(state: SavedState) -> bytes:
-    about = json.dumps({"version": FORMAT_VERSION, **asdict(state.horizon)}).encode()
-    content = about + b"\n" + state.checkpoint
+    about = {
+        "version": FORMAT_VERSION,
+        "max_epochs": state.max_epochs,
+        "patience": state.patience,
+        "finished": state.finished,
+    }
+    content = json.dumps(about).encode() + b"\n" + state.checkpoint
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
@@ -110,7 +110,7 @@ def _decode(data: bytes) -> SavedState:
         version = about.pop("version")
         if version != FORMAT_VERSION:
             raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
-        return SavedState(Horizon(**about), checkpoint)
+        return SavedState(**about, checkpoint=checkpoint)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UnusableStateError("it is none that training has saved") from None
 

@@ -25,7 +25,7 @@ from classifier.io.prepared import count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, widths
-from classifier.resuming.fingerprint import fingerprint, hash_file
+from classifier.resuming.fingerprint import fingerprint_of, hash_file, source_files
 from classifier.search.search_params import SearchParams, Space, first_of, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
 from classifier.search.trying import SeededRun, mean_loss, try_out
@@ -34,9 +34,6 @@ from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
-
-SEARCHING_MODULES = sorted(Path(__file__).parent.glob("[a-z]*.py"))
-"""The source files that, beside those of the training, decide what comes of a try."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """At what the workers have done."""
@@ -75,7 +72,7 @@ class Search:
 
         How many tries there are to be is not in it, nor what `train` has for what is searched.
         """
-        course = fingerprint(
+        fingerprint = fingerprint_of(
             self.train.model_copy(update={**first_of(self.space), "seed": 0}),
             PREPARED / "train.parquet",
             PREPARED / "val.parquet",
@@ -84,12 +81,12 @@ class Search:
             threads=0,  # as many as suit the network of each try
         )
         belongs_to = [
-            course,
+            fingerprint,
             self.train.model_dump(include={"max_epochs", "patience", "threads"}),
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
             self.n_splits,
-            [hash_file(module) for module in SEARCHING_MODULES],
+            [hash_file(module) for module in source_files("search/searching.py")],
             optuna.__version__,
             np.__version__,
         ]

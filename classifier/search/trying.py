@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP
-from classifier.resuming.checkpoint import rng_state, set_rng_state
 from classifier.search.held_out import HeldOutLoss
 from classifier.search.validation_splits import ValidationSplit
+from classifier.training.device import rng_states, set_rng_states
 from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches
-from classifier.training.loss import loss_and_accuracy
-from classifier.training.rows import Rows
+from classifier.training.step import Rows, loss_and_accuracy
 
 
 class SeededRun:
@@ -29,7 +28,7 @@ class SeededRun:
         weights = of_rows.cpu().double().numpy()
         self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
         self._evaluations = self._train(split, weight, params)
-        self._rng_state = rng_state(self.run.device)
+        self._rng_states = rng_states(self.run.device)
 
     def go_on(self) -> bool:
         """Train up to the next evaluation, and say whether there is one.
@@ -40,9 +39,9 @@ class SeededRun:
             If the loss is infinite or not a number.
 
         """
-        set_rng_state(self.run.device, self._rng_state)
+        set_rng_states(self.run.device, self._rng_states)
         is_evaluated = next(self._evaluations, None) is not None
-        self._rng_state = rng_state(self.run.device)
+        self._rng_states = rng_states(self.run.device)
         return is_evaluated
 
     def _train(

@@ -15,7 +15,7 @@ from classifier.io.prepared import Split, quantiles, read_split
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
-from classifier.training.rows import Rows
+from classifier.training.step import Rows
 
 ENOUGH_VAL_ROWS = 1_000
 """In all splits together: a mean loss of so many is known to about 0.02."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from classifier.io.user_error import UserError
 from classifier.training import ranks
@@ -13,7 +14,7 @@ from classifier.training import ranks
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 MULTIPLY_ADDS_PER_THREAD = 4_000_000
-"""Below this a thread takes longer to be woken up than to do its part of a training step."""
+"""With fewer a thread takes longer to be woken up than to do its part of a training step."""
 
 MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD = 16_000_000
 """The same for several networks in one, much of whose step is something else."""
@@ -82,3 +83,18 @@ def compute_deterministically(threads: int) -> None:
     # `use_deterministic_algorithms` does the same, and imports PyTorch's compiler, for a second.
     torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)
+
+
+def rng_states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the random generators that training draws from, by kind of device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states[device.type] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def set_rng_states(device: torch.device, states: dict[str, Tensor]) -> None:
+    """Put the random generators into the states that `rng_states` returned."""
+    torch.set_rng_state(states["cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[device.type])

@@ -1,5 +1,6 @@
 """The training loop, and when it stops."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +15,17 @@ from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, Architecture, Task, make_network
 from classifier.training import ranks
 from classifier.training.device import DeviceName
-from classifier.training.loss import ClassWeights, class_weights, loss_and_accuracy
 from classifier.training.ranks import Torchrun
-from classifier.training.rows import Rows, batches
-from classifier.training.step import OptimizerName, make_optimizer, make_step
+from classifier.training.step import (
+    ClassWeights,
+    OptimizerName,
+    Rows,
+    batches,
+    class_weights,
+    loss_and_accuracy,
+    make_optimizer,
+    make_step,
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,12 @@ class Run:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def best_network(self) -> MLP:
+        """Return a copy of the network, on the CPU, with the weights of the best epoch."""
+        network = copy.deepcopy(self.model).cpu()
+        network.load_state_dict(self.best_weights)
+        return network
 
     def is_over(self, params: TrainParams) -> bool:
         return self.epoch >= params.max_epochs or self.stop_reason(params) == "early_stopping"

@@ -70,7 +70,7 @@ def become_torchrun(torchrun: Torchrun, module: str) -> None:
 LAUNCHED = dist.is_torchelastic_launched()
 RANK = int(os.environ["RANK"]) if LAUNCHED else 0
 LOCAL_RANK = int(os.environ["LOCAL_RANK"]) if LAUNCHED else 0
-"""Among the ranks on this machine."""
+"""The number of this rank among those on this machine."""
 SIZE = int(os.environ["WORLD_SIZE"]) if LAUNCHED else 1
 
 A_YEAR = timedelta(days=365)
@@ -100,37 +100,38 @@ def joined() -> Iterator[None]:
 
 def _join() -> None:
     store, _, _ = next(rendezvous("env://"))
-    meeting = _hold_meeting(store) if RANK == 0 else _attend_meeting(store)
-    # Without a name for it: gloo for tensors on the CPU, nccl for those on a CUDA device.
-    dist.init_process_group(store=PrefixStore(meeting, store), rank=RANK, world_size=SIZE)
+    group = _announce_group(store) if RANK == 0 else _learn_group(store)
+    # Without a backend's name: gloo for tensors on the CPU, nccl for those on a CUDA device.
+    dist.init_process_group(store=PrefixStore(group, store), rank=RANK, world_size=SIZE)
 
 
-def _hold_meeting(store: Store) -> str:
-    """Return a name that all ranks get to know, but none that died before this rank started.
+def _announce_group(store: Store) -> str:
+    """Return a name for the group of all ranks, which those get to know that are alive.
 
     torchrun's store outlives the ranks: what they wrote there to find one another is still there
     when they are started again, and would lead nowhere.
     """
-    meeting = uuid4().hex
+    group = uuid4().hex
     awaited = set(range(1, SIZE))
     while awaited:
         for rank in sorted(awaited):
             if store.check([f"arrival/{rank}"]):
-                store.set(store.get(f"arrival/{rank}").decode(), meeting)
-            if store.check([f"{meeting}/{rank}"]):
+                store.set(store.get(f"arrival/{rank}").decode(), group)
+            if store.check([f"{group}/{rank}"]):
                 awaited.remove(rank)
         time.sleep(0.01)
-    return meeting
+    return group
 
 
-def _attend_meeting(store: Store) -> str:
+def _learn_group(store: Store) -> str:
+    """Return the name that rank 0 announces to this process."""
     arrival = uuid4().hex
     store.set(f"arrival/{RANK}", arrival)
     # Rank 0 comes when no other run trains in its folder, which may take as long as that run.
     store.wait([arrival], A_YEAR)
-    meeting: str = store.get(arrival).decode()
-    store.set(f"{meeting}/{RANK}", "")
-    return meeting
+    group: str = store.get(arrival).decode()
+    store.set(f"{group}/{RANK}", "")
+    return group
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
@@ -152,19 +153,14 @@ def total(values: Sequence[float]) -> list[float]:
     """Return the sums over all ranks: the same bits for each."""
     if SIZE == 1:
         return list(values)
-    sums = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(sums)
-    dist.broadcast(sums, 0)
-    return sums.tolist()
+    return gathered(torch.tensor(values, dtype=torch.float64)).sum(dim=0).tolist()
 
 
 def largest(values: Sequence[float]) -> list[float]:
     """Return the largest over all ranks, value by value."""
     if SIZE == 1:
         return list(values)
-    maxima = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(maxima, dist.ReduceOp.MAX)
-    return maxima.tolist()
+    return gathered(torch.tensor(values, dtype=torch.float64)).amax(dim=0).tolist()
 
 
 def from_first(content: bytes) -> bytes:

@@ -21,7 +21,7 @@ Function = Callable[[Tensor, Tensor], None]
 Shapes = tuple[torch.Size, torch.Size]
 
 RECORDINGS_TRIED = 4
-"""For each shape of the inputs; after that the function itself goes on being called."""
+"""How many recordings a shape of the inputs gets; then the function goes on being called."""
 
 
 class Replayed:

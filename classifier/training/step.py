@@ -1,19 +1,119 @@
-"""A training step: the weights move once, by one batch."""
+"""A training step: the weights move once, by the loss of one batch of rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
+from classifier.network.model import MLP
 from classifier.training import ranks
-from classifier.training.loss import cross_entropy
 from classifier.training.replay import Replayed
-from classifier.training.rows import Rows
 
+ClassWeights = Literal["none", "balanced"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features, shape (n, n_features), and class indices, shape (n,), that this rank holds."""
+
+    features: Tensor
+    target: Tensor
+    first: int = 0
+    """The number of the first of these rows among those of all ranks."""
+    n: int | None = None
+    """How many rows all ranks hold together; None: these are all."""
+
+    @property
+    def n_on_all_ranks(self) -> int:
+        return len(self.target) if self.n is None else self.n
+
+
+def batches(
+    rows: Rows, batch_size: int | None, *, seed: int, epoch: int, first: int
+) -> Iterator[Rows]:
+    """Yield the batches of an epoch from number `first` on: those of their rows that are here.
+
+    Their order is a function of seed and epoch alone, so it needs no state, and the batches are
+    the same for any number of ranks.
+    """
+    n = rows.n_on_all_ranks
+    if batch_size is None or batch_size >= n:
+        if first == 0:
+            yield rows
+        return
+    epoch_seed = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_seed))
+    for indices in torch.split(order.to(rows.target.device), batch_size)[first:]:
+        here = indices if len(rows.target) == n else _those_here(indices, rows)
+        yield Rows(
+            torch.index_select(rows.features, 0, here),
+            torch.index_select(rows.target, 0, here),
+            n=len(indices),
+        )
+
+
+def _those_here(indices: Tensor, rows: Rows) -> Tensor:
+    here = indices - rows.first
+    return here[(here >= 0) & (here < len(rows.target))]
+
+
+def class_counts(target: Tensor, n_classes: int) -> list[float]:
+    """Return how many rows of each class there are on all ranks, shape (n_classes,)."""
+    return ranks.total(torch.bincount(target.cpu(), minlength=n_classes).tolist())
+
+
+def class_weights(kind: ClassWeights, target: Tensor, n_classes: int) -> Tensor | None:
+    """Return what a row of each class counts for in the loss, shape (n_classes,), or None.
+
+    `balanced`: n / (n_classes * count), so that each class counts for as much in all as
+    scikit-learn's `class_weight="balanced"` has it. Rows are counted on all ranks.
+    """
+    if kind == "none":
+        return None
+    # A class without rows has no part in the loss.
+    counts = torch.tensor(class_counts(target, n_classes), dtype=torch.float64)
+    n = counts.sum()
+    return (n / (n_classes * counts.clamp(min=1))).float().to(target.device)
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, weight: Tensor | None, reduction: Literal["mean", "sum"]
+) -> Tensor:
+    """Return the cross-entropy (nats) of logits, shape (n, n_classes), as `nn.CrossEntropyLoss`.
+
+    With logits of several members, shape (n, members, n_classes), it is the mean of theirs.
+    """
+    if logits.dim() == 2:
+        return nn.functional.cross_entropy(logits, target, weight, reduction=reduction)
+    members = logits.shape[1]
+    of_all = target.unsqueeze(1).expand(-1, members).flatten()
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), of_all, weight, reduction=reduction)
+    return loss if reduction == "mean" else loss / members
+
+
+@torch.no_grad()
+def loss_and_accuracy(model: MLP, rows: Rows, weight: Tensor | None = None) -> tuple[float, float]:
+    """Return the mean cross-entropy (nats) and the accuracy (0 to 1) on all ranks, in eval mode.
+
+    With `weight`, shape (n_classes,), the mean is the weighted one of `nn.CrossEntropyLoss`. The
+    model is left in training mode if it was.
+    """
+    was_training = model.training
+    model.eval()
+    loss, correct, total = 0.0, 0.0, 0.0
+    for features, target in zip(model.parts(rows.features), model.parts(rows.target), strict=True):
+        logits = model(features)
+        loss += cross_entropy(logits, target, weight, "sum").item()
+        correct += int((logits.argmax(dim=1) == target).sum())
+        total += len(target) if weight is None else weight[target].sum().item()
+    model.train(was_training)
+    loss, correct, total, n = ranks.total([loss, correct, total, len(rows.target)])
+    return loss / total, correct / n
 
 
 def make_optimizer(
@@ -23,7 +123,7 @@ def make_optimizer(
     lr: float,
     momentum: float,
     weight_decay: float,
-) -> Optimizer:
+) -> torch.optim.Optimizer:
     """Return an optimizer that updates all weights in one operation (`fused`).
 
     `momentum` is for sgd only.
@@ -38,7 +138,9 @@ def make_optimizer(
             return _without_compiler(torch.optim.AdamW)(weights, **kwargs)
 
 
-def _without_compiler(optimizer: type[Optimizer]) -> Callable[..., Optimizer]:
+def _without_compiler(
+    optimizer: type[torch.optim.Optimizer],
+) -> Callable[..., torch.optim.Optimizer]:
     """Return the class of an optimizer with its methods unwrapped: `step` is to have no gradient.
 
     What PyTorch wraps them in imports its compiler, for a second, to tell it to leave them alone.
