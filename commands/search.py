@@ -16,7 +16,7 @@ from classifier.io.prepared import PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.results import report_on, write_csv, write_pictures
+from classifier.search.results import search_report_of, write_csv, write_pictures
 from classifier.search.search_params import from_optuna, in_optuna, text_of
 from classifier.search.search_report import in_words
 from classifier.search.searching import PREPARED, Search, make_tries
@@ -46,7 +46,7 @@ def main() -> None:
     with alone:
         tries = find(search)
     rows = read_json(PREPARED / "rows.json", PreparedRows)
-    report = report_on(
+    report = search_report_of(
         tries, search.space, search.params.seeds, search.n_splits, rows.hash_of_train_and_val
     )
     write_csv(REPORTS / "search.csv", tries, search.space)

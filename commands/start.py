@@ -16,7 +16,7 @@ from classifier.starting.params_file import (
 )
 from classifier.tables.encoding import PreparedTable
 from classifier.tables.table_file import TableFile
-from classifier.tables.table_report import report_on, summary
+from classifier.tables.table_report import summary, table_report_of
 from commands.reading_options import add_reading_options, reading_from
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         arguments.order_by,
     )
     choice, table = choose(params)
-    report = report_on(table)
+    report = table_report_of(table)
     training = training_params(len(table.rows.parts["train"]))
     text = with_params({"prepare": choice.params.model_dump(), "train": training}, choice.reasons)
 

@@ -12,7 +12,7 @@ from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.rows import read_rows, write_cells
-from classifier.tables.table_report import report_on, summary
+from classifier.tables.table_report import summary, table_report_of
 
 PREPARED, CELLS = Path("data/prepared"), Path("data/cells/test.parquet")
 
@@ -24,7 +24,7 @@ def main() -> None:
     later.must_suit(rows.labels.classes)
     later.must_slice(rows.hold_values(), params.data)
     table = Encoder(rows).encode_all()
-    report = report_on(table)
+    report = table_report_of(table)
 
     features = [feature for column in table.columns for feature in column.features]
     target = rows.labels.indices

@@ -69,7 +69,7 @@ def main() -> None:
     train_to_the_end(run, states, train_rows, val_rows, params)
 
     checkpoint = run_to_bytes(run)
-    report = report_on(run, params, train_rows, val_rows, threads)
+    report = training_report_of(run, params, train_rows, val_rows, threads)
     if ranks.RANK > 0:
         return
     network = run.best_network()
@@ -134,7 +134,7 @@ def fitted_temperature(network: MLP) -> float:
     return temperature
 
 
-def report_on(
+def training_report_of(
     run: Run, params: TrainParams, train_rows: Rows, val_rows: Rows, threads: int
 ) -> TrainingReport:
     train_losses = [evaluation.train_loss for evaluation in run.history]

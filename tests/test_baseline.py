@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from classifier.baselines import REGULARISATIONS, fit
 from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
 from classifier.evaluation.evaluated import BaselineReport, Comparison
@@ -28,7 +29,6 @@ from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities, read_split
 from classifier.io.user_error import UserError
 from stages import baseline, plot, prepare
-from stages.baseline import REGULARISATIONS, fit
 from tests.conftest import Project
 from tests.in_process import run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import evaluated

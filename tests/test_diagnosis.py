@@ -27,7 +27,7 @@ from classifier.verdict import (
     what_to_do,
 )
 from stages.train import main as train_main
-from stages.train import report_on
+from stages.train import training_report_of
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_prepare, run_stages
 from tests.test_prepare import mixed_table
@@ -188,7 +188,7 @@ def report_of_a_run(train_rows: Rows, val_rows: Rows, **params: object) -> Train
     torch.set_num_threads(1)
     run = start_run(checked, Task(2, 3), torch.device("cpu"))
     list(train(run, train_rows, val_rows, checked))
-    return report_on(run, checked, train_rows, val_rows, threads=1)
+    return training_report_of(run, checked, train_rows, val_rows, threads=1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from classifier.io.params import read_params, read_section
 from classifier.io.user_error import UserError
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
-from classifier.starting.choice import Choice, Decision, choose, first_params, training_params
+from classifier.starting.choice import Choice, DecidedParam, choose, first_params, training_params
 from classifier.starting.params_file import with_params, write_params
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS, PrepareParams
 from tests.conftest import REPOSITORY
@@ -223,7 +223,7 @@ def test_what_people_write_is_kept(data: st.DataObject) -> None:
         "embedding": data.draw(st.sampled_from(["none", "periodic"])),
     }
     decisions = [
-        Decision(name, item, data.draw(TEXTS))
+        DecidedParam(name, item, data.draw(TEXTS))
         for name in ("ignore", "gaps", "categorical")
         for item in after[name]
     ]

@@ -31,7 +31,7 @@ STATES = {
 MEASURE = "held_out_loss"
 
 
-def report_on(
+def search_report_of(
     tries: Sequence[FrozenTrial],
     space: Space,
     seeds: list[int],

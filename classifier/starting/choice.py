@@ -15,7 +15,7 @@ MOST_GAPS = 3
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecidedParam:
     """A parameter that differs from its default, and why."""
 
     parameter: str
@@ -29,7 +29,7 @@ class Choice:
     """Parameters with which the table can be prepared, and what becomes of it."""
 
     params: PrepareParams
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[DecidedParam] = field(default_factory=list)
     gaps_of: Counter[str] = field(default_factory=Counter)
     """How many texts of each column are taken for gaps."""
 
@@ -43,7 +43,7 @@ class Choice:
             self.decisions = [one for one in self.decisions if one.value != value]
             kept = [name for name in self.params.categorical if name != value]
             self.params = self.params.model_copy(update={"categorical": kept})
-        self.decisions.append(Decision(parameter, value, reason))
+        self.decisions.append(DecidedParam(parameter, value, reason))
         chosen: object = value
         if parameter in LISTS:
             chosen = [*getattr(self.params, parameter), value]

@@ -18,7 +18,7 @@ FAR_OFF = 2
 as wide on half of the rows."""
 
 
-def report_on(table: PreparedTable) -> TableReport:
+def table_report_of(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
