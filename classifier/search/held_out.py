@@ -110,7 +110,9 @@ def _dot(matrices: Numbers, vector: Numbers) -> Numbers:
 
 def _means(values: Numbers) -> Numbers:
     """Return the means over the last axis of what is a number; NaN where nothing is."""
-    means: Numbers = np.ma.filled(np.ma.masked_invalid(values).mean(axis=-1), np.nan)
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: Numbers = np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)
     return means
 
 

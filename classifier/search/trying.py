@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,27 +41,28 @@ class SeededRun:
 
         """
         set_rng_states(self.run.device, self._rng_states)
-        is_evaluated = next(self._evaluations, None) is not None
+        is_evaluated = next(self._evaluations, False)
         self._rng_states = rng_states(self.run.device)
         return is_evaluated
 
     def _train(
         self, split: ValidationSplit, weight: Tensor | None, params: TrainParams
-    ) -> Iterator[float]:
-        """Train; yield the `val_loss` when the stage `train` records one."""
+    ) -> Iterator[Literal[True]]:
+        """Train; evaluate, and then yield, when the stage `train` does."""
         for is_due in train_batches(self.run, split.train, weight, params):
             if is_due:
-                yield self._evaluate(split.val, weight, params)
+                self._evaluate(split.val, weight, params)
+                yield True
         if self.run.epoch % params.eval_every != 0:
-            yield self._evaluate(split.val, weight, params)
+            self._evaluate(split.val, weight, params)
+            yield True
         self._finite_loss(split.train, weight, "train_loss")
 
-    def _evaluate(self, val: Rows, weight: Tensor | None, params: TrainParams) -> float:
+    def _evaluate(self, val: Rows, weight: Tensor | None, params: TrainParams) -> None:
         run = self.run
         val_loss = self._finite_loss(val, weight, "val_loss")
         run.early_stopping = run.early_stopping.after(run.epoch, val_loss, params.min_delta)
         self.held_out.add(losses_of_rows(run.model, val))
-        return val_loss
 
     def _finite_loss(self, rows: Rows, weight: Tensor | None, name: str) -> float:
         loss, _ = loss_and_accuracy(self.run.model, rows, weight)
