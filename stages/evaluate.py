@@ -34,7 +34,7 @@ def main() -> None:
     schema = read_schema(PREPARED / "schema.json")
     classes = schema.classes
     params.must_suit(classes)
-    n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts["train"])
+    n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts.train)
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     holds_values = read_columns()
     params.must_slice(holds_values, read_section("prepare")["data"])

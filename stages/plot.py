@@ -87,7 +87,7 @@ def read_facts() -> Facts:
         training=read_json(REPORTS / "training.json", TrainingReport),
         table=read_json(REPORTS / "table.json", TableReport),
         schema=read_schema(PREPARED / "schema.json"),
-        rows=rows.class_counts,
+        rows=rows.class_counts.model_dump(),
         params=params,
         left_out=[one.left_out for one in baselines.values() if isinstance(one, LeftOut)],
         search=read_search(params["train"], rows.hash_of_train_and_val),

@@ -7,7 +7,7 @@ import numpy as np
 from classifier.io.files import write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
-from classifier.io.prepared import PreparedRows, hash_of_columns, write_split
+from classifier.io.prepared import ClassCounts, PreparedRows, hash_of_columns, write_split
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
@@ -38,10 +38,12 @@ def main() -> None:
             column_names=[*table.schema.feature_names, params.target],
         )
     prepared = PreparedRows(
-        class_counts={
-            name: np.bincount(target[positions], minlength=len(table.schema.classes)).tolist()
-            for name, positions in rows.parts.items()
-        },
+        class_counts=ClassCounts(
+            **{
+                name: np.bincount(target[positions], minlength=len(table.schema.classes)).tolist()
+                for name, positions in rows.parts.items()
+            }
+        ),
         hash_of_train_and_val=hash_of_columns(
             column[rows.parts[name]]
             for name in ("train", "val")

@@ -36,7 +36,7 @@ QUICK_SEARCH = {
     },
 }
 
-TRIES = 40
+TRIES = 20
 
 Try = tuple[int, str, tuple[tuple[str, object], ...], float | None]
 """What may not change any more once a try has come to its end."""

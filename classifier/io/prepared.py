@@ -55,11 +55,18 @@ class Split:
         )
 
 
+class ClassCounts(BaseModel):
+    """How many rows each part has of each class, in the order of the schema's classes."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+
+
 class PreparedRows(BaseModel):
     """What data/prepared/rows.json holds: what is to be known of the rows without reading them."""
 
-    class_counts: dict[str, list[int]]
-    """How many rows each part has of each class, in the order of the schema's classes."""
+    class_counts: ClassCounts
     hash_of_train_and_val: str
     """A text that differs whenever the training or the validation rows differ."""
 
