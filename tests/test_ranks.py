@@ -190,7 +190,8 @@ def test_a_rank_killed_at_a_random_moment(project: Project, tmp_path: Path) -> N
     undisturbed = project.copy(tmp_path / "undisturbed")
     undisturbed.set_params(**soak.KILLED_TRAINING, **configuration)
     began = time.monotonic()
-    undisturbed.stage("train")
+    # As what is killed begins: with its imports.
+    start(undisturbed, sys.executable, "-m", "stages.train").communicate()
     seconds = time.monotonic() - began
     counts = soak.kill_ranks_until_done(
         project,

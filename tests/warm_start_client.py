@@ -9,39 +9,41 @@ import struct
 import sys
 from typing import NoReturn
 
-PREFIXES = ("PYTHON", "LD_", "MPL", "OMP_", "MKL_", "OPENBLAS_", "ATEN_", "TORCH", "CUDA")
+PREFIXES = ("PYTHON", "LD_", "MPL", "OMP_", "MKL_", "OPENBLAS_", "ATEN_", "CUDA")
 """What variables begin with that libraries read when they are imported."""
+
+PROGRAMS = {"dvc": "dvc", "torchrun": "torch.distributed.run"}
+"""Programs that a fork may be, and the module that they run."""
 
 
 def surroundings() -> list[object]:
     """Return what a process has from its start on; a fork of the server has that of the server."""
     settings = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
+    if "LOCAL_RANK" in os.environ:
+        settings.pop("OMP_NUM_THREADS", None)  # by torchrun: a fork does as it says
     limits = [list(resource.getrlimit(number)) for number in range(16)]
     return [settings, limits]
 
 
 def ask(folder: str, bin_folder: str) -> NoReturn:
-    """Be `python` or `dvc`: what the server has forked, or where it cannot, the program itself."""
+    """Be a program: what the server has forked, or where it cannot, the program itself."""
     name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]  # noqa: PTH119 (pathlib is slow)
-    is_known = name == "dvc" or (
-        arguments[:1] == ["-m"] and arguments[1].startswith(("stages.", "commands."))
-    )
+    asked = ["-m", PROGRAMS[name], *arguments] if name in PROGRAMS else arguments
+    option, module, *_ = [*asked[asked[:1] == ["-u"] :], "", ""]
+    is_known = module in PROGRAMS.values() or module.startswith(("stages.", "commands."))
     with open(f"{folder}/surroundings.json") as file:  # noqa: PTH123
         as_the_server = json.load(file) == surroundings()
     server = socket.socket(socket.AF_UNIX)
     try:
-        if not is_known or not as_the_server or os.path.exists("matplotlibrc"):  # noqa: PTH110
+        if option != "-m" or not is_known or not as_the_server or os.path.exists("matplotlibrc"):  # noqa: PTH110
             raise ConnectionError
         server.connect(f"{folder}/server")
     except OSError:
         program = f"{bin_folder}/{name}"
         os.execv(program, [program, *arguments])  # noqa: S606
-    module = "dvc" if name == "dvc" else arguments[1]
-    arguments = [name, *arguments] if name == "dvc" else arguments[1:]
-    umask = os.umask(0)
-    asked = json.dumps([module, arguments, os.getcwd(), dict(os.environ), umask])  # noqa: PTH109
+    request = [module, asked[asked.index(module) :], os.getcwd(), os.umask(0), dict(os.environ)]  # noqa: PTH109
     socket.send_fds(server, [b" "], [0, 1, 2])
-    server.sendall(f"{asked}\n".encode())
+    server.sendall(f"{json.dumps(request)}\n".encode())
     pid = _number_from(server)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(pid, number))
