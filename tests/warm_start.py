@@ -1,10 +1,10 @@
 """Processes that begin with their libraries imported: forks of one that waits for them.
 
 Most of what a stage takes for a small table is the import of PyTorch, scikit-learn and pandas. A
-folder with programs of its own, first in PATH, asks a server for each process: a fork of the server,
-with the arguments, variables, folder and streams of the asking process, which runs the code of the
-project at hand. Signals and the exit status are passed on, and whoever kills the asking process
-kills the fork. What a fork cannot take over starts as always: see `ask`.
+folder with programs of its own, first in PATH, asks a server for each process: a fork of the
+server, with the arguments, variables, folder and streams of the asking process, which runs the code
+of the project at hand. Signals and the exit status are passed on, and whoever kills the asking
+process kills the fork. What a fork cannot take over starts as always: see `ask`.
 """
 
 import atexit
