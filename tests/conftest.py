@@ -53,9 +53,7 @@ class Project:
         """The surroundings of a user who has activated the virtual environment."""
         return {
             **os.environ,
-            "PATH": os.pathsep.join(
-                [os.environ["WARM_START"], str(Path(sys.executable).parent), os.environ["PATH"]]
-            ),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site-cache"),
             "GIT_AUTHOR_NAME": "tester",
             "GIT_AUTHOR_EMAIL": "tester@example.com",
@@ -67,6 +65,12 @@ class Project:
             "SHELL": "/bin/bash",
         }
 
+    @property
+    def warm_env(self) -> dict[str, str]:
+        """The same for processes that need not do all by themselves: see `tests.warm_start`."""
+        env = self.env
+        return {**env, "PATH": f"{os.environ['WARM_START']}{os.pathsep}{env['PATH']}"}
+
     def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; its exit status must be `status`."""
         program, *arguments = command
@@ -75,7 +79,7 @@ class Project:
         result = subprocess.run(
             [program, *arguments],
             cwd=self.path,
-            env=self.env,
+            env=self.warm_env,
             capture_output=True,
             text=True,
             check=False,

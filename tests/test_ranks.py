@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -165,10 +166,11 @@ def test_two_agents_at_a_rendezvous(project: Project, rendezvous: str) -> None:
         first = second = first.replace("backend=static", "backend=c10d").replace(
             "--node-rank=0", ""
         )
-    agents = [start(project, *command.split()) for command in (first, second)]
-    for agent in agents:
-        output, _ = agent.communicate()
-        assert agent.returncode == 0, output
+    agents = [
+        subprocess.Popen(command.split(), cwd=project.path, env=project.warm_env)
+        for command in (first, second)
+    ]
+    assert [agent.wait() for agent in agents] == [0, 0]
     assert_close(project, one_process)
 
 

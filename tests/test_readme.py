@@ -111,7 +111,7 @@ def do_what_is_typed(project: Project, page: str) -> None:
         result = subprocess.run(
             ["bash", "-c", command],
             cwd=project.path,
-            env=project.env,
+            env=project.warm_env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -108,8 +108,8 @@ def fork_for(connection: socket.socket) -> int:
     os.umask(umask)
     os.environ.clear()
     os.environ.update(variables)
-    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace")
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     sys.path[0], sys.argv = folder, arguments
     sys.executable = sys.orig_argv[-1]
     if {"LOCAL_RANK", "OMP_NUM_THREADS"} <= set(variables):
