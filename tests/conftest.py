@@ -68,16 +68,15 @@ class Project:
     @property
     def warm_env(self) -> dict[str, str]:
         """The same for processes that need not do all by themselves: see `tests.warm_start`."""
+        warm = os.environ.get("WARM_START")
         env = self.env
-        return {**env, "PATH": f"{os.environ['WARM_START']}{os.pathsep}{env['PATH']}"}
+        return env if warm is None else {**env, "PATH": f"{warm}{os.pathsep}{env['PATH']}"}
 
     def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; its exit status must be `status`."""
-        program, *arguments = command
-        if program == sys.executable:
-            program = f"{os.environ['WARM_START']}/python"
+        program = "python" if command[0] == sys.executable else command[0]
         result = subprocess.run(
-            [program, *arguments],
+            [program, *command[1:]],
             cwd=self.path,
             env=self.warm_env,
             capture_output=True,

@@ -1,7 +1,7 @@
 /* Lets the writes of a program fail, as on a full disk or in a folder that it may not write to.
  *
  * Preloaded into a program (LD_PRELOAD), this numbers the calls that write below a folder, and
- * notes each in a log. From one of them on they fail. It is told in the environment:
+ * notes each in a log. From one of them on they fail. The environment tells, now or later:
  *
  * WRITES_BELOW   the folder, as an absolute path
  * WRITES_LOG     a file outside of it; its lines: kind, call, bytes, outcome, path
@@ -30,8 +30,13 @@ static const char *folder, *from, *kinds;
 static long number, first, how_many, error, is_short;
 static int log_file = -1;
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) static void do_not_go_on(void) {
+    unsetenv("LD_PRELOAD"); /* what the program starts, such as git, is not meant */
+}
+
+static void begin(void) {
     folder = getenv("WRITES_BELOW");
+    if (!folder) return;
     from = getenv("FAILING_FROM");
     kinds = getenv("FAILING_KINDS");
     first = atol(from);
@@ -39,11 +44,11 @@ __attribute__((constructor)) static void begin(void) {
     error = atol(getenv("FAILING_WITH"));
     is_short = atol(getenv("FAILING_SHORT"));
     log_file = open(getenv("WRITES_LOG"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    unsetenv("LD_PRELOAD"); /* what the program starts, such as git, is not meant */
 }
 
 static enum outcome judge(char kind, const char *call, size_t size, const char *path) {
-    size_t length = strlen(folder);
+    if (!folder) begin();
+    size_t length = folder ? strlen(folder) : 0;
     char line[3 * PATH_MAX];
     if (log_file < 0 || strncmp(path, folder, length) || (path[length] && path[length] != '/'))
         return GOES_ON;

@@ -9,17 +9,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from tests.conftest import QUICK_TRAINING, Project, clone_working_tree
+from tests.warm_start import start_server
 
 Outputs = dict[str, bytes]
 
@@ -124,11 +125,19 @@ PROGRAMS = [
 ]
 
 
-def compile_library(folder: Path) -> Path:
+WITHOUT_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""Where that cannot be written, Python does without."""
+
+
+@contextmanager
+def python_whose_writes_fail(folder: Path) -> Iterator[Path]:
+    """Make a Python whose writes may be told to fail."""
     library = folder / "failing_writes.so"
     command = ["gcc", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(command, check=True)
-    return library
+    with start_server(folder, LD_PRELOAD=str(library), **WITHOUT_BYTECODE) as server:
+        yield folder / "python"
+        server.terminate()
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class Run:
 
 
 def run(
-    program: Program, project: Project, library: Path, mode: Mode = FULL, first: int | str = 0
+    program: Program, project: Project, python: Path, mode: Mode = FULL, first: int | str = 0
 ) -> Run:
     """Run a program whose writes fail from one on.
 
@@ -159,13 +168,11 @@ def run(
     log = project.path.parent / f"{project.path.name}.writes"
     log.unlink(missing_ok=True)
     result = subprocess.run(
-        [sys.executable, "-m", *program.command.split()],
+        [python, "-m", *program.command.split()],
         cwd=project.path,
         env={
             **project.env,
-            # Where that cannot be written, Python does without.
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "LD_PRELOAD": str(library),
+            **WITHOUT_BYTECODE,
             "WRITES_BELOW": str(project.path.resolve()),
             "WRITES_LOG": str(log),
             "FAILING_FROM": str(first),
@@ -248,10 +255,10 @@ def files(project: Project) -> Outputs:
 
 
 def complaints_of_the_next_run(
-    program: Program, project: Project, library: Path, new: Outputs
+    program: Program, project: Project, python: Path, new: Outputs
 ) -> Iterator[str]:
     """Run again, with room, and say what is wrong then."""
-    done = run(program, project, library)
+    done = run(program, project, python)
     after = program.written(project)
     if done.status != 0:
         yield f"the next run ends with status {done.status}: {done.stderr}"
@@ -264,9 +271,9 @@ def complaints_of_the_next_run(
 class Trial:
     """A program that is ready to run, and to be run with failing writes."""
 
-    def __init__(self, program: Program, base: Project, library: Path, folder: Path) -> None:
+    def __init__(self, program: Program, base: Project, python: Path, folder: Path) -> None:
         self._program = program
-        self._library = library
+        self._python = python
         self._folder = folder
         self._before = base.copy(folder / "before")
         self._before.set_params(**program.changed)
@@ -274,7 +281,7 @@ class Trial:
             if name.startswith("out."):
                 (self._before.path / name).write_text("an older one")
         undisturbed = self._before.copy(folder / "undisturbed")
-        done = run(program, undisturbed, library)
+        done = run(program, undisturbed, python)
         assert done.status == 0, done.stderr
         self.calls = done.calls
         """All that it writes."""
@@ -289,14 +296,14 @@ class Trial:
             return list(two_at_a_time.map(partial(self._complaints, mode), numbers))
 
     def _complaints(self, mode: Mode, number: int) -> list[str]:
-        program, library = self._program, self._library
+        program, python = self._program, self._python
         project = self._before.copy(self._folder / f"{MODES.index(mode)} {number}")
-        done = run(program, project, library, mode, number)
+        done = run(program, project, python, mode, number)
         found = list(complaints(program, project, mode, done, self._expected))
         left = frozenset(files(project).items())
         if left not in self._next_runs:
             self._next_runs[left] = list(
-                complaints_of_the_next_run(program, project, library, self._expected.new)
+                complaints_of_the_next_run(program, project, python, self._expected.new)
             )
         shutil.rmtree(project.path)
         return found + self._next_runs[left]
@@ -307,9 +314,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the programs in whose commands this occurs")
     arguments = parser.parse_args()
     runs, failures = 0, 0
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, python_whose_writes_fail(Path(name)) as python:
         folder = Path(name).resolve()
-        library = compile_library(folder)
         base = clone_working_tree(folder / "base")
         base.set_params(**QUICK_TRAINING)
         for stage in ("prepare", "train", "baseline", "evaluate", "plot"):
@@ -317,7 +323,7 @@ def main() -> None:
         for index, program in enumerate(PROGRAMS):
             if arguments.only not in program.command:
                 continue
-            trial = Trial(program, base, library, folder / str(index))
+            trial = Trial(program, base, python, folder / str(index))
             print(f"{program.command}: {len(trial.calls)} writes", flush=True)
             for mode in MODES:
                 found = trial.failures(mode)

@@ -23,7 +23,7 @@ from classifier.search.study import counted
 from tests.conftest import Project, clone_working_tree
 
 QUICK_SEARCH = {
-    "train.max_epochs": 100,
+    "train.max_epochs": 40,
     "train.eval_every": 5,
     "train.batch_size": 16,
     "train.dropout": 0.1,

@@ -327,13 +327,13 @@ def test_paired_intervals_hold_the_truth_as_often_as_they_say() -> None:
     target, ours, theirs = two_models(1_000_000, 1)
     truth = compare_means(target, ours, theirs)
     held = dict.fromkeys(truth, 0)
-    for seed in range(200):
+    for seed in range(100):
         found = compared(*two_models(200, seed + 10), 0.95)
         for name, value in truth.items():
             interval = getattr(found, f"{name}_interval")
             held[name] += interval.low <= value <= interval.high
-    # Four standard deviations of a binomial count around 190.
-    assert all(abs(count - 190) <= 4 * math.sqrt(200 * 0.95 * 0.05) for count in held.values())
+    # Four standard deviations of a binomial count around 95.
+    assert all(abs(count - 95) <= 4 * math.sqrt(100 * 0.95 * 0.05) for count in held.values())
 
 
 def compare_means(

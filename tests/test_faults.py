@@ -5,6 +5,7 @@ These are some writes of each stage; `python -m tests.faults` lets every one fai
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,27 +21,31 @@ from tests.faults import (
     Expected,
     Mode,
     Outputs,
-    compile_library,
     complaints,
     complaints_of_the_next_run,
+    python_whose_writes_fail,
     run,
 )
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("gcc") is None,
-    reason="a library that makes writes fail takes Linux and gcc",
-)
+pytestmark = [
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.skipif(
+        sys.platform != "linux" or shutil.which("gcc") is None,
+        reason="a library that makes writes fail takes Linux and gcc",
+    ),
+]
 
 COMMANDS = {program.command: program for program in PROGRAMS}
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_library(tmp_path_factory.mktemp("library"))
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with python_whose_writes_fail(tmp_path_factory.mktemp("python")) as python:
+        yield python
 
 
 def check(
-    project: Project, library: Path, command: str, new: Outputs, faults: list[tuple[Mode, str]]
+    project: Project, python: Path, command: str, new: Outputs, faults: list[tuple[Mode, str]]
 ) -> None:
     """Let a program run into one fault after the other, and in the end into none.
 
@@ -49,10 +54,10 @@ def check(
     program = COMMANDS[command]
     old = program.written(project)
     for mode, first in faults:
-        done = run(program, project, library, mode, first)
+        done = run(program, project, python, mode, first)
         found = list(complaints(program, project, mode, done, Expected(old, new)))
         assert found == [], (mode.name, first)
-    assert list(complaints_of_the_next_run(program, project, library, new)) == []
+    assert list(complaints_of_the_next_run(program, project, python, new)) == []
 
 
 @pytest.mark.parametrize(
@@ -79,13 +84,13 @@ def check(
     ],
 )
 def test_a_stage(
-    project: Project, library: Path, command: str, faults: list[tuple[Mode, str]]
+    project: Project, python: Path, command: str, faults: list[tuple[Mode, str]]
 ) -> None:
     new = COMMANDS[command].written(project)
     # So does DVC, before it runs a stage.
     for name in new:
         (project.path / name).unlink()
-    check(project, library, command, new, faults)
+    check(project, python, command, new, faults)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +101,8 @@ def test_a_stage(
     ],
 )
 def test_a_command(
-    project: Project, library: Path, command: str, faults: list[tuple[Mode, str]]
+    project: Project, python: Path, command: str, faults: list[tuple[Mode, str]]
 ) -> None:
     undisturbed = project.copy(project.path.parent / "undisturbed")
     undisturbed.run(sys.executable, "-m", *command.split())
-    check(project, library, command, COMMANDS[command].written(undisturbed), faults)
+    check(project, python, command, COMMANDS[command].written(undisturbed), faults)

@@ -40,12 +40,14 @@ ask({folder!r}, {bin_folder!r})
 """
 
 
-def start_server(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the server, and write the programs that ask it into `folder`."""
+def start_server(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
+    """Start the server with variables of its own; write the programs that ask it into `folder`."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{folder}/server")
     listener.listen(64)
-    (folder / "surroundings.json").write_text(json.dumps(surroundings()))
+    with_own = {**os.environ, **variables}
+    with_own.pop("LD_PRELOAD", None)
+    (folder / "surroundings.json").write_text(json.dumps(surroundings(with_own)))
     program = PROGRAM.format(
         python=sys.executable,
         tests=str(Path(__file__).parent),
@@ -58,6 +60,7 @@ def start_server(folder: Path) -> subprocess.Popen[bytes]:
     with listener:
         return subprocess.Popen(
             [sys.executable, __file__, str(listener.fileno()), f"{folder}/python"],
+            env={**os.environ, **variables},
             pass_fds=[listener.fileno()],
         )
 

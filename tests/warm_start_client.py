@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 PREFIXES = ("PYTHON", "LD_", "MPL", "OMP_", "MKL_", "OPENBLAS_", "ATEN_", "CUDA")
@@ -16,10 +17,10 @@ PROGRAMS = {"dvc": "dvc", "torchrun": "torch.distributed.run"}
 """Programs that a fork may be, and the module that they run."""
 
 
-def surroundings() -> list[object]:
+def surroundings(variables: Mapping[str, str]) -> list[object]:
     """Return what a process has from its start on; a fork of the server has that of the server."""
-    settings = {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
-    if "LOCAL_RANK" in os.environ:
+    settings = {name: value for name, value in variables.items() if name.startswith(PREFIXES)}
+    if "LOCAL_RANK" in variables:
         settings.pop("OMP_NUM_THREADS", None)  # by torchrun: a fork does as it says
     limits = [list(resource.getrlimit(number)) for number in range(16)]
     return [settings, limits]
@@ -32,7 +33,7 @@ def ask(folder: str, bin_folder: str) -> NoReturn:
     option, module, *_ = [*asked[asked[:1] == ["-u"] :], "", ""]
     is_known = module in PROGRAMS.values() or module.startswith(("stages.", "commands."))
     with open(f"{folder}/surroundings.json") as file:  # noqa: PTH123
-        as_the_server = json.load(file) == surroundings()
+        as_the_server = json.load(file) == surroundings(os.environ)
     server = socket.socket(socket.AF_UNIX)
     try:
         if option != "-m" or not is_known or not as_the_server or os.path.exists("matplotlibrc"):  # noqa: PTH110
