@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from classifier import baselines
 from classifier.baselines import REGULARISATIONS, fit
 from classifier.evaluation.answers import Answers, Decision, log_losses
 from classifier.evaluation.bootstrap import RESAMPLES, SEED
@@ -28,7 +29,7 @@ from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities, read_split
 from classifier.io.user_error import UserError
-from stages import baseline, plot, prepare
+from stages import plot, prepare
 from tests.conftest import Project
 from tests.in_process import run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import evaluated
@@ -194,7 +195,7 @@ def test_how_much_is_fitted_is_bounded_by_rows_times_classes(
     run_prepare(folder, "t.csv", "y")
     found = {}
     for most in (300 * 2, 300 * 2 - 1):
-        monkeypatch.setattr(baseline, "MOST_CELLS", most)
+        monkeypatch.setattr(baselines, "MOST_CELLS", most)
         baseline.main()
         found[most] = json.loads(Path("reports/baseline.json").read_text())
     all_, few = found.values()

@@ -41,7 +41,7 @@ def run_the_queue(project: Project, start: str) -> None:
         ]
         assert len(workers) == 2
         while any(state in queue_states(project) for state in ("Queued", "Running")):
-            time.sleep(1)
+            time.sleep(4)
     finally:
         project.dvc("queue", "stop")
         while any(is_running(worker) for worker in workers):
