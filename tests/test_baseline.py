@@ -29,7 +29,7 @@ from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities, read_split
 from classifier.io.user_error import UserError
-from stages import plot, prepare
+from stages import baseline, plot, prepare
 from tests.conftest import Project
 from tests.in_process import run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import evaluated
