@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 # The same versions for everybody, of what the requirements bring as well. uv, where it is installed,
-# takes a fraction of pip's time.
-PIP := $(if $(shell command -v uv),uv pip,python -m pip --disable-pip-version-check)
+# takes a fraction of pip's time; but it does not know what pip has been told of other sources.
+PIP = $(shell command -v uv >/dev/null && [ -z "$$($(PYTHON) -m pip config list)" ] && echo uv pip \
+	|| echo python -m pip --disable-pip-version-check)
 INSTALL = VIRTUAL_ENV=$(@D) PATH="$(@D)/bin:$$PATH" $(PIP) install --quiet --constraint constraints.txt
 
 # DVC starts each stage with the `python` it finds on PATH.

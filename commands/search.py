@@ -16,7 +16,6 @@ from classifier.io.prepared import PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.results import search_report_of, write_csv, write_pictures
 from classifier.search.search_params import from_optuna, in_optuna, text_of
 from classifier.search.search_report import in_words
 from classifier.search.searching import PREPARED, Search, make_tries
@@ -41,6 +40,13 @@ def main() -> None:
     arguments = parse_arguments()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(arguments.trials, arguments.storage, arguments.workers)
+    # After this: matplotlib takes a while, and a wrong parameter is to be named at once.
+    from classifier.search.results import (  # noqa: PLC0415
+        search_report_of,
+        write_csv,
+        write_pictures,
+    )
+
     # Of a storage that others use as well, this machine cannot know who is at work.
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
     with alone:

@@ -160,6 +160,7 @@ def made_once(name: str, make: Callable[[Path], Project]) -> Project:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = folder / "project"
         if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
             make(folder / "unfinished").path.rename(made)
     return Project(made)
 

@@ -168,7 +168,7 @@ def test_weights_say_their_architecture(tmp_path: Path, embedding: Embedding) ->
     by_hand = MLP(**saved["architecture"]).eval()
     by_hand.load_state_dict(saved["weights"])
     assert torch.equal(by_hand(FEATURES), network(FEATURES))
-    for other in (Task(6, 3, (0, 2, 3)), Task(5, 2, (0, 2, 3))):
+    for other in (Task(6, 3, (0, 2, 3)), Task(5, 2, (0, 2, 3)), Task(5, 3, (0, 1, 3))):
         with pytest.raises(UserError, match="does not hold the weights of this network"):
             load_network(path, other)
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from skrub import Cleaner, SquashingScaler
 
-from classifier.io.prepared import read_split, read_target, write_split
+from classifier.io.prepared import read_split, write_split
 from classifier.io.schema import GAPS, CategoricalColumn, NumericColumn, read_schema
 from classifier.io.user_error import UserError
 from classifier.tables import csv_file
@@ -439,7 +439,7 @@ def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) 
     features = [np.ones(5, np.float32)] * 2
     path = folder / "split.parquet"
     write_split(path, numbers + 2, numbers, features, numbers % 3, column_names=list(names))
-    assert read_target(path).tolist() == [0, 1, 2, 0, 1]
+    assert read_split(path).target.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_a_table_that_is_read_a_part_at_a_time_is_the_same(

@@ -291,9 +291,40 @@ def test_whole_groups_go_to_one_side(folder: Path) -> None:
     ("n_train", "n_val", "n"),
     [(3000, 1000, 1), (2997, 999, 2), (1800, 600, 2), (600, 200, 4), (6, 2, 4), (4, 4, 1)],
 )
-def test_so_many_splits_that_a_thousand_rows_validate(n_train: int, n_val: int, n: int) -> None:
-    assert count_splits("auto", "random", n_train, n_val) == n
-    assert count_splits("auto", "group", n_train, n_val) == n
+def test_so_many_splits_that_a_thousand_rows_validate(
+    folder: Path, n_train: int, n_val: int, n: int
+) -> None:
+    write_params(folder)
+    of_one_class = [rows_of(np.arange(size), np.zeros(size, np.int64)) for size in (n_train, n_val)]
+    assert count_splits("auto", of_one_class[0], of_one_class[1], seed=0) == n
+
+
+def test_splits_that_cannot_be_are_not_counted(folder: Path) -> None:
+    write_params(folder, prepare__split="group", prepare__group="bed")
+    val = rows_of(np.array([9] * 4), np.array([0, 0, 1, 1]))
+    # Of these groups of four rows the first two have a class that nothing validates; the fifth is
+    # larger than what validates.
+    train = rows_of(
+        np.repeat(np.arange(5), [4, 4, 4, 4, 6]), np.array([2, 0, 1, 1] * 2 + [0, 1] * 7)
+    )
+    assert count_splits("auto", train, val, seed=0) == 3
+    for of_train, of_val in list(split_again(train, val, 3, seed=0))[1:]:
+        assert len(of_val.target) == 4
+        assert {0, 1, 4} <= {*of_train.units}
+    with pytest.raises(
+        UserError, match=r"search.splits is 4, but must be at most 3: .* a group with"
+    ):
+        count_splits(4, train, val, seed=0)
+    write_params(folder, prepare__split="by bed")
+    with pytest.raises(
+        UserError, match=r"prepare.split is 'by bed', but must be one of random, gr"
+    ):
+        count_splits("auto", train, val, seed=0)
+
+
+def rows_of(units: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> Split:
+    rows = np.arange(len(units))
+    return Split(rows, units, rows[:, np.newaxis].astype(np.float32), target)
 
 
 def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:

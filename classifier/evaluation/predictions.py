@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from classifier.evaluation.answers import Answers
@@ -55,7 +56,9 @@ def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFr
         unique = name
         while unique in columns or (unique != name and unique in cells):
             unique += "_"
-        spelled = column.map(lambda value: plain_number(str(value)), na_action="ignore")
+        spelled = column.map(str, na_action="ignore")
+        if is_numeric_dtype(column):
+            spelled = spelled.map(plain_number, na_action="ignore")
         columns[unique] = spelled.to_numpy()
     return pd.DataFrame(columns)
 

@@ -105,7 +105,7 @@ def write_split(
     """
     names: list[str] = []
     for name in ["row", "unit", *column_names]:
-        # Parquet readers refuse equal ones, and `read_target` goes by the last one.
+        # Parquet readers refuse equal ones.
         unique = name
         while unique in names:
             unique += "_"
@@ -170,12 +170,6 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
                 split.features[here, index] = feature
             start = here.stop
     return split
-
-
-def read_target(path: Path) -> npt.NDArray[np.int64]:
-    """Read the class indices of all rows, shape (n,), and nothing else."""
-    with open_parquet(path) as file:
-        return _read_column(file, -1)
 
 
 def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDArray[np.float32]:

@@ -219,7 +219,7 @@ def load_network(path: Path, task: Task) -> tuple[MLP, float]:
     try:
         with warnings.catch_warnings(action="ignore"):
             saved = torch.load(io.BytesIO(content), weights_only=True)
-        network = MLP(**(saved["architecture"] | asdict(task)))
+        network = MLP(**_must_be_for(task, saved["architecture"]))
         network.load_state_dict(saved["weights"])
         return network, float(saved["temperature"])
     except MemoryError:
@@ -228,6 +228,12 @@ def load_network(path: Path, task: Task) -> tuple[MLP, float]:
         raise UserError(
             f"{path} does not hold the weights of this network; to make it anew: dvc repro"
         ) from None
+
+
+def _must_be_for(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
+    if any(arguments[name] != _canonical(value) for name, value in asdict(task).items()):
+        raise ValueError("the network is for another task")
+    return arguments
 
 
 def widths(architecture: Architecture, task: Task) -> list[int]:

@@ -22,7 +22,7 @@ COMPUTING = ("training/loop.py", "resuming/checkpoint.py", "io/prepared.py")
 
 NOT_COMPUTING = {
     *("io/files.py", "io/params.py", "io/user_error.py", "io/yaml_text.py"),
-    *("resuming/fingerprint.py", "resuming/resume.py", "resuming/saved_state.py"),
+    *("resuming/fingerprint.py", "resuming/saved_state.py"),
 }
 """Modules that have no part in the arithmetic, whoever imports them."""
 

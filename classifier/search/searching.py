@@ -20,8 +20,8 @@ import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
 
-from classifier.io.params import read_params, read_section
-from classifier.io.prepared import count_rows
+from classifier.io.params import read_params
+from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, widths
@@ -61,9 +61,8 @@ class Search:
         if n_tries is not None:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
-        n_train, n_val = (count_rows(PREPARED / f"{part}.parquet") for part in ("train", "val"))
-        kind = read_section("prepare").get("split")
-        n_splits = count_splits(params.splits, str(kind), n_train, n_val)
+        rows, val_rows = (read_split(PREPARED / f"{part}.parquet") for part in ("train", "val"))
+        n_splits = count_splits(params.splits, rows, val_rows, params.seed)
         return cls(params, train, space_of(params, train), task, n_splits, storage, n_workers)
 
     @cached_property

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from classifier.io.params import PARAMS_FILE
+from classifier.io.params import PARAMS_FILE, Params, read_params
 from classifier.io.prepared import Split, quantiles, read_split
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
@@ -47,11 +48,17 @@ class ValidationSplit:
         return cls(task, train_rows, val_rows, torch.from_numpy(edges), val.units)
 
 
-def count_splits(wanted: int | Literal["auto"], kind: str, n_train: int, n_val: int) -> int:
-    """Return in how many ways so many training and validation rows are to be split.
+class SplitOfRows(Params):
+    """What the `prepare` section of params.yaml says of how rows are split."""
 
-    `auto` is as many as it takes to have `ENOUGH_VAL_ROWS`, or as the rows allow. `kind` is
-    `prepare.split`: by time, rows can be split but once.
+    split: Literal["random", "group", "time"] = Field(description="one of random, group, time")
+
+
+def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: int) -> int:
+    """Return in how many ways the training and validation rows are to be split.
+
+    `auto` is as many as it takes to have `ENOUGH_VAL_ROWS`, or as the rows allow. By time, rows can
+    be split but once.
 
     Raises
     ------
@@ -59,13 +66,17 @@ def count_splits(wanted: int | Literal["auto"], kind: str, n_train: int, n_val: 
         If as many are wanted as the rows do not allow.
 
     """
-    most = 1 if kind == "time" else 1 + _count_folds(n_train, n_val)
+    kind = read_params("prepare", SplitOfRows, only_its_keys=True).split
+    n_train, n_val = len(train.target), len(val.target)
+    most = 1 if kind == "time" else 1 + len(np.setdiff1d(_folds(train, val, seed), [0]))
     if wanted == "auto":
         return min(most, -(-ENOUGH_VAL_ROWS // n_val))
     if wanted > most:
         why = f"train.parquet has {n_train} rows and val.parquet {n_val}"
         if kind == "time":
             why = "with prepare.split: time there is no second one"
+        elif kind == "group":
+            why += ", and a group with a class that the latter lacks, or larger than it, trains"
         raise UserError(
             f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {most}: {why}"
         )
@@ -94,7 +105,7 @@ def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[S
     none of them twice, and all the others, with those for validation until then, for training. Rows
     that belong together stay together.
 
-    There are fewer than `n` only where too few different rows, or groups, are for training.
+    As many as `count_splits` returns there are.
     """
     yield train, val
     if n > 1:
@@ -109,7 +120,7 @@ def _folds(train: Split, val: Split, seed: int) -> npt.NDArray[np.int64]:
 
     Rows that belong together go, the most of them first, where the fewest rows of their classes
     are. Rows of a class that has no validation rows are in none, 0: they are too rare. So is what
-    belongs together with them.
+    belongs together with them, and what is more than all the validation rows.
     """
     _, unit, sizes = np.unique(train.units, return_inverse=True, return_counts=True)
     rows_of_unit = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1])
@@ -118,9 +129,13 @@ def _folds(train: Split, val: Split, seed: int) -> npt.NDArray[np.int64]:
     too_rare = unit[~np.isin(train.target, val.target)]
 
     n_of_class = np.bincount(train.target)
-    n_rows = np.zeros((_count_folds(len(train.target), len(val.target)), len(n_of_class)))
+    n_folds = _count_folds(len(train.target), len(val.target))
+    n_rows = np.zeros((n_folds, len(n_of_class)))
     fold = np.zeros(len(train.target), np.int64)
-    for each in largest_first[~np.isin(largest_first, too_rare)]:
+    if n_folds == 0:
+        return fold
+    is_small = sizes[largest_first] <= len(val.target)
+    for each in largest_first[is_small & ~np.isin(largest_first, too_rare)]:
         rows = rows_of_unit[each]
         classes = train.target[rows]
         crowded = (n_rows[:, classes] / n_of_class[classes] ** 2).sum(axis=1)

@@ -167,8 +167,10 @@ def _typed(cells: pd.Series, gaps: tuple[str, ...]) -> pd.Series:
 
 def _spelled(cell: object) -> str:
     """Return a cell as CSV would have it."""
-    if isinstance(cell, int | float) and not isinstance(cell, bool) and cell == float(cell):
-        # pandas has made whole numbers of floats, and of large ones nobody knows which they were.
-        is_whole = float(cell).is_integer() and abs(cell) <= LARGEST_EXACT
-        return str(int(cell) if is_whole else float(cell))
-    return str(cell)
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return str(cell)
+    if abs(cell) <= LARGEST_EXACT:
+        return str(int(cell) if float(cell).is_integer() else cell)
+    # pandas has made whole numbers of floats, and of large ones nobody knows which they were.
+    is_float = isinstance(cell, float) or (cell.bit_length() < 1024 and cell == float(cell))
+    return str(float(cell) if is_float else cell)
