@@ -205,3 +205,19 @@ def test_a_sheet_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }.items():
         with pytest.raises(UserError, match=expected):
             run_prepare(tmp_path, "book.xlsx", "y", prepare__sheet=sheet)
+
+
+def test_a_workbooks_whole_number_that_no_float_can_be(tmp_path: Path) -> None:
+    """No program writes it. As in a CSV file, it is infinite, and so a gap."""
+    whole = pd.DataFrame({"x": range(60), "y": ["yes", "no"] * 30}).replace({"x": {7: 7777}})
+    whole.to_excel(tmp_path / "small.xlsx", index=False)
+    with (
+        zipfile.ZipFile(tmp_path / "small.xlsx") as source,
+        zipfile.ZipFile(tmp_path / "large.xlsx", "w") as target,
+    ):
+        for name in source.namelist():
+            cells = source.read(name).replace(b"<v>7777</v>", b"<v>1" + b"0" * 400 + b"</v>")
+            target.writestr(name, cells)
+    with contextlib.chdir(tmp_path):
+        run_prepare(tmp_path, "large.xlsx", "y")
+    assert json.loads((tmp_path / "reports/table.json").read_text())["gaps"] == 1

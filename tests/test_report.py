@@ -211,8 +211,8 @@ def test_wrong_rows_are_shown_with_their_cells(
     copy_what_is_no_output(tmp_path)
     generator = np.random.default_rng(0)
     table = pd.DataFrame({f"n{index}": generator.integers(0, 9, 600) for index in range(9)})
-    # The name of a column of ours, and a text that is neither HTML nor short.
-    table["row"] = generator.choice(["<b>" + "x" * 100, "NA", "a,b"], 600)
+    # The name of a column of ours, and texts: neither HTML nor short, and no number but a version.
+    table["row"] = generator.choice(["<b>" + "x" * 100, "NA", "a,b", "1.10"], 600)
     table["row_"] = generator.standard_normal(600)
     is_yes = (table["row"] == "a,b") ^ (generator.random(600) < 0.3)
     table["y"] = np.where(is_yes, "yes", "no")
