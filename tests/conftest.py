@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from tests.warm_start import start_server
+
+# The same examples in each run; others: pytest --hypothesis-profile=default
+settings.load_profile("ci")
 
 REPOSITORY = Path(__file__).parent.parent
 
