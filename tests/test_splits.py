@@ -136,6 +136,20 @@ def grouped_rows(draw: st.DrawFn) -> tuple[Positions, Labels]:
     return groups, Labels("y", "integer", [str(name) for name in names], indices)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("rare_classes", "n_train"), [("train_only", 3), ("drop", 0)])
+def test_rows_of_a_rare_class_train_or_are_left_out(
+    rare_classes: RareClasses, n_train: int, seed: int
+) -> None:
+    target = np.array([0] * 30 + [1] * 30 + [2] * 3)
+    labels = Labels("y", "integer", ["0", "1", "2"], target)
+    # Each row by itself, but for two of the rare class, which are equal.
+    together = np.array([*range(62), 61])
+    parts = Splitter(0.2, 0.2, rare_classes, seed).at_random(labels, together)
+    found = {name: int((target[rows] == 2).sum()) for name, rows in parts.items()}
+    assert found == {"train": n_train, "val": 0, "test": 0}
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     rows=grouped_rows(),
