@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore_run, run_to_bytes
-from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, source_files
+from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, fingerprint_of, source_files
 from classifier.resuming.saved_state import RUNS_KEPT, SavedState, SavedStates
 from classifier.training.loop import Run, TrainParams, start_run, train
 from classifier.training.step import Rows, batches
@@ -166,6 +166,32 @@ for module in list(sys.modules.values()):
     covered = source_files(*roots)
     assert set(covered) == imported - {folder / module for module in NOT_COMPUTING}
     assert all((folder / module).is_file() for module in NOT_COMPUTING)
+
+
+def test_each_influence_is_in_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "train", tmp_path / "val", tmp_path / "other"]
+    for file in files:
+        file.write_text(file.name)
+    train_file, val_file, other = files
+    task = Task(4, 3, (0, 1))
+    cpu: dict[str, Any] = {"device_type": "cpu", "threads": 1}
+    found = [
+        fingerprint_of(make_params(), train_file, val_file, task, **cpu),
+        fingerprint_of(make_params(lr=0.25), train_file, val_file, task, **cpu),
+        fingerprint_of(make_params(), other, val_file, task, **cpu),
+        fingerprint_of(make_params(), train_file, other, task, **cpu),
+        fingerprint_of(make_params(), train_file, val_file, Task(4, 3, (0, 2)), **cpu),
+        fingerprint_of(make_params(), train_file, val_file, task, device_type="cuda", threads=1),
+        fingerprint_of(make_params(), train_file, val_file, task, device_type="cpu", threads=2),
+    ]
+    monkeypatch.setattr(torch, "__version__", "another")
+    found.append(fingerprint_of(make_params(), train_file, val_file, task, **cpu))
+    assert len({*found}) == len(found)
+    # What may be set for a longer run changes no epoch.
+    same = make_params(max_epochs=99, patience=9, save_every_seconds=1, calibration="temperature")
+    assert fingerprint_of(same, train_file, val_file, task, **cpu) == found[-1]
 
 
 def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Project) -> None:
