@@ -435,3 +435,17 @@ def test_curves_enclose_the_areas_that_metrics_say() -> None:
     assert precision_recall["recall"].is_monotonic_increasing
     assert precision_recall["recall"].iloc[-1] == 1
     assert precision_recall["precision"].iloc[-1] == pytest.approx(target.mean(), abs=0.01)
+
+
+def test_a_column_that_says_nothing_is_not_important_behind_one_that_says_all() -> None:
+    features = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    found = permutation_importance(
+        lambda shuffled, _target: float(np.abs(shuffled[:, 0] - features[:, 0]).mean()),
+        features,
+        np.zeros(50, np.int64),
+        {"all": slice(0, 1), "nothing": slice(1, 2)},
+        repeats=3,
+        confidence=0.9,
+    ).set_index("column")
+    assert found.loc["all", "importance"] > 0.5
+    assert found.loc["nothing", "importance"] == 0
