@@ -68,9 +68,12 @@ def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: 
     """
     kind = read_params("prepare", SplitOfRows, only_its_keys=True).split
     n_train, n_val = len(train.target), len(val.target)
+    n = -(-ENOUGH_VAL_ROWS // n_val) if wanted == "auto" else wanted
+    if n == 1:  # as of large tables, which take long to split
+        return n
     most = 1 if kind == "time" else 1 + len(np.setdiff1d(_folds(train, val, seed), [0]))
     if wanted == "auto":
-        return min(most, -(-ENOUGH_VAL_ROWS // n_val))
+        return min(most, n)
     if wanted > most:
         why = f"train.parquet has {n_train} rows and val.parquet {n_val}"
         if kind == "time":
