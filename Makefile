@@ -5,7 +5,7 @@ VENV := .venv
 # takes a fraction of pip's time; but it does not know what pip has been told of other sources.
 PIP = $(shell command -v uv >/dev/null && [ -z "$$($(PYTHON) -m pip config list)" ] && echo uv pip \
 	|| echo python -m pip --disable-pip-version-check)
-INSTALL = VIRTUAL_ENV=$(@D) PATH="$(@D)/bin:$$PATH" $(PIP) install --quiet --constraint constraints.txt
+INSTALL = VIRTUAL_ENV="$(CURDIR)/$(@D)" PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(PIP) install --quiet --constraint constraints.txt
 
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -1,8 +1,13 @@
 """Everybody has the same packages: constraints.txt pins all that the requirements bring."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import zipfile
 from importlib.metadata import distribution, version
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -100,3 +105,28 @@ def test_make_installs_by_the_constraints() -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert "--constraint constraints.txt" in makefile
     assert re.findall(r"(?<!\$\(INSTALL\)) -r .*", makefile) == []
+
+
+def test_what_make_installs_starts_in_any_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "Makefile", folder)
+    with zipfile.ZipFile(folder / "hello-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("hello.py", "def say(): print('hello')")
+        wheel.writestr(
+            "hello-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: hello\nVersion: 1\n"
+        )
+        wheel.writestr("hello-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(
+            "hello-1.dist-info/entry_points.txt", "[console_scripts]\nhello = hello:say\n"
+        )
+        wheel.writestr("hello-1.dist-info/RECORD", "")
+    (folder / "requirements.txt").write_text("./hello-1-py3-none-any.whl\n")
+    (folder / "constraints.txt").touch()
+    offline = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    make = ["make", ".venv/installed"]
+    subprocess.run(make, cwd=folder, env=offline, check=True, capture_output=True)
+    hello = subprocess.run(
+        [folder / ".venv/bin/hello"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert hello.stdout == b"hello\n"
