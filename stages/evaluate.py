@@ -22,7 +22,7 @@ from classifier.io.prepared import PreparedRows, open_parquet, read_probabilitie
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.network.model import Task, load_network, predict_probabilities
+from classifier.network.model import Task, load_networks, predict_left_out, predict_probabilities
 from classifier.network.temperature import with_temperature
 
 PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
@@ -38,8 +38,8 @@ def main() -> None:
     val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     holds_values = read_columns()
     params.must_slice(holds_values, read_section("prepare")["data"])
-    trained, temperature = load_network(Path("models/weights.pt"), Task.of(schema))
-    network = with_temperature(trained, temperature)
+    trained, temperature = load_networks(Path("models/weights.pt"), Task.of(schema))
+    networks = [with_temperature(network, temperature) for network in trained]
     positive = find_positive(params.positive_class, classes, n_train)
 
     def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
@@ -47,7 +47,10 @@ def main() -> None:
         decision = decide(params.threshold, positive, val.target, of_val)
         return Answers(test.target, of_test, decision)
 
-    answers = answers_of(*(predict_probabilities(network, one.features) for one in (val, test)))
+    answers = answers_of(
+        predict_left_out(networks, val.features, val.fold),
+        predict_probabilities(networks, test.features),
+    )
     val_of_baselines, test_of_baselines = (
         read_probabilities(BASELINE / f"{part}.parquet") for part in ("val", "test")
     )
@@ -66,7 +69,7 @@ def main() -> None:
     }
     importance = permutation_importance(
         lambda features, target: log_losses(
-            target, predict_probabilities(network, features)
+            target, predict_probabilities(networks, features)
         ).mean(),
         val.features,
         val.target,

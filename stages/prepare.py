@@ -35,19 +35,20 @@ def main() -> None:
             rows.units[positions],
             [feature[positions] for feature in features],
             target[positions],
+            fold=rows.fold[positions],
             column_names=[*table.schema.feature_names, params.target],
         )
     prepared = PreparedRows(
         class_counts=ClassCounts(
             **{
                 name: np.bincount(target[positions], minlength=len(table.schema.classes)).tolist()
-                for name, positions in rows.parts.items()
+                for name, positions in (rows.parts | {"train": rows.training}).items()
             }
         ),
         hash_of_train_and_val=hash_of_columns(
             column[rows.parts[name]]
             for name in ("train", "val")
-            for column in (rows.numbers, rows.units, *features, target)
+            for column in (rows.numbers, rows.units, rows.fold, *features, target)
         ),
     )
     write_json(PREPARED / "rows.json", prepared)

@@ -13,7 +13,7 @@ from classifier.io.prepared import count_rows, read_quantiles, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.layers import N_BINS
-from classifier.network.model import MLP, Task, network_to_bytes, widths
+from classifier.network.model import MLP, Task, networks_to_bytes, widths
 from classifier.network.temperature import fit_temperature, with_temperature
 from classifier.resuming.checkpoint import run_to_bytes
 from classifier.resuming.fingerprint import fingerprint_of
@@ -72,14 +72,14 @@ def main() -> None:
     report = training_report_of(run, params, train_rows, val_rows, threads)
     if ranks.RANK > 0:
         return
-    network = run.best_network()
+    networks = [run.best_network()]
     if params.calibration == "temperature":
-        report.temperature = fitted_temperature(network)
-    weights = network_to_bytes(params, task, network.state_dict(), report.temperature)
+        report.temperature = fitted_temperature(networks)
+    weights = networks_to_bytes(params, task, networks, report.temperature)
     write_bytes(MODELS / "weights.pt", weights)
     write_bytes(MODELS / "checkpoint.pt", checkpoint)
-    network = with_temperature(network, report.temperature)
-    write_exported_model(MODELS / "model.onnx", schema, network)
+    networks = [with_temperature(network, report.temperature) for network in networks]
+    write_exported_model(MODELS / "model.onnx", schema, networks)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))
@@ -123,10 +123,9 @@ def train_to_the_end(
             record(evaluate(run, train_rows, val_rows, weight, params))
 
 
-def fitted_temperature(network: MLP) -> float:
+def fitted_temperature(networks: list[MLP]) -> float:
     """Return the temperature for the validation rows, and say what it is."""
-    val = read_split(VAL_FILE)
-    temperature = fit_temperature(network, val.features, val.target)
+    temperature = fit_temperature(networks, read_split(VAL_FILE))
     if temperature == 1:
         print("all validation rows are right, and say nothing about a temperature: there is none")
     else:

@@ -20,7 +20,7 @@ from onnx import ModelProto, TensorProto, helper
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.network.model import Task, load_network
+from classifier.network.model import Task, load_networks
 from classifier.resuming.saved_state import SavedStates
 from stages import baseline, evaluate, plot, prepare, train
 from tests.conftest import REPOSITORY, Project
@@ -275,7 +275,7 @@ def test_a_model_that_is_no_file(
 def test_weights_that_are_none(tmp_path: Path, craft: Callable[[Path], None]) -> None:
     craft(tmp_path / "weights.pt")
     with pytest.raises(UserError, match="does not hold the weights of this network"):
-        load_network(tmp_path / "weights.pt", Task(4, 3))
+        load_networks(tmp_path / "weights.pt", Task(4, 3))
 
 
 def test_weights_are_the_right_ones_again_through_dvc(project: Project) -> None:

@@ -21,7 +21,7 @@ from classifier.evaluation.predictions import MOST_POINTS, curves
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
 from classifier.exported_model.load import ExportedModel
 from classifier.io.later_params import ThresholdRule
-from classifier.io.prepared import read_split
+from classifier.io.prepared import Split, read_split
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP, predict_probabilities
 from classifier.network.temperature import fit_temperature, with_temperature
@@ -197,24 +197,29 @@ def test_logits_are_divided_by_the_temperature() -> None:
     assert torch.equal(network(features), logits)
 
 
+def left_out(features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> Split:
+    rows = np.arange(len(target))
+    return Split(rows, rows, np.zeros_like(rows), features, target)
+
+
 @pytest.mark.parametrize("members", [1, 3])
 def test_a_temperature_undoes_overconfidence(members: int) -> None:
     torch.manual_seed(0)
     network = with_temperature(MLP(4, 3, [8], members=members), 0.2)
     features = np.random.default_rng(0).standard_normal((4000, 4)).astype(np.float32)
-    probabilities = predict_probabilities(network, features)
+    probabilities = predict_probabilities([network], features)
     chance = np.random.default_rng(1).random((4000, 1))
     target = (chance > probabilities.cumsum(axis=1)[:, :2]).sum(axis=1)
     # The probabilities are right as they are, so that of twice the logits half is right.
     doubled = with_temperature(network, 0.5)
-    found = fit_temperature(doubled, features, target)
+    found = fit_temperature([doubled], left_out(features, target))
     # Within what 4,000 rows tell.
     assert found == pytest.approx(2, rel=0.1)
     for other in (0.9 * found, 1.1 * found):
         losses = []
         for temperature in (found, other):
             calibrated = with_temperature(doubled, temperature)
-            losses.append(log_loss(target, predict_probabilities(calibrated, features)))
+            losses.append(log_loss(target, predict_probabilities([calibrated], features)))
         assert losses[0] < losses[1]
 
 
@@ -384,10 +389,10 @@ def test_a_temperature_is_left_out_where_all_rows_are_right() -> None:
     torch.manual_seed(0)
     network = MLP(2, 2, [])
     features = np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32)
-    target = predict_probabilities(network, features).argmax(axis=1)
-    assert fit_temperature(network, features, target) == 1
+    target = predict_probabilities([network], features).argmax(axis=1)
+    assert fit_temperature([network], left_out(features, target)) == 1
     target[0] = 1 - target[0]
-    assert fit_temperature(network, features, target) != 1
+    assert fit_temperature([network], left_out(features, target)) != 1
 
 
 @pytest.mark.parametrize(("negative", "positive"), [("-1", 1), ("no", True), ("1", -1)])

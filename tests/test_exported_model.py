@@ -17,7 +17,7 @@ from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
-from classifier.network.model import MLP, Activation, Embedding, Task, load_network
+from classifier.network.model import MLP, Activation, Embedding, Task, load_networks
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
@@ -95,7 +95,7 @@ def test_each_row_gets_what_the_network_says_with_any_number_of_others(
         numbers=schema.numeric_features,
         members=members,
     )
-    write_exported_model(folder / "model.onnx", schema, network)
+    write_exported_model(folder / "model.onnx", schema, [network])
     model = ExportedModel(folder / "model.onnx")
     raw = raw_of("t.csv", model)
     whole = model.probabilities(raw)
@@ -173,8 +173,8 @@ def test_it_is_made_of_onnx_operators_and_holds_no_trace_of_this_computer(folder
         assert trace not in content
     again = folder / "again.onnx"
     schema = read_schema(folder / "data/prepared/schema.json")
-    network, _ = load_network(folder / "models/weights.pt", Task.of(schema))
-    write_exported_model(again, schema, network)
+    [network], _ = load_networks(folder / "models/weights.pt", Task.of(schema))
+    write_exported_model(again, schema, [network])
     assert again.read_bytes() == content
 
 

@@ -30,9 +30,9 @@ from classifier.network.model import (
     Architecture,
     Embedding,
     Task,
-    load_network,
+    load_networks,
     make_network,
-    network_to_bytes,
+    networks_to_bytes,
 )
 from tests.in_process import run_all, run_predict, run_prepare
 from tests.test_predict import assert_the_same
@@ -160,8 +160,8 @@ def test_weights_say_their_architecture(tmp_path: Path, embedding: Embedding) ->
     )
     task, path = Task(5, 3, (0, 2, 3)), tmp_path / "weights.pt"
     network = make_network(architecture, task).eval()
-    path.write_bytes(network_to_bytes(architecture, task, network.state_dict(), 1.5))
-    loaded, temperature = load_network(path, task)
+    path.write_bytes(networks_to_bytes(architecture, task, [network], 1.5))
+    [loaded], temperature = load_networks(path, task)
     assert temperature == 1.5
     assert torch.equal(loaded.eval()(FEATURES), network(FEATURES))
     saved = torch.load(path, weights_only=True)
@@ -170,7 +170,7 @@ def test_weights_say_their_architecture(tmp_path: Path, embedding: Embedding) ->
     assert torch.equal(by_hand(FEATURES), network(FEATURES))
     for other in (Task(6, 3, (0, 2, 3)), Task(5, 2, (0, 2, 3)), Task(5, 3, (0, 1, 3))):
         with pytest.raises(UserError, match="does not hold the weights of this network"):
-            load_network(path, other)
+            load_networks(path, other)
 
 
 def test_dropout_zeroes_the_same_units_of_a_row_in_all_members() -> None:

@@ -1,7 +1,7 @@
 """The whole model in one file, model.onnx: the table's columns in, class probabilities out."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -21,7 +21,7 @@ from classifier.io.schema import Schema
 from classifier.network.model import MLP
 
 
-def write_exported_model(path: Path, schema: Schema, network: MLP) -> None:
+def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) -> None:
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
@@ -35,19 +35,22 @@ def write_exported_model(path: Path, schema: Schema, network: MLP) -> None:
         Where the file is to be.
     schema
         What `prepare` has learnt of the table's columns.
-    network
-        It is on the CPU, and its temperature is in its weights.
+    networks
+        Their probabilities are averaged. They are on the CPU, and the temperature is in their
+        weights.
 
     """
     names = {column.name for column in schema.columns}
     graph = Graph(_free("_", lambda prefix: any(name.startswith(prefix) for name in names)))
-    logits = add_network(graph, network, add_preparation(graph, schema))
-    probabilities = graph.add(
-        "Softmax",
-        graph.add("Cast", logits, to=TensorProto.DOUBLE),
-        axis=1,
-        output=_free("probabilities", names.__contains__),
-    )
+    features = add_preparation(graph, schema)
+    logits = [add_network(graph, network, features) for network in networks]
+    doubles = [graph.add("Cast", one, to=TensorProto.DOUBLE) for one in logits]
+    output = _free("probabilities", names.__contains__)
+    if len(doubles) == 1:
+        probabilities = graph.add("Softmax", *doubles, axis=1, output=output)
+    else:
+        of_each = [graph.add("Softmax", one, axis=1) for one in doubles]
+        probabilities = graph.add("Mean", *of_each, output=output)
     predicted = graph.add(
         "LabelEncoder",
         graph.add("ArgMax", probabilities, axis=1, keepdims=0),

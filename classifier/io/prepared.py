@@ -24,7 +24,7 @@ ROWS_PER_GROUP = 65_536
 class Split:
     """Prepared rows.
 
-    In the file, these are a column `row`, a column `unit`, one for each feature, and the target.
+    In the file, these are columns `row`, `unit` and `fold`, one for each feature, and the target.
     """
 
     rows: npt.NDArray[np.int64]
@@ -38,28 +38,27 @@ class Split:
     """Shape (n, n_features)."""
     target: npt.NDArray[np.int64]
     """Class indices, shape (n,)."""
+    fold: npt.NDArray[np.int64]
+    """Numbers of the networks that leave the rows out, shape (n,); -1: none does."""
 
     def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Split":
         """Return the rows at these positions, or where a mask of shape (n,) is true."""
-        return Split(
-            self.rows[chosen], self.units[chosen], self.features[chosen], self.target[chosen]
-        )
+        return Split(*(values[chosen] for values in vars(self).values()))
 
     def followed_by(self, other: "Split") -> "Split":
         """Return these rows, and those of another part behind them."""
         return Split(
-            np.concatenate([self.rows, other.rows]),
-            np.concatenate([self.units, other.units]),
-            np.concatenate([self.features, other.features]),
-            np.concatenate([self.target, other.target]),
+            *map(np.concatenate, zip(vars(self).values(), vars(other).values(), strict=True))
         )
 
 
 class ClassCounts(BaseModel):
-    """How many rows each part has of each class, in the order of the schema's classes."""
+    """How many rows there are of each class, in the order of the schema's classes."""
 
     train: list[int]
+    """Of those that train some network."""
     val: list[int]
+    """Of those that some network leaves out."""
     test: list[int]
 
 
@@ -87,6 +86,7 @@ def write_split(
     features: Sequence[npt.NDArray[np.float32]],
     target: npt.NDArray[np.int64],
     *,
+    fold: npt.NDArray[np.int64],
     column_names: list[str],
 ) -> None:
     """Write what `read_split` reads.
@@ -95,7 +95,7 @@ def write_split(
     ----------
     path
         Of the file.
-    rows, units, target
+    rows, units, target, fold
         As in `Split`.
     features
         One array of shape (n,) for each: together they need not be in memory twice.
@@ -104,13 +104,13 @@ def write_split(
 
     """
     names: list[str] = []
-    for name in ["row", "unit", *column_names]:
+    for name in ["row", "unit", "fold", *column_names]:
         # Parquet readers refuse equal ones.
         unique = name
         while unique in names:
             unique += "_"
         names.append(unique)
-    table = pa.Table.from_arrays([rows, units, *features, target], names)
+    table = pa.Table.from_arrays([rows, units, fold, *features, target], names)
     # Scaled numbers seldom repeat: a dictionary of them takes longer and is larger.
     write_parquet(path, table, row_group_size=ROWS_PER_GROUP, use_dictionary=False)
 
@@ -152,20 +152,22 @@ def read_split(path: Path, wanted: range | None = None) -> Split:
     """
     with open_parquet(path) as file:
         wanted = range(file.metadata.num_rows) if wanted is None else wanted
-        n, n_features = len(wanted), file.metadata.num_columns - 3
+        n, n_features = len(wanted), file.metadata.num_columns - 4
         split = Split(
             rows=np.empty(n, np.int64),
             units=np.empty(n, np.int64),
             features=np.empty((n, n_features), np.float32),
             target=np.empty(n, np.int64),
+            fold=np.empty(n, np.int64),
         )
         start = 0
         for part in _read_batches(file, wanted):
             here = slice(start, start + part.num_rows)
             # By position: the names are the user's, and one of them may be "row". Not through
             # `to_numpy`, which imports pandas.
-            rows, units, *features, target = map(np.from_dlpack, part.columns)
-            split.rows[here], split.units[here], split.target[here] = rows, units, target
+            rows, units, fold, *features, target = map(np.from_dlpack, part.columns)
+            split.rows[here], split.units[here], split.fold[here] = rows, units, fold
+            split.target[here] = target
             for index, feature in enumerate(features):
                 split.features[here, index] = feature
             start = here.stop
@@ -178,7 +180,7 @@ def read_quantiles(path: Path, features: Sequence[int], n_bins: int) -> npt.NDAr
     Shape (number of features, n_bins + 1). One feature is read at a time.
     """
     with open_parquet(path) as file:
-        return quantiles((_read_column(file, 2 + index) for index in features), n_bins)
+        return quantiles((_read_column(file, 3 + index) for index in features), n_bins)
 
 
 def quantiles(columns: Iterable[npt.NDArray[np.float32]], n_bins: int) -> npt.NDArray[np.float32]:

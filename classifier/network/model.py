@@ -190,21 +190,25 @@ def _canonical(value: object) -> object:
     return value
 
 
-def network_to_bytes(
-    architecture: Architecture, task: Task, weights: dict[str, Tensor], temperature: float
+def networks_to_bytes(
+    architecture: Architecture, task: Task, networks: Sequence[MLP], temperature: float
 ) -> bytes:
-    """Return a file that says all of a network: the arguments of MLP, weights and temperature."""
+    """Return a file that says all of networks: the arguments of MLP, weights and temperature.
+
+    The weights are a `state_dict`, of several networks a list of them.
+    """
+    weights = [network.state_dict() for network in networks]
     return save_bytes(
         {
             "architecture": _arguments(architecture, task),
-            "weights": weights,
+            "weights": weights[0] if len(weights) == 1 else weights,
             "temperature": temperature,
         }
     )
 
 
-def load_network(path: Path, task: Task) -> tuple[MLP, float]:
-    """Return the network that `network_to_bytes` saved, and the temperature to divide logits by.
+def load_networks(path: Path, task: Task) -> tuple[list[MLP], float]:
+    """Return what `networks_to_bytes` saved: networks, and the temperature to divide logits by.
 
     Raises
     ------
@@ -219,9 +223,12 @@ def load_network(path: Path, task: Task) -> tuple[MLP, float]:
     try:
         with warnings.catch_warnings(action="ignore"):
             saved = torch.load(io.BytesIO(content), weights_only=True)
-        network = MLP(**_must_be_for(task, saved["architecture"]))
-        network.load_state_dict(saved["weights"])
-        return network, float(saved["temperature"])
+        weights = saved["weights"]
+        networks = []
+        for one in weights if isinstance(weights, list) else [weights]:
+            networks.append(MLP(**_must_be_for(task, saved["architecture"])))
+            networks[-1].load_state_dict(one)
+        return networks, float(saved["temperature"])
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 (what a file may hold has no end)
@@ -244,11 +251,36 @@ def widths(architecture: Architecture, task: Task) -> list[int]:
     return [n_inputs, *architecture.hidden, task.n_classes]
 
 
-@torch.no_grad()
 def predict_probabilities(
-    network: MLP, features: npt.NDArray[np.float32]
+    networks: Sequence[MLP], features: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """Return class probabilities, shape (n, n_classes), of features, shape (n, n_features)."""
+    """Return class probabilities, shape (n, n_classes), of features, shape (n, n_features).
+
+    They are the means of the networks'.
+    """
+    probabilities = _probabilities(networks[0], features)
+    for network in networks[1:]:
+        probabilities += _probabilities(network, features)
+    return probabilities / len(networks)
+
+
+def predict_left_out(
+    networks: Sequence[MLP], features: npt.NDArray[np.float32], fold: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return class probabilities of rows, each by the one network that was not trained on it.
+
+    Their shape is (n, n_classes). The rows have features, shape (n, n_features), and are left out
+    by the networks of these numbers, shape (n,).
+    """
+    probabilities = np.empty((len(features), networks[0].n_classes))
+    for number in np.unique(fold):
+        is_left_out = fold == number
+        probabilities[is_left_out] = _probabilities(networks[number], features[is_left_out])
+    return probabilities
+
+
+@torch.no_grad()
+def _probabilities(network: MLP, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     # The number of threads decides how sums are rounded.
     torch.set_num_threads(1)
     network.eval()

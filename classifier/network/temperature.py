@@ -6,42 +6,49 @@ networks", ICML 34, https://arxiv.org/abs/1706.04599.
 
 import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from classifier.network.model import MLP, predict_probabilities
+from classifier.io.prepared import Split
+from classifier.network.model import MLP, predict_left_out
 
 LARGEST = 20.0
 """The largest temperature that is tried; the smallest is 1 over it."""
 
 
-def fit_temperature(
-    network: MLP, features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
-) -> float:
-    """Return the temperature with which a network's log loss is lowest.
+def fit_temperature(networks: Sequence[MLP], left_out: Split) -> float:
+    """Return the temperature with which the log loss is lowest, of each row by its network.
 
     It is 1 where all rows are right: the lower the temperature, the better for these, down to
     probabilities of 0 and 1, which says nothing about others.
 
     Parameters
     ----------
-    network
-        It is on the CPU, and stays as it is.
-    features, target
-        Rows that it was not fitted to, of shapes (n, n_features) and (n,).
+    networks
+        They are on the CPU, and stay as they are.
+    left_out
+        Rows, each with the number of the network that was not fitted to it.
 
     """
     # Here, since SciPy takes a while to import.
     from scipy.optimize import minimize_scalar  # noqa: PLC0415
 
-    if (predict_probabilities(network, features).argmax(axis=1) == target).all():
+    target = left_out.target
+
+    def predict(networks: Sequence[MLP]) -> npt.NDArray[np.float64]:
+        return predict_left_out(networks, left_out.features, left_out.fold)
+
+    if (predict(networks).argmax(axis=1) == target).all():
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        calibrated = with_temperature(network, math.exp(log_temperature))
-        of_target = predict_probabilities(calibrated, features)[np.arange(len(target)), target]
+        temperature = math.exp(log_temperature)
+        of_target = predict([with_temperature(network, temperature) for network in networks])[
+            np.arange(len(target)), target
+        ]
         return -float(np.log(np.maximum(of_target, np.finfo(np.float64).tiny)).mean())
 
     limit = math.log(LARGEST)

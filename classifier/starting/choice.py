@@ -68,6 +68,7 @@ def first_params(
         "order_by": order_by,
         "test_size": 0.2,
         "val_size": 0.2,
+        "folds": 1,
         "rare_classes": "error",
         "scaler": "squash",
         "missing_indicator": True,

@@ -105,7 +105,7 @@ class Encoder:
         self.rows, self.params = rows, rows.params
         self.spelling = rows.file.spelling
         self.kinds = KindFinder(rows.file.name, self.spelling, self.params.day_first)
-        self.train = rows.parts["train"]
+        self.train = rows.training
         different = self.train[~rows.is_copy[self.train]]
         self.sample = np.random.default_rng(0).permutation(different)[:SAMPLE]
 

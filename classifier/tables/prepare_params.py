@@ -94,6 +94,7 @@ class PrepareParams(Reading):
     order_by: str | None = Field(description=NAME_OR_NULL)
     test_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     val_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
+    folds: int = Field(ge=1, description="a whole number of at least 1")
     rare_classes: RareClasses = _one_of(RareClasses)
     scaler: Scaler = _one_of(Scaler)
     missing_indicator: bool = Field(description="true or false")
@@ -107,6 +108,15 @@ class PrepareParams(Reading):
             raise ValueError(
                 f"test_size is {self.test_size} and val_size is {self.val_size}; "
                 "together they must be below 1, to leave rows to train on"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _do_not_train_on_the_future(self) -> Self:
+        if self.split == "time" and self.folds > 1:
+            raise ValueError(
+                f"folds is {self.folds}, but must be 1 with split: time: a network that leaves out "
+                "early rows would be trained on later ones, which is to know the future"
             )
         return self
 

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
+from classifier.tables.folds import NO_FOLD, deal_folds
 from classifier.tables.kinds import Dates, KindFinder, Numbers
 from classifier.tables.labels import Labels, has_target, parse_labels
 from classifier.tables.names import check_names, choose_features
@@ -46,7 +47,15 @@ class TableRows:
     units: npt.NDArray[np.int64]
     """Numbers, shape (n,), the same for rows that belong together: equal ones, those of a group."""
     parts: dict[str, Positions]
-    """Positions of the train, val and test rows, each in order."""
+    """Positions of the train, val and test rows, each in order.
+
+    The train rows train all networks; each of the val rows is left out by one of them, and trains
+    the others.
+    """
+    training: Positions
+    """Positions of the rows that train some network, in order."""
+    fold: npt.NDArray[np.int64]
+    """The number of the network that leaves a row out, shape (n,); -1: none does."""
     left_out: dict[str, str]
     """Columns that are no features, with the reason; not those that parameters leave out."""
     n_without_target: int
@@ -93,6 +102,11 @@ def read_rows(params: PrepareParams) -> TableRows:
         parts = splitter.by_time(labels, _times(cells[params.order_by], params, file))
     else:
         parts = splitter.at_random(labels, together)
+    fold = deal_folds(params, labels, together, parts)
+    learning = np.sort(np.concatenate([parts["train"], parts["val"]]))
+    trains_all = fold[learning] == NO_FOLD
+    parts |= {"train": learning[trains_all], "val": learning[~trains_all]}
+    training = parts["train"] if params.folds == 1 else learning
     test_cells = table.iloc[parts["test"]]
     # Column by column, it makes room for the features.
     del table
@@ -101,10 +115,12 @@ def read_rows(params: PrepareParams) -> TableRows:
         file=file,
         numbers=rows,
         cells={name: cells.pop(name) for name in names},
-        labels=labels.limited_to(parts["train"]),
+        labels=labels.limited_to(training),
         is_copy=first != np.arange(len(first)),
         units=pd.factorize(together)[0],
         parts=parts,
+        training=training,
+        fold=fold,
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
         test_cells=test_cells,

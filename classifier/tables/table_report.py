@@ -39,16 +39,23 @@ def table_report_of(table: PreparedTable) -> TableReport:
         for name in schema.classes
         if name in GAPS
     ]
-    val, test = rows.params.val_size, rows.params.test_size
-    wanted = [round(n_used * fraction) for fraction in (1 - test - val, val, test)]
+    params = rows.params
+    val, test = params.val_size, params.test_size
+    fractions, asked = [1 - test - val, val, test], "prepare.val_size and prepare.test_size"
+    purposes = "train, validate and test"
+    if params.folds > 1:
+        fractions = [*[(1 - test) / params.folds] * params.folds, test]
+        asked, purposes = "prepare.folds and prepare.test_size", "be left out in turn and test"
+        sizes = sizes[-len(fractions) :]
+    wanted = [round(n_used * fraction) for fraction in fractions]
     if any(max(pair) > FAR_OFF * min(pair) for pair in zip(sizes, wanted, strict=True)):
-        asked, made = ("{}, {} and {}".format(*three) for three in (wanted, sizes))
         warnings.append(
-            f"prepare.val_size and prepare.test_size ask for {asked} rows to train, validate and "
-            f"test, but groups, copies, equal times or rare classes make it {made}"
+            f"{asked} ask for {_listed(wanted)} rows to {purposes}, but groups, copies, equal "
+            f"times or rare classes make it {_listed(sizes)}"
         )
     for part in ("val", "test"):
-        absent = [schema.classes[index] for index in np.flatnonzero(counts[part] == 0)]
+        present = np.unique(rows.labels.indices[rows.parts[part]])
+        absent = [name for index, name in enumerate(schema.classes) if index not in present]
         if absent:
             warnings.append(f"no {part} row is of class {in_quotes(absent)}")
     if schema.label_kind == "integer" and len(schema.classes) > A_GLANCE:
@@ -95,6 +102,7 @@ def summary(report: TableReport, table: PreparedTable) -> str:
     }
     remarks += [f"{what}: {count}" for what, count in counted.items() if count]
     remarks += [f"warning: {warning}" for warning in report.warnings]
+    lines_of_classes = _lines_of_classes(table.rows)
     return "\n".join(
         [
             f"{table.rows.file.name}: {report.file}",
@@ -102,30 +110,40 @@ def summary(report: TableReport, table: PreparedTable) -> str:
             *_aligned([["column", "kind", "gaps", "range or categories"], *lines], {2}),
             *remarks,
             "",
-            *_aligned(_lines_of_classes(table.rows), {1, 2, 3}),
+            *_aligned(lines_of_classes, set(range(1, len(lines_of_classes[0])))),
         ]
     )
 
 
 def _class_counts(rows: TableRows) -> dict[str, npt.NDArray[np.int64]]:
-    """Return by part how many rows there are of each class, shape (n_classes,)."""
+    """Return by part, or fold, how many rows there are of each class, shape (n_classes,)."""
+    parts = rows.parts
+    if rows.params.folds > 1:
+        folds = {f"fold {number}": rows.fold == number for number in range(rows.params.folds)}
+        always = {"train": parts["train"]} if len(parts["train"]) else {}
+        parts = always | folds | {"test": parts["test"]}
     n = len(rows.labels.classes)
     return {
         part: np.bincount(rows.labels.indices[positions], minlength=n)
-        for part, positions in rows.parts.items()
+        for part, positions in parts.items()
     }
 
 
+def _listed(numbers: list[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} and {last}"
+
+
 def _lines_of_classes(rows: TableRows) -> list[list[str]]:
-    classes, counts = rows.labels.classes, _class_counts(rows).values()
+    classes, counts = rows.labels.classes, _class_counts(rows)
     lines = [
-        [name, *(str(count[index]) for count in counts)]
+        [name, *(str(count[index]) for count in counts.values())]
         for index, name in enumerate(classes[:MOST_LINES])
     ]
     if len(classes) > MOST_LINES:
-        lines.append([f"and {len(classes) - MOST_LINES} classes more", "", "", ""])
-    sums = [str(count.sum()) for count in counts]
-    return [[rows.params.target, *rows.parts], *lines, ["all", *sums]]
+        lines.append([f"and {len(classes) - MOST_LINES} classes more", *[""] * len(counts)])
+    sums = [str(count.sum()) for count in counts.values()]
+    return [[rows.params.target, *counts], *lines, ["all", *sums]]
 
 
 def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
