@@ -17,7 +17,7 @@ from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 Verdict = Literal["overfitting", "not_learning", "unstable", "still_improving", "converged"]
 
@@ -69,6 +69,16 @@ class Diagnosis(BaseModel):
     n_evaluations: int
 
 
+class NetworksReport(BaseModel):
+    """Where each of several networks ended."""
+
+    best_epochs: list[int]
+    """Those whose weights are kept."""
+    epochs_of_networks: list[int]
+    out_of_fold_loss: float
+    """The mean loss of all rows that some network leaves out, by its best weights."""
+
+
 class TrainingReport(Diagnosis):
     """reports/training.json: what `train` leaves for `dvc metrics show` and for `plot`."""
 
@@ -80,6 +90,8 @@ class TrainingReport(Diagnosis):
     threads: int
     temperature: float
     """The number by which the logits of the best weights are divided; 1 is not at all."""
+    networks: NetworksReport | None = Field(None, exclude_if=lambda value: value is None)
+    """Of several networks; all else is of their means, where those that have stopped stay."""
 
 
 def diagnose(

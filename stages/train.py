@@ -1,21 +1,21 @@
 """Train the network, stop early, keep the best weights; go on from where a run was cut off."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from classifier.exported_model.write import write_exported_model
 from classifier.io.files import write_bytes, write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
-from classifier.io.prepared import count_rows, read_quantiles, read_split
+from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.network.layers import N_BINS
 from classifier.network.model import MLP, Task, networks_to_bytes, widths
 from classifier.network.temperature import fit_temperature, with_temperature
-from classifier.resuming.checkpoint import run_to_bytes
+from classifier.resuming.checkpoint import remember_first_stop, training_to_bytes
 from classifier.resuming.fingerprint import fingerprint_of
 from classifier.resuming.resume import (
     Agreement,
@@ -27,11 +27,14 @@ from classifier.resuming.resume import (
 from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
-from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, train
-from classifier.training.losses_file import record_of
+from classifier.training.folds import Fold, read_edges, read_folds
+from classifier.training.loop import Run, TrainParams
+from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.step import Rows, class_counts
+from classifier.training.side_by_side import Training, evaluate_fold, train
+from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
+    NetworksReport,
     TrainingReport,
     baseline_loss,
     diagnose,
@@ -52,27 +55,28 @@ def main() -> None:
     schema = read_schema(PREPARED / "schema.json")
     read_later_params().must_suit(schema.classes)
     task = Task.of(schema)
-    train_rows, val_rows = read_rows(TRAIN_FILE, device), read_rows(VAL_FILE, device)
+    folds = read_folds(TRAIN_FILE, VAL_FILE, device)
 
-    n_rows = train_rows.n_on_all_ranks
-    rows_per_step = min(params.batch_size or n_rows, n_rows) // ranks.SIZE
+    n_rows = max(fold.train.n_on_all_ranks for fold in folds)
+    rows_per_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
     threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
     compute_deterministically(threads)
     fingerprint = fingerprint_of(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )
     ranks.must_have_the_same(f"{fingerprint} {params.max_epochs} {params.patience}")
-    edges = None
-    if params.embedding == "piecewise_linear":
-        edges = torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
-    run, states = start_or_go_on(params, fingerprint, task, device, edges)
-    train_to_the_end(run, states, train_rows, val_rows, params)
+    is_piecewise = params.embedding == "piecewise_linear"
+    edges = read_edges(TRAIN_FILE, folds, task) if is_piecewise else None
+    training, states = start_or_go_on(
+        params, fingerprint, task, device, edges=edges, n_networks=len(folds)
+    )
+    train_to_the_end(training, states, folds, params)
 
-    checkpoint = run_to_bytes(run)
-    report = training_report_of(run, params, train_rows, val_rows, threads)
+    checkpoint = training_to_bytes(training)
+    report = training_report_of(training.runs, params, folds, threads)
     if ranks.RANK > 0:
         return
-    networks = [run.best_network()]
+    networks = [run.best_network() for run in training.runs]
     if params.calibration == "temperature":
         report.temperature = fitted_temperature(networks)
     weights = networks_to_bytes(params, task, networks, report.temperature)
@@ -85,46 +89,41 @@ def main() -> None:
     print(what_happened(report), what_to_do(report))
 
 
-def read_rows(path: Path, device: torch.device) -> Rows:
-    """Read the rows that this rank holds."""
-    n = count_rows(path)
-    part = ranks.shard(n)
-    split = read_split(path, part)
-    features, target = torch.from_numpy(split.features), torch.from_numpy(split.target)
-    return Rows(features.to(device), target.to(device), part.start, n)
-
-
 def train_to_the_end(
-    run: Run, states: SavedStates, train_rows: Rows, val_rows: Rows, params: TrainParams
+    training: Training, states: SavedStates, folds: Sequence[Fold], params: TrainParams
 ) -> None:
-    """Train and record until the run is over, and save it now and then.
+    """Train and record until all is over, and save it now and then.
 
     Where a signal comes before, it is saved and this process ends.
     """
+    runs, n_val = training.runs, [fold.val.n_on_all_ranks for fold in folds]
     with (
         signals_held_back(second_one_ends=not ranks.LAUNCHED) as interruption,
-        record_of(run, params.max_epochs, REPORTS / "losses.csv") as record,
+        record_of(runs, n_val, params.max_epochs, REPORTS / "losses.csv") as record,
     ):
         agreement = Agreement(interruption, params.save_every_seconds)
-        for evaluation in train(run, train_rows, val_rows, params):
-            if evaluation is not None:
-                record(evaluation)
+        for is_evaluated in train(runs, folds, params):
+            if is_evaluated:
+                record()
+                remember_first_stop(training, params)
             agreed = agreement.after_batch()
             if agreed.signal_number is not None:
-                if not run.is_over(params):
-                    stop_before_the_end(states, run, params, agreed.signal_number)
+                if not training.is_over(params):
+                    stop_before_the_end(states, training, params, agreed.signal_number)
                 break
             if agreed.save:
-                save(states, run, params)
-        save(states, run, params, finished=True)
-        if run.epoch % params.eval_every != 0:
+                save(states, training, params)
+        save(states, training, params, finished=True)
+        unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
+        for number in unevaluated:
             # Not in the saved state: a run with more epochs has no evaluation here.
-            weight = loss_weight(run, train_rows, params)
-            record(evaluate(run, train_rows, val_rows, weight, params))
+            evaluate_fold(runs[number], folds[number], params)
+        if unevaluated:
+            record()
 
 
 def fitted_temperature(networks: list[MLP]) -> float:
-    """Return the temperature for the validation rows, and say what it is."""
+    """Return the temperature for the rows that the networks leave out, and say what it is."""
     temperature = fit_temperature(networks, read_split(VAL_FILE))
     if temperature == 1:
         print("all validation rows are right, and say nothing about a temperature: there is none")
@@ -134,28 +133,43 @@ def fitted_temperature(networks: list[MLP]) -> float:
 
 
 def training_report_of(
-    run: Run, params: TrainParams, train_rows: Rows, val_rows: Rows, threads: int
+    runs: Sequence[Run], params: TrainParams, folds: Sequence[Fold], threads: int
 ) -> TrainingReport:
-    train_losses = [evaluation.train_loss for evaluation in run.history]
-    val_losses = [evaluation.val_loss for evaluation in run.history]
-    best_epoch = run.early_stopping.best_epoch
-    best = [evaluation.epoch for evaluation in run.history].index(best_epoch)
-    weight = loss_weight(run, train_rows, params)
+    n_val = [fold.val.n_on_all_ranks for fold in folds]
+    history = mean_evaluations(runs, n_val)
+    val_losses = [evaluation.val_loss for evaluation in history]
+    best_epochs = [run.early_stopping.best_epoch for run in runs]
+    best = int(np.argmin(val_losses))
+    if len(runs) == 1:
+        best = [evaluation.epoch for evaluation in history].index(best_epochs[0])
+    # Of several networks, these are all rows that train some of them.
+    target, n_classes = folds[0].train.target, runs[0].model.n_classes
+    weight = class_weights(params.class_weights, target, n_classes)
+    val_counts = [class_counts(fold.val.gathered().target, n_classes) for fold in folds]
     baseline = baseline_loss(
-        class_counts(train_rows.target, run.model.n_classes),
-        class_counts(val_rows.target, run.model.n_classes),
+        class_counts(target, n_classes),
+        np.sum(val_counts, axis=0).tolist(),
         None if weight is None else weight.tolist(),
     )
-    diagnosis = diagnose(train_losses, val_losses, best, val_rows.n_on_all_ranks, baseline)
+    train_losses = [evaluation.train_loss for evaluation in history]
+    diagnosis = diagnose(train_losses, val_losses, best, sum(n_val), baseline)
+    stop_reasons = [run.stop_reason(params) for run in runs]
+    best_val_losses = [run.early_stopping.best_val_loss for run in runs]
+    several = {
+        "best_epochs": best_epochs,
+        "epochs_of_networks": [run.epoch for run in runs],
+        "out_of_fold_loss": float(np.average(best_val_losses, weights=n_val)),
+    }
     return TrainingReport(
         **diagnosis.model_dump(),
-        best_epoch=best_epoch,
+        best_epoch=history[best].epoch,
         best_val_loss=val_losses[best],
         train_loss_at_best_epoch=train_losses[best],
-        epochs_run=run.epoch,
-        stop_reason=run.stop_reason(params),
+        epochs_run=max(run.epoch for run in runs),
+        stop_reason="max_epochs" if "max_epochs" in stop_reasons else "early_stopping",
         threads=threads,
         temperature=1.0,
+        networks=None if len(runs) == 1 else NetworksReport.model_validate(several),
     )
 
 

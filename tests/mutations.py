@@ -27,9 +27,10 @@ from classifier.io.params import read_params
 from classifier.io.schema import CategoricalColumn, Schema, read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
-from classifier.resuming.checkpoint import restore_run
+from classifier.resuming.checkpoint import restore
 from classifier.resuming.saved_state import SavedStates
 from classifier.training.loop import TrainParams, start_run
+from classifier.training.side_by_side import Training
 from tests.in_process import run_all
 from tests.test_networks import table_of_all_kinds
 
@@ -138,7 +139,7 @@ def open_file(kind: Kind, content: bytes) -> str:
             return "refused"
         task = Task.of(read_schema(Path("data/prepared/schema.json")))
         run = start_run(read_params("train", TrainParams), task, torch.device("cpu"))
-        restore_run(run, saved.checkpoint)
+        restore(Training([run]), saved.checkpoint)
     except UserError:
         return "refused"
     return "taken"

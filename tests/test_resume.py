@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
-from classifier.resuming.checkpoint import restore_run, run_to_bytes
+from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, fingerprint_of, source_files
 from classifier.resuming.saved_state import RUNS_KEPT, SavedState, SavedStates
 from classifier.training.loop import Run, TrainParams, start_run, train
+from classifier.training.side_by_side import Training
 from classifier.training.step import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
@@ -110,17 +111,17 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bytes(
     params = make_params(**values)
     undisturbed = new_run(params)
     list(train(undisturbed, TRAIN_ROWS, VAL_ROWS, params))
-    expected = run_to_bytes(undisturbed)
+    expected = training_to_bytes(Training([undisturbed]))
 
     run = new_run(params)
     for cut in cuts:
         list(islice(train(run, TRAIN_ROWS, VAL_ROWS, params), cut))
-        saved = run_to_bytes(run)
+        saved = training_to_bytes(Training([run]))
         torch.manual_seed(99)
         run = new_run(params)
-        restore_run(run, saved)
+        restore(Training([run]), saved)
     list(train(run, TRAIN_ROWS, VAL_ROWS, params))
-    assert run_to_bytes(run) == expected
+    assert training_to_bytes(Training([run])) == expected
 
 
 @given(values=CHOICES, max_epochs=st.integers(1, 15), patience=st.integers(1, 4))

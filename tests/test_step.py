@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from classifier.io.prepared import ROWS_PER_GROUP, Split, read_split, write_split
 from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, make_network
-from classifier.resuming.checkpoint import restore_run, run_to_bytes
+from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.training.device import choose_threads, compute_deterministically
 from classifier.training.loop import Run, TrainParams, start_run, train
 from classifier.training.replay import Replayed
+from classifier.training.side_by_side import Training
 from classifier.training.step import Rows, batches, class_weights
 from tests.conftest import Project
 from tests.test_resume import (
@@ -339,6 +340,6 @@ def test_on_cuda_training_is_the_plain_loop_to_rounding_and_resumes_exactly(
     cut = start()
     list(islice(train(cut, rows, val_rows, params), 3))
     resumed = start()
-    restore_run(resumed, run_to_bytes(cut))
+    restore(Training([resumed]), training_to_bytes(Training([cut])))
     list(train(resumed, rows, val_rows, params))
-    assert run_to_bytes(resumed) == run_to_bytes(whole)
+    assert training_to_bytes(Training([resumed])) == training_to_bytes(Training([whole]))

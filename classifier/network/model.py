@@ -174,19 +174,20 @@ def save_bytes(value: object) -> bytes:
     tensors were one object, and that differs after a resume.
     """
     buffer = io.BytesIO()
-    torch.save(_canonical(value), buffer)
+    torch.save(canonical(value), buffer)
     return buffer.getvalue()
 
 
-def _canonical(value: object) -> object:
+def canonical(value: object) -> Any:  # noqa: ANN401 (what came in)
+    """Return a copy of nested dicts, lists and tensors, in memory of its own, on the CPU."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, str):
         return sys.intern(value)
     if isinstance(value, dict):
-        return {_canonical(key): _canonical(item) for key, item in value.items()}
+        return {canonical(key): canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_canonical(item) for item in value)
+        return type(value)(canonical(item) for item in value)
     return value
 
 
@@ -238,7 +239,7 @@ def load_networks(path: Path, task: Task) -> tuple[list[MLP], float]:
 
 
 def _must_be_for(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
-    if any(arguments[name] != _canonical(value) for name, value in asdict(task).items()):
+    if any(arguments[name] != canonical(value) for name, value in asdict(task).items()):
         raise ValueError("the network is for another task")
     return arguments
 

@@ -8,33 +8,59 @@ from typing import Any
 import torch
 
 from classifier.io.user_error import UserError
-from classifier.network.model import save_bytes
+from classifier.network.model import canonical, save_bytes
 from classifier.training import ranks
 from classifier.training.device import rng_states, set_rng_states
-from classifier.training.loop import EarlyStopping, Evaluation, Run
+from classifier.training.loop import EarlyStopping, Evaluation, Run, TrainParams
+from classifier.training.side_by_side import Training
 
 
-def run_to_bytes(run: Run) -> bytes:
-    """Return the whole state of `run`; tensors are on the CPU. All ranks have to call this."""
+def training_to_bytes(training: Training) -> bytes:
+    """Return the whole state of a training; tensors are on the CPU. All ranks have to call this.
+
+    Of one network it is a dictionary, of several a list of such, behind which that at their first
+    stop follows.
+    """
+    states = [_state_of(run) for run in training.runs]
+    if len(states) == 1:
+        return save_bytes(states[0])
+    return save_bytes({"networks": states, "at_first_stop": training.at_first_stop})
+
+
+def remember_first_stop(training: Training, params: TrainParams) -> None:
+    """Keep the states of all runs when the first has stopped, and others go on."""
+    are_over = [run.is_over(params) for run in training.runs]
+    if training.at_first_stop is None and any(are_over) and not all(are_over):
+        training.at_first_stop = [canonical(_state_of(run)) for run in training.runs]
+
+
+def _state_of(run: Run) -> dict[str, Any]:
     rng_states_of_all = {
         kind: ranks.gathered(state) for kind, state in rng_states(run.device).items()
     }
-    return save_bytes(
-        {
-            "epoch": run.epoch,
-            "batch": run.batch,
-            "model": run.model.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
-            "best_model": run.best_weights,
-            "early_stopping": asdict(run.early_stopping),
-            "history": [asdict(evaluation) for evaluation in run.history],
-            "rng_state": rng_states_of_all,
-        }
-    )
+    return {
+        "epoch": run.epoch,
+        "batch": run.batch,
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "best_model": run.best_weights,
+        "early_stopping": asdict(run.early_stopping),
+        "history": [asdict(evaluation) for evaluation in run.history],
+        "rng_state": rng_states_of_all,
+    }
 
 
-def restore_run(run: Run, checkpoint: bytes) -> None:
-    """Put a new `run`, and the random generators, into the state that `run_to_bytes` saved.
+def restore(training: Training, checkpoint: bytes, *, before_first_stop: bool = False) -> None:
+    """Put a new training, and the random generators, into the state that was saved.
+
+    Parameters
+    ----------
+    training
+        It has as many runs as that of which `training_to_bytes` returned the checkpoint.
+    checkpoint
+        What it returned.
+    before_first_stop
+        Whether to go back to where all networks trained, as with more patience they go on to do.
 
     Raises
     ------
@@ -45,7 +71,15 @@ def restore_run(run: Run, checkpoint: bytes) -> None:
     try:
         with warnings.catch_warnings(action="ignore"):
             state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
-        _restore(run, state)
+        at_first_stop = None
+        if len(training.runs) > 1:
+            at_first_stop, state = state["at_first_stop"], state["networks"]
+            if before_first_stop and at_first_stop is not None:
+                at_first_stop, state = None, at_first_stop
+        states = [state] if len(training.runs) == 1 else state
+        for run, of_run in zip(training.runs, states, strict=True):
+            _restore(run, of_run)
+        training.at_first_stop = at_first_stop
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception:  # noqa: BLE001 (what a file may hold has no end)

@@ -18,11 +18,12 @@ from torch import Tensor
 from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
-from classifier.resuming.checkpoint import restore_run, run_to_bytes
+from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import dvc_has_recorded
 from classifier.resuming.saved_state import SavedState, SavedStates
 from classifier.training import ranks
-from classifier.training.loop import Run, TrainParams, start_run
+from classifier.training.loop import TrainParams
+from classifier.training.side_by_side import Training, start_runs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,33 +36,41 @@ def start_or_go_on(
     fingerprint: str,
     task: Task,
     device: torch.device,
+    *,
     edges: Tensor | None = None,
-) -> tuple[Run, SavedStates]:
-    """Return the run that was saved, or a new one where there is none, and where to save it.
+    n_networks: int = 1,
+) -> tuple[Training, SavedStates]:
+    """Return the training that was saved, or a new one if none is, and where to save it.
 
     Parameters
     ----------
     fingerprint
         What `fingerprint_of` returned.
-    params, task, device, edges
-        As `start_run` takes them.
+    params, task, device, edges, n_networks
+        As `start_runs` takes them.
 
     """
-    states, checkpoint = SavedStates(fingerprint), b""
+
+    def start() -> Training:
+        return Training(start_runs(params, n_networks, task, device, edges))
+
+    states, saved = SavedStates(fingerprint), None
     if ranks.RANK == 0:
-        scratch = start_run(params, task, device, edges)
-        states, checkpoint = find_state(scratch, params, fingerprint)
-    run = start_run(params, task, device, edges)
-    checkpoint = ranks.from_first(checkpoint)
+        states, saved = find_state(start(), params, fingerprint)
+    training = start()
+    checkpoint = ranks.from_first(b"" if saved is None else saved.checkpoint)
     if checkpoint:
-        restore_run(run, checkpoint)
+        has_more_patience = saved is not None and params.patience > saved.patience
+        restore(training, checkpoint, before_first_stop=has_more_patience)
         if ranks.RANK == 0:
-            print(f"going on from epoch {run.epoch}, saved by an earlier run", flush=True)
-    return run, states
+            print(f"going on from epoch {training.epoch}, saved by an earlier run", flush=True)
+    return training, states
 
 
-def find_state(scratch: Run, params: TrainParams, fingerprint: str) -> tuple[SavedStates, bytes]:
-    """Return where the run's states belong, and the checkpoint to go on from, which may be empty.
+def find_state(
+    scratch: Training, params: TrainParams, fingerprint: str
+) -> tuple[SavedStates, SavedState | None]:
+    """Return where the training's states belong, and that to go on from, if there is one.
 
     A run that ends before the saved one got there has a place of its own, so that a long run
     survives a short one with the same fingerprint. `scratch` is overwritten.
@@ -75,15 +84,15 @@ def find_state(scratch: Run, params: TrainParams, fingerprint: str) -> tuple[Sav
         states = SavedStates(f"{fingerprint}-{params.max_epochs}-{params.patience}")
         saved = states.load()
     if saved is None or is_wanted_anew(saved, params):
-        return states, b""
-    return states, saved.checkpoint
+        return states, None
+    return states, saved
 
 
-def is_of_a_longer_run(saved: SavedState, scratch: Run, params: TrainParams) -> bool:
+def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams) -> bool:
     """Say whether a run with these parameters would not come as far; restore it in `scratch`."""
     if _has_the_end_of(saved, params):
         return False
-    restore_run(scratch, saved.checkpoint)
+    restore(scratch, saved.checkpoint)
     if saved.finished:
         return params.max_epochs < saved.max_epochs or params.patience < saved.patience
     return scratch.is_past_the_end(params)
@@ -102,9 +111,11 @@ def _has_the_end_of(saved: SavedState, params: TrainParams) -> bool:
     return (saved.max_epochs, saved.patience) == (params.max_epochs, params.patience)
 
 
-def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool = False) -> bool:
+def save(
+    states: SavedStates, training: Training, params: TrainParams, *, finished: bool = False
+) -> bool:
     """Save the state; where that fails, warn, because training itself need not stop."""
-    checkpoint = run_to_bytes(run)
+    checkpoint = training_to_bytes(training)
     if ranks.RANK > 0:
         return True
     try:
@@ -115,7 +126,7 @@ def save(states: SavedStates, run: Run, params: TrainParams, *, finished: bool =
             raise UserError(
                 "the folder in which it was training has been deleted; nothing is saved"
             ) from None
-        print(f"warning: the state at epoch {run.epoch} cannot be saved: {error}", flush=True)
+        print(f"warning: the state at epoch {training.epoch} cannot be saved: {error}", flush=True)
         return False
     return True
 
@@ -200,13 +211,13 @@ class Agreement:
 
 
 def stop_before_the_end(
-    states: SavedStates, run: Run, params: TrainParams, signal_number: int
+    states: SavedStates, training: Training, params: TrainParams, signal_number: int
 ) -> NoReturn:
     """Save the state, say so, and exit with the status that a shell gives such an end."""
     name = signal.Signals(signal_number).name
-    is_saved = save(states, run, params)
+    is_saved = save(states, training, params)
     if ranks.RANK == 0 and is_saved:
-        print(f"{name}: epoch {run.epoch} is saved; to go on from there: dvc repro")
+        print(f"{name}: epoch {training.epoch} is saved; to go on from there: dvc repro")
     elif ranks.RANK == 0:
         print(f"{name}: to go on from the state saved before, if there is one: dvc repro")
     sys.exit(128 + signal_number)

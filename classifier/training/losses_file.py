@@ -2,10 +2,14 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
+
+import numpy as np
 
 from classifier.io.files import errors_name
 from classifier.io.progress import Progress
@@ -13,9 +17,57 @@ from classifier.training import ranks
 from classifier.training.loop import Evaluation, Run
 
 
+@dataclass(frozen=True)
+class Spread(Evaluation):
+    """The means over several networks, and how far apart these are."""
+
+    train_loss_lowest: float
+    train_loss_highest: float
+    val_loss_lowest: float
+    val_loss_highest: float
+
+
+def mean_evaluations(runs: Sequence[Run], n_val: Sequence[int]) -> list[Evaluation]:
+    """Return the evaluations of one network, or of several what they are together.
+
+    The training losses and accuracies are means over the networks; those of validation are means
+    over the left-out rows, of which the networks have `n_val`. A network that has stopped counts
+    with its last evaluation.
+    """
+    if len(runs) == 1:
+        return runs[0].history
+    epochs = sorted({evaluation.epoch for run in runs for evaluation in run.history})
+    return [_mean_at(epoch, runs, n_val) for epoch in epochs]
+
+
+def _mean_at(epoch: int, runs: Sequence[Run], n_val: Sequence[int]) -> Evaluation:
+    latest = [
+        run.history[bisect_right(run.history, epoch, key=attrgetter("epoch")) - 1] for run in runs
+    ]
+    train_loss, train_accuracy, val_loss, val_accuracy = (
+        [getattr(evaluation, name) for evaluation in latest]
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    )
+    return Spread(
+        epoch,
+        train_loss=float(np.mean(train_loss)),
+        val_loss=float(np.average(val_loss, weights=n_val)),
+        train_accuracy=float(np.mean(train_accuracy)),
+        val_accuracy=float(np.average(val_accuracy, weights=n_val)),
+        train_loss_lowest=min(train_loss),
+        train_loss_highest=max(train_loss),
+        val_loss_lowest=min(val_loss),
+        val_loss_highest=max(val_loss),
+    )
+
+
 @contextmanager
-def record_of(run: Run, max_epochs: int, path: Path) -> Iterator[Callable[[Evaluation], None]]:
-    """Yield a function that records an evaluation where people look, which only rank 0 does.
+def record_of(
+    runs: Sequence[Run], n_val: Sequence[int], max_epochs: int, path: Path
+) -> Iterator[Callable[[], None]]:
+    """Yield a function that records the last evaluations where people look; only rank 0 does so.
+
+    The networks leave out `n_val` rows each.
 
     Raises
     ------
@@ -24,19 +76,23 @@ def record_of(run: Run, max_epochs: int, path: Path) -> Iterator[Callable[[Evalu
 
     """
     if ranks.RANK > 0:
-        yield lambda _evaluation: None
+        yield lambda: None
         return
+    kind = Evaluation if len(runs) == 1 else Spread
+    epoch = max(run.epoch for run in runs)
     with (
-        losses_file(path, run.history) as append,
-        closing(Progress("epoch", max_epochs, run.epoch, "to the last")) as progress,
+        losses_file(path, kind, mean_evaluations(runs, n_val)) as append,
+        closing(Progress("epoch", max_epochs, epoch, "to the last")) as progress,
     ):
 
-        def record(evaluation: Evaluation) -> None:
-            append(evaluation)
+        def record() -> None:
+            epoch = max(run.history[-1].epoch for run in runs)
+            now = runs[0].history[-1] if len(runs) == 1 else _mean_at(epoch, runs, n_val)
+            append(now)
+            best = np.average([run.early_stopping.best_val_loss for run in runs], weights=n_val)
             progress.show(
-                evaluation.epoch,
-                f"train_loss={evaluation.train_loss:.4f} val_loss={evaluation.val_loss:.4f} "
-                f"best={run.early_stopping.best_val_loss:.4f}",
+                now.epoch,
+                f"train_loss={now.train_loss:.4f} val_loss={now.val_loss:.4f} best={best:.4f}",
             )
 
         yield record
@@ -44,7 +100,7 @@ def record_of(run: Run, max_epochs: int, path: Path) -> Iterator[Callable[[Evalu
 
 @contextmanager
 def losses_file(
-    path: Path, history: Iterable[Evaluation]
+    path: Path, kind: type[Evaluation], history: Iterable[Evaluation]
 ) -> Iterator[Callable[[Evaluation], None]]:
     """Yield a function that adds a row to losses.csv; when training fails, the file is removed.
 
@@ -65,7 +121,7 @@ def losses_file(
             file.flush()
 
     try:
-        append(field.name for field in fields(Evaluation))
+        append(field.name for field in fields(kind))
         for evaluation in history:
             append(astuple(evaluation))
         yield lambda evaluation: append(astuple(evaluation))

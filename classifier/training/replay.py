@@ -17,8 +17,10 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-Function = Callable[[Tensor, Tensor], None]
-Shapes = tuple[torch.Size, torch.Size]
+Function = Callable[..., None]
+"""A function of tensors."""
+
+Shapes = tuple[torch.Size, ...]
 
 RECORDINGS_TRIED = 4
 """How many recordings a shape of the inputs gets; then the function goes on being called."""
@@ -39,17 +41,17 @@ class Replayed:
         self._recordings: dict[Shapes, list[Recording]] = {}
         self._replays: dict[Shapes, Function] = {}
 
-    def __call__(self, features: Tensor, target: Tensor) -> None:
-        shapes = features.shape, target.shape
+    def __call__(self, *inputs: Tensor) -> None:
+        shapes = tuple([each.shape for each in inputs])
         if shapes in self._replays:
-            self._replays[shapes](features, target)
+            self._replays[shapes](*inputs)
         else:
-            self._record(shapes, features, target)
+            self._record(shapes, *inputs)
 
-    def _record(self, shapes: Shapes, features: Tensor, target: Tensor) -> None:
-        recording = Recording(features, target)
+    def _record(self, shapes: Shapes, *inputs: Tensor) -> None:
+        recording = Recording(*inputs)
         with recording:
-            self._function(features, target)
+            self._function(*inputs)
         recordings = self._recordings.setdefault(shapes, [])
         if not recording.can_be_repeated or len(recordings) == RECORDINGS_TRIED:
             self._replays[shapes] = self._function
@@ -147,7 +149,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._graph.output(None)
         forward = fx.GraphModule({}, self._graph).forward
         constants = [captured[node] for node in self._graph.nodes if node in captured]
-        return lambda features, target: forward(features, target, *constants)
+        return lambda *inputs: forward(*inputs, *constants)
 
 
 def python_binding(operation: OpOverload[..., Any]) -> Callable[..., Any]:

@@ -27,10 +27,25 @@ class Rows:
     """The number of the first of these rows among those of all ranks."""
     n: int | None = None
     """How many rows all ranks hold together; None: these are all."""
+    chosen: Tensor | None = None
+    """Which of these it is about, shape (n_chosen,); None: all."""
+
+    def __len__(self) -> int:
+        return len(self.target if self.chosen is None else self.chosen)
 
     @property
     def n_on_all_ranks(self) -> int:
-        return len(self.target) if self.n is None else self.n
+        return len(self) if self.n is None else self.n
+
+    def positions(self, numbers: Tensor) -> Tensor:
+        """Return where the rows of these numbers are, of those it is about."""
+        return numbers if self.chosen is None else self.chosen[numbers]
+
+    def gathered(self) -> "Rows":
+        """Return those that it is about, without the others."""
+        if self.chosen is None:
+            return self
+        return Rows(self.features.index_select(0, self.chosen), self.target[self.chosen])
 
 
 def batches(
@@ -46,8 +61,7 @@ def batches(
         if first == 0:
             yield rows
         return
-    epoch_seed = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_seed))
+    order = order_of_rows(n, seed, epoch)
     for indices in torch.split(order.to(rows.target.device), batch_size)[first:]:
         here = indices if len(rows.target) == n else _those_here(indices, rows)
         yield Rows(
@@ -55,6 +69,12 @@ def batches(
             torch.index_select(rows.target, 0, here),
             n=len(indices),
         )
+
+
+def order_of_rows(n: int, seed: int, epoch: int) -> Tensor:
+    """Return the numbers of `n` rows in the order of an epoch, shape (n,), on the CPU."""
+    epoch_seed = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    return torch.randperm(n, generator=torch.Generator().manual_seed(epoch_seed))
 
 
 def _those_here(indices: Tensor, rows: Rows) -> Tensor:
@@ -103,6 +123,7 @@ def loss_and_accuracy(model: MLP, rows: Rows, weight: Tensor | None = None) -> t
     With `weight`, shape (n_classes,), the mean is the weighted one of `nn.CrossEntropyLoss`. The
     model is left in training mode if it was.
     """
+    rows = rows.gathered()
     was_training = model.training
     model.eval()
     loss, correct, total = 0.0, 0.0, 0.0

@@ -1,0 +1,282 @@
+"""Several networks that train as one: their products are batched, and each goes its own way.
+
+Each has its own weights, rows, order of rows, optimizer's memory, best epoch and end. A network
+that has stopped is taken out of the batch. What a product of matrices is rounded to may depend on
+how many others are computed with it: so the others' weights depend, in their last digits, on when
+one stopped.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.utils.rnn import pad_sequence
+
+from classifier.network.model import Task
+from classifier.training.folds import Fold
+from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, start_run
+from classifier.training.loop import train as train_one
+from classifier.training.replay import Replayed
+from classifier.training.step import Rows, make_optimizer, order_of_rows
+
+
+@dataclass
+class Training:
+    """Runs that train side by side."""
+
+    runs: list[Run]
+    at_first_stop: list[dict[str, Any]] | None = None
+    """The states of all runs when the first of them stopped, but not the last.
+
+    From there on others are trained than with more patience.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed by the network that has trained longest."""
+        return max(run.epoch for run in self.runs)
+
+    def is_over(self, params: TrainParams) -> bool:
+        return all(run.is_over(params) for run in self.runs)
+
+    def is_past_the_end(self, params: TrainParams) -> bool:
+        """Say whether, with these parameters, one would have ended before its position here."""
+        return any(run.is_past_the_end(params) for run in self.runs)
+
+
+def seed_of_network(seed: int, number: int) -> int:
+    """Return the seed of one of several networks; that of the first is the seed itself."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) if number else seed
+
+
+def start_runs(
+    params: TrainParams, n: int, task: Task, device: torch.device, edges: Tensor | None = None
+) -> list[Run]:
+    """Return `n` runs at epoch 0, with different weights; the arguments are those of `start_run`.
+
+    The random numbers go on from those of the first.
+    """
+    numbers = reversed(range(n))
+    runs = [start_run(_with_seed_of(params, number), task, device, edges) for number in numbers]
+    return runs[::-1]
+
+
+def _with_seed_of(params: TrainParams, number: int) -> TrainParams:
+    return params.model_copy(update={"seed": seed_of_network(params.seed, number)})
+
+
+def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> Iterator[bool]:
+    """Train until all runs are over, changing them in place.
+
+    Yields False after every batch, and True when, every `eval_every` epochs, the networks that
+    train are evaluated. At each of these moments the runs are complete, as that of `loop.train` is.
+    """
+    if len(runs) == 1:
+        (run,), (fold,) = runs, folds
+        yield from (one is not None for one in train_one(run, fold.train, fold.val, params))
+        return
+    weights = [
+        loss_weight(run, fold.train.gathered(), params)
+        for run, fold in zip(runs, folds, strict=True)
+    ]
+    n_batches = max(-(-len(fold.train) // (params.batch_size or len(fold.train))) for fold in folds)
+    while numbers := [number for number, run in enumerate(runs) if not run.is_over(params)]:
+        stack = Stack([runs[number] for number in numbers], params)
+        batches = Batches(
+            [folds[number].train for number in numbers],
+            [weights[number] for number in numbers],
+            [seed_of_network(params.seed, number) for number in numbers],
+            params.batch_size,
+            n_batches,
+        )
+        while not any(run.is_over(params) for run in stack.runs):
+            epoch, first = stack.runs[0].epoch, stack.runs[0].batch
+            for features, target, weight in batches.of_epoch(epoch, first):
+                stack.step(features, target, weight)
+                for run in stack.runs:
+                    run.batch += 1
+                yield False
+            for run in stack.runs:
+                run.epoch, run.batch = epoch + 1, 0
+            if (epoch + 1) % params.eval_every == 0:
+                for number in numbers:
+                    evaluate_fold(runs[number], folds[number], params)
+                yield True
+
+
+def evaluate_fold(run: Run, fold: Fold, params: TrainParams) -> None:
+    """Evaluate a network as it is; all ranks have to call this."""
+    train_rows = fold.train.gathered()
+    evaluate(run, train_rows, fold.val, loss_weight(run, train_rows, params), params)
+
+
+class Batches:
+    """Batches of several networks, each of its own rows in its own order.
+
+    They are features, shape (n_networks, n, n_features), class indices, and what each row counts
+    for in its network's loss, both of shape (n_networks, n): where a network has fewer rows in a
+    batch than another, a row that counts nothing fills it up.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Rows],
+        class_weights: Sequence[Tensor | None],
+        seeds: Sequence[int],
+        batch_size: int | None,
+        n_batches: int,
+    ) -> None:
+        self._rows, self._class_weights, self._seeds = rows, class_weights, seeds
+        self._batch_size, self._n_batches = batch_size, n_batches
+        self._whole = None
+        if n_batches == 1:
+            self._whole = self._batch([torch.arange(len(each)) for each in rows])
+
+    def of_epoch(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the batches of an epoch from number `first` on."""
+        if self._whole is not None:
+            yield from [self._whole][first:]
+            return
+        dealt = [
+            self._dealt(order_of_rows(len(rows), seed, epoch))
+            for rows, seed in zip(self._rows, self._seeds, strict=True)
+        ]
+        for number in range(first, self._n_batches):
+            yield self._batch([of_network[number] for of_network in dealt])
+
+    def _dealt(self, order: Tensor) -> Sequence[Tensor]:
+        parts = torch.split(order, self._batch_size or len(order))
+        # A network with fewer rows has as many batches, smaller ones.
+        is_short = len(parts) < self._n_batches
+        return torch.tensor_split(order, self._n_batches) if is_short else parts
+
+    def _batch(self, numbers: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the batch of the rows of these numbers, of each network among its own."""
+        all_rows = self._rows[0]
+        device = all_rows.target.device
+        indices = pad_sequence(
+            [
+                rows.positions(of_network.to(device))
+                for rows, of_network in zip(self._rows, numbers, strict=True)
+            ],
+            batch_first=True,
+        )
+        target = all_rows.target[indices]
+        weight = torch.ones(indices.shape, device=device)
+        for network, (of_network, class_weight) in enumerate(
+            zip(numbers, self._class_weights, strict=True)
+        ):
+            if class_weight is not None:
+                weight[network] = class_weight[target[network]]
+            weight[network, len(of_network) :] = 0
+        features = all_rows.features.index_select(0, indices.flatten())
+        return (
+            features.view(*indices.shape, -1),
+            target,
+            weight / weight.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny),
+        )
+
+
+class Stack:
+    """Runs at the same place, whose weights and optimizer's memory lie in stacks, as parts of them.
+
+    So what changes a stack changes the runs.
+    """
+
+    def __init__(self, runs: Sequence[Run], params: TrainParams) -> None:
+        self.runs = runs
+        self._network = copy.deepcopy(runs[0].model).train()
+        self._max_grad_norm = params.max_grad_norm
+        self._weights: dict[str, Tensor] = {}
+        for name, _ in self._network.named_parameters():
+            of_runs = [run.model.get_parameter(name) for run in runs]
+            stacked = torch.stack([weight.detach() for weight in of_runs])
+            for weight, part in zip(of_runs, stacked, strict=True):
+                weight.data = part
+            self._weights[name] = stacked.requires_grad_()
+        self._optimizer = make_optimizer(
+            params.optimizer,
+            self._weights.values(),
+            lr=params.lr,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+        )
+        self._stack_memory()
+        self._runs_share_memory = False
+        is_on_cpu = next(iter(self._weights.values())).device.type == "cpu"
+        self._step = Replayed(self._one_step) if is_on_cpu else self._one_step
+
+    def step(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Train each network on its part of a batch: see `Batches`."""
+        self._step(features, target, weight)
+        if not self._runs_share_memory:
+            self._share_memory()
+
+    def _one_step(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
+        # With the same hidden units dropped in all networks: random numbers take most of the time.
+        logits = vmap(self._logits, randomness="same")(self._weights, features)
+        loss = (_losses_of_rows(logits, target) * weight).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._max_grad_norm is not None:
+            _clip_each([weight.grad for weight in self._weights.values()], self._max_grad_norm)
+        with torch.no_grad():
+            self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def _logits(self, weights: dict[str, Tensor], features: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self._network, weights, (features,))
+        return logits
+
+    def _stack_memory(self) -> None:
+        """Give the optimizer what those of the runs remember."""
+        # A copy: the number of steps of a run that stops stays what it is.
+        first, *others = copy.deepcopy([run.optimizer.state_dict() for run in self.runs])
+        state = {
+            index: {
+                key: torch.stack([value, *(other["state"][index][key] for other in others)])
+                if _is_of_each_network(key, value)
+                else value
+                for key, value in memory.items()
+            }
+            for index, memory in first["state"].items()
+        }
+        self._optimizer.load_state_dict(first | {"state": state})
+
+    def _share_memory(self) -> None:
+        """Make what the runs' optimizers remember parts of what this one does."""
+        for name, stacked in self._weights.items():
+            for number, run in enumerate(self.runs):
+                run.optimizer.state[run.model.get_parameter(name)] = {
+                    key: value[number] if _is_of_each_network(key, value) else value
+                    for key, value in self._optimizer.state[stacked].items()
+                }
+        self._runs_share_memory = True
+
+
+def _is_of_each_network(key: str, value: Tensor | None) -> bool:
+    """Say whether networks differ in what an optimizer remembers of a weight."""
+    return value is not None and key != "step"
+
+
+def _losses_of_rows(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropies (nats), shape (n_networks, n), of several members the mean."""
+    if logits.dim() == 4:
+        of_all = target.unsqueeze(2).expand(-1, -1, logits.shape[2])
+        return _losses_of_rows(logits.flatten(1, 2), of_all.flatten(1)).view(of_all.shape).mean(2)
+    losses = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+    return losses.view(target.shape)
+
+
+def _clip_each(gradients: Sequence[Tensor | None], max_norm: float) -> None:
+    """Shorten the gradient of each network to a length, as `nn.utils.clip_grad_norm_` does."""
+    found = [gradient for gradient in gradients if gradient is not None]
+    norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in found]
+    length = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    factor = (max_norm / (length + 1e-6)).clamp(max=1)
+    for gradient in found:
+        gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
