@@ -11,14 +11,14 @@ import pyarrow as pa
 from classifier.evaluation.answers import Answers, decide, find_positive, log_losses
 from classifier.evaluation.evaluated import Evaluated, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
-from classifier.evaluation.metrics import compare, measure, reliability, score
+from classifier.evaluation.metrics import compare, measure, measure_out_of_fold, reliability, score
 from classifier.evaluation.predictions import curves, most_wrong, predictions_table, with_cells
 from classifier.evaluation.slices import groups, measure_slices
 from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
+from classifier.io.prepared import PreparedRows, Split, open_parquet, read_probabilities, read_split
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -35,30 +35,35 @@ def main() -> None:
     classes = schema.classes
     params.must_suit(classes)
     n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts.train)
-    val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
+    left_out, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     holds_values = read_columns()
     params.must_slice(holds_values, read_section("prepare")["data"])
     trained, temperature = load_networks(Path("models/weights.pt"), Task.of(schema))
     networks = [with_temperature(network, temperature) for network in trained]
     positive = find_positive(params.positive_class, classes, n_train)
 
-    def answers_of(of_val: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]) -> Answers:
-        """Take the validation rows alone for what is chosen."""
-        decision = decide(params.threshold, positive, val.target, of_val)
+    def answers_of(
+        of_left_out: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]
+    ) -> Answers:
+        """Take the left-out rows alone for what is chosen."""
+        decision = decide(params.threshold, positive, left_out.target, of_left_out)
         return Answers(test.target, of_test, decision)
 
-    answers = answers_of(
-        predict_left_out(networks, val.features, val.fold),
-        predict_probabilities(networks, test.features),
-    )
-    val_of_baselines, test_of_baselines = (
+    def probabilities_of(rows: Split) -> npt.NDArray[np.float64]:
+        return predict_left_out(networks, rows.features, rows.fold)
+
+    of_left_out = probabilities_of(left_out)
+    answers = answers_of(of_left_out, predict_probabilities(networks, test.features))
+    out_of_fold = Answers(left_out.target, of_left_out, answers.decision)
+    left_out_of_baselines, test_of_baselines = (
         read_probabilities(BASELINE / f"{part}.parquet") for part in ("val", "test")
     )
     baselines = {
-        name: answers_of(of_val, test_of_baselines[name])
-        for name, of_val in val_of_baselines.items()
+        name: answers_of(of_baseline, test_of_baselines[name])
+        for name, of_baseline in left_out_of_baselines.items()
     }
-    metrics = measure(answers, classes, int(n_train.argmax()), params.confidence)
+    how = classes, int(n_train.argmax()), params.confidence
+    metrics = measure(answers, *how)
     comparisons = {
         name: compare(answers, of_baseline, params.confidence)
         for name, of_baseline in baselines.items()
@@ -68,11 +73,8 @@ def main() -> None:
         for name, cells in read_cells(params.slices).items()
     }
     importance = permutation_importance(
-        lambda features, target: log_losses(
-            target, predict_probabilities(networks, features)
-        ).mean(),
-        val.features,
-        val.target,
+        lambda rows: log_losses(rows.target, probabilities_of(rows)).mean(),
+        left_out,
         schema.feature_slices,
         repeats=params.importance_repeats,
         confidence=params.confidence,
@@ -96,10 +98,12 @@ def main() -> None:
         uncalibrated=uncalibrated,
         baselines=comparisons,
         slices=slices,
+        out_of_fold=measure_out_of_fold(out_of_fold, *how, len(networks)),
     )
 
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
+        "out_of_fold": predictions_table(left_out, out_of_fold, classes).assign(fold=left_out.fold),
         "most_wrong": with_cells(wrong, cells_of_wrong),
         "reliability": reliability(answers, classes, params.confidence),
         "importance": importance,

@@ -300,7 +300,7 @@ def test_plot_counts_what_evaluate_wrote_whatever_classes_are_called(
     target = np.array([index[actual] for actual, _ in pairs])
     probabilities = np.eye(len(classes))[[index[predicted] for _, predicted in pairs]]
     rows = np.arange(20)
-    test = Split(rows, rows, np.zeros((20, 1), np.float32), target)
+    test = Split(rows, rows, np.zeros((20, 1), np.float32), target, np.full(20, -1))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
         with table_writer(file) as write:

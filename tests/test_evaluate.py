@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,30 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+from torch import nn
 
 from classifier.evaluation.answers import Answers, Decision, choose_threshold
-from classifier.evaluation.importance import permutation_importance
+from classifier.evaluation.importance import MOST_ROWS, permutation_importance
 from classifier.evaluation.predictions import MOST_POINTS, curves
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
 from classifier.exported_model.load import ExportedModel
+from classifier.io.files import write_bytes
 from classifier.io.later_params import ThresholdRule
 from classifier.io.prepared import Split, read_split
+from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
-from classifier.network.model import MLP, predict_probabilities
+from classifier.network.model import (
+    MLP,
+    Architecture,
+    Task,
+    make_network,
+    networks_to_bytes,
+    predict_probabilities,
+)
 from classifier.network.temperature import fit_temperature, with_temperature
-from stages import evaluate
+from stages import baseline, evaluate
 from tests.conftest import Project
-from tests.in_process import run_all, run_predict
+from tests.in_process import run_all, run_predict, run_prepare
 
 TRAINING = {
     "train__hidden": [16],
@@ -125,7 +136,10 @@ def test_a_threshold_is_chosen_by_the_validation_rows(folder: Path) -> None:
     model = ExportedModel(Path("models/model.onnx"))
     val = pd.read_csv("t.csv").iloc[read_split(Path("data/prepared/val.parquet")).rows - 2]
     names = [column.name for column in model.schema.columns]
+    out_of_fold = pd.read_csv("reports/out_of_fold.csv")
+    assert set(out_of_fold["fold"]) == {0}
     probability = model.probabilities({name: val[name].to_numpy() for name in names})[:, 1]
+    np.testing.assert_allclose(out_of_fold["probability_yes"], probability, atol=1e-6)
     chosen = f1_score(val["y"] == "yes", probability >= threshold)
     for other in np.linspace(0.05, 0.95, 19):
         assert chosen >= f1_score(val["y"] == "yes", probability >= other)
@@ -199,7 +213,7 @@ def test_logits_are_divided_by_the_temperature() -> None:
 
 def left_out(features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> Split:
     rows = np.arange(len(target))
-    return Split(rows, rows, np.zeros_like(rows), features, target)
+    return Split(rows, rows, features, target, np.zeros_like(rows))
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -270,14 +284,13 @@ def test_all_features_of_a_column_move_together() -> None:
     features = np.column_stack([np.eye(3)[category], generator.random(300)]).astype(np.float32)
     seen = []
 
-    def mean_loss(features: npt.NDArray[np.float32], target: npt.NDArray[np.int64]) -> float:
-        seen.append(features.copy())
-        return float((features[:, :3].argmax(axis=1) != target).mean())
+    def mean_loss(rows: Split) -> float:
+        seen.append(rows.features.copy())
+        return float((rows.features[:, :3].argmax(axis=1) != rows.target).mean())
 
     found = permutation_importance(
         mean_loss,
-        features,
-        category,
+        left_out(features, category),
         {"number": slice(3, 4), "category": slice(0, 3)},
         repeats=5,
         confidence=0.9,
@@ -289,6 +302,90 @@ def test_all_features_of_a_column_move_together() -> None:
     for shuffled in seen:
         assert (shuffled[:, :3].sum(axis=1) == 1).all()
         assert sorted(shuffled[:, 3]) == sorted(features[:, 3])
+
+
+def evaluate_networks(slopes: list[float], temperature: float = 1.0) -> None:
+    """Run `baseline` and `evaluate` in the current folder: the logit of yes is a slope times `a`.
+
+    One network has each of the slopes, and `a` is the first feature.
+    """
+    schema = read_schema(Path("data/prepared/schema.json"))
+    architecture = Architecture(
+        embedding="none", hidden=[], activation="relu", dropout=0, members=1
+    )
+    networks = []
+    for slope in slopes:
+        networks.append(make_network(architecture, Task.of(schema)))
+        for parameter in networks[-1].parameters():
+            nn.init.zeros_(parameter)
+        nn.init.constant_(networks[-1].state_dict()["layers.0.weight"][1, 0], slope)
+    content = networks_to_bytes(architecture, Task.of(schema), networks, temperature)
+    write_bytes(Path("models/weights.pt"), content)
+    baseline.main()
+    evaluate.main()
+
+
+def test_a_left_out_row_is_predicted_by_its_network_alone(folder: Path) -> None:
+    """The first network guesses, the second is always right and sure of it, the third wrong."""
+    generator = np.random.default_rng(0)
+    a = generator.choice([-1, 1], 300) * (0.5 + generator.random(300).round(4))
+    table = pd.DataFrame({"a": a, "b": generator.random(300), "y": np.where(a > 0, "yes", "no")})
+    table.to_csv("t.csv", index=False)
+    run_prepare(
+        folder,
+        "t.csv",
+        "y",
+        prepare__folds=3,
+        prepare__scaler="none",
+        baseline__models=[],
+        evaluate__positive_class="yes",
+        evaluate__threshold="best_f1",
+    )
+    slopes = np.array([0, 80, -2])
+    evaluate_networks(slopes.tolist(), temperature=2)
+
+    prepared = read_split(Path("data/prepared/val.parquet"))
+    found, tested = (pd.read_csv(f"reports/{name}.csv") for name in ("out_of_fold", "predictions"))
+    assert sorted([*found["row"], *tested["row"]]) == list(range(2, 302))
+    assert list(found) == [*tested, "fold"]
+    assert found["fold"].tolist() == prepared.fold.tolist()
+    of_rows = table.iloc[found["row"] - 2].reset_index(drop=True)
+    assert found["actual"].equals(of_rows["y"])
+    expected = 1 / (1 + np.exp(-slopes[found["fold"]] * of_rows["a"] / 2))
+    np.testing.assert_allclose(found["probability_yes"], expected, atol=1e-6)
+
+    is_right, is_yes = found["actual"] == found["predicted"], found["actual"] == "yes"
+    assert is_right.groupby(found["fold"]).mean()[1] == 1
+    metrics = metrics_of()
+    chosen = choose_threshold("best_f1", is_yes.to_numpy(), found["probability_yes"].to_numpy())
+    assert metrics["threshold"] == chosen
+    measured = metrics["out_of_fold"]
+    assert (measured["n_left_out"], measured["n_networks"]) == (240, 3)
+    assert measured["accuracy"] == is_right.mean()
+    assert measured["log_loss"] == pytest.approx(
+        log_loss(is_yes, found[["probability_no", "probability_yes"]])
+    )
+    assert measured["log_loss_interval"]["low"] < measured["log_loss"]
+    importance = pd.read_csv("reports/importance.csv").set_index("column")["importance"]
+    # A mean of the three is never so sure that it could be so wrong.
+    assert importance["a"] > 4
+    assert importance["b"] == 0
+
+
+def test_rows_stay_in_their_fold_while_columns_are_shuffled() -> None:
+    n = MOST_ROWS + 500
+    fold = np.arange(n) % 7
+    features = np.column_stack([fold, np.arange(n)]).astype(np.float32)
+    rows = replace(left_out(features, np.zeros(n, np.int64)), fold=fold)
+    found = permutation_importance(
+        lambda some: float((some.features[:, 0] != some.fold).mean() + len(some.fold)),
+        rows,
+        {"fold": slice(0, 1), "row": slice(1, 2)},
+        repeats=2,
+        confidence=0.9,
+    ).set_index("column")["importance"]
+    assert found["row"] == 0
+    assert found["fold"] == pytest.approx(6 / 7, abs=0.05)
 
 
 def test_groups_that_a_good_average_hides_are_measured_and_said(
@@ -445,9 +542,8 @@ def test_curves_enclose_the_areas_that_metrics_say() -> None:
 def test_a_column_that_says_nothing_is_not_important_behind_one_that_says_all() -> None:
     features = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
     found = permutation_importance(
-        lambda shuffled, _target: float(np.abs(shuffled[:, 0] - features[:, 0]).mean()),
-        features,
-        np.zeros(50, np.int64),
+        lambda rows: float(np.abs(rows.features[:, 0] - features[:, 0]).mean()),
+        left_out(features, np.zeros(50, np.int64)),
         {"all": slice(0, 1), "nothing": slice(1, 2)},
         repeats=3,
         confidence=0.9,

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from functools import reduce
+from html import unescape
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from classifier.search.search_report import SearchReport
 from stages import plot
 from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all
+from tests.in_process import run_all, run_prepare
+from tests.test_evaluate import evaluate_networks, write_table
 
 DESCRIBE = """
 <script>
@@ -202,6 +204,10 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
     assert "<b>" not in page
     assert "&lt;b&gt;no" in page
     assert "By g</h3>" in page
+    # There is one fold.
+    assert "left-out" not in page
+    assert "<th>train</th><th>val</th><th>test</th>" in page
+    assert "out_of_fold" not in (noise / "metrics.json").read_text()
 
 
 def test_wrong_rows_are_shown_with_their_cells(
@@ -243,6 +249,37 @@ def test_wrong_rows_are_shown_with_their_cells(
     assert cells == wrong[shown].replace(long, short).to_numpy().tolist()
     assert short in page
     assert long not in page
+
+
+def test_what_left_out_rows_say_is_told_with_several_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy_what_is_no_output(tmp_path)
+    write_table(300)
+    run_all(tmp_path, "t.csv", "y", train__max_epochs=20, train__eval_every=10)
+    run_prepare(tmp_path, "t.csv", "y", prepare__folds=3, baseline__models=[], plot__dpi=50)
+    capsys.readouterr()
+    evaluate_networks([0, 1, 2])
+    plot.main()
+    found = json.loads(Path("metrics.json").read_text())["out_of_fold"]
+    said = "the 240 left-out rows, each predicted by the one of 3 networks that was not trained on"
+    printed = capsys.readouterr().out
+    page, card = (Path(f"reports/{name}").read_text() for name in ("report.html", "model-card.md"))
+    for text in (printed, page, card):
+        assert said in text
+        assert f"accuracy is {found['accuracy']:.3f}, 95% interval" in text
+        assert "the mean of the 3 networks, is mostly somewhat better than one of them" in text
+    assert "each of <data" in page
+    assert "the network learnt from the training rows" not in page
+    assert "<th>train (in 3 folds)</th><th>test</th>" in page
+    assert "| train (in 3 folds) | test |" in card
+    counts = re.findall("<tr><th>all 2 classes</th><td>(.*)</td><td>(.*)</td></tr>", page)
+    assert counts == [("240", "60")]
+    shown = re.findall('<data value="(.*?)" data-path="(.*?)">', page)
+    value_of = {tuple(json.loads(unescape(place))): json.loads(value) for value, place in shown}
+    assert value_of["out_of_fold", "log_loss"] == found["log_loss"]
+    assert value_of["out_of_fold", "log_loss_interval", "low"] == found["log_loss_interval"]["low"]
 
 
 def test_probabilities_of_weighted_classes_are_said_to_be_none(
@@ -358,6 +395,7 @@ def test_an_intended_use_that_cannot_be_read_gets_one_line(project: Project) -> 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"[1]\n", b'{"a": {"left": 1}}', b"a,b\n1\n"])
 def test_damaged_files_get_one_line(noise: Path, content: bytes) -> None:
+    (noise / "reports/out_of_fold.csv").unlink()  # The only one that it does not read.
     files = [noise / "metrics.json", *noise.glob("reports/*.csv"), *noise.glob("reports/*.json")]
     for file in files:
         whole = file.read_bytes()

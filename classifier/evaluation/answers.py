@@ -98,7 +98,7 @@ def decide(
     target: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
 ) -> Decision:
-    """Return how a model's probabilities become a class, by its answers to the validation rows.
+    """Return how a model's probabilities become a class, by its answers to left-out rows.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def decide(
     positive
         The class that it is for; None where there are not two.
     target, probabilities
-        Of the validation rows, shapes (n,) and (n, n_classes).
+        Of the left-out rows, shapes (n,) and (n, n_classes).
 
     """
     if positive is None:

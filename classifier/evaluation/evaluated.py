@@ -1,6 +1,6 @@
 """What metrics.json and reports/baseline.json hold."""
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from classifier.io.later_params import BaselineName
 
@@ -14,7 +14,7 @@ class Interval(BaseModel):
 
 
 class Scores(BaseModel):
-    """A model's metrics: null where the test rows say nothing of one, as `undefined` explains."""
+    """A model's metrics: null where the rows say nothing of one, as `undefined` explains."""
 
     accuracy: float
     """The share of rows that are right; 0 to 1."""
@@ -72,11 +72,11 @@ class ClassMetrics(BaseModel):
     n_test: int
 
 
-class Metrics(Scores):
-    """The metrics of the network alone.
+class ScoresWithIntervals(Scores):
+    """The same, each with how sure it is.
 
-    Intervals are bootstrap ones over the test rows, but accuracy's. They are null where the metric
-    is, and where there is one test row.
+    Intervals are bootstrap ones over the rows, but accuracy's. They are null where the metric is,
+    and where there is one row.
     """
 
     accuracy_interval: Interval
@@ -90,6 +90,11 @@ class Metrics(Scores):
     average_precision_interval: Interval | None = None
     majority_class_accuracy: float
     """The accuracy of always answering the commonest class of the training rows."""
+
+
+class Metrics(ScoresWithIntervals):
+    """The metrics of the network alone, on the test rows."""
+
     undefined: dict[str, str]
     """The reason for which a metric is null, by its name."""
     n_test: int
@@ -136,6 +141,13 @@ class Uncalibrated(BaseModel):
     log_loss: float
 
 
+class OutOfFold(ScoresWithIntervals):
+    """The metrics on the left-out rows, each by the one network that was not trained on it."""
+
+    n_left_out: int
+    n_networks: int
+
+
 class Evaluated(Metrics):
     """The network, and what it is compared with."""
 
@@ -150,6 +162,8 @@ class Evaluated(Metrics):
     baselines: dict[str, Comparison]
     slices: dict[str, dict[str, SliceMetrics]]
     """The metrics of groups of rows, by column and group."""
+    out_of_fold: OutOfFold | None = Field(None, exclude_if=lambda found: found is None)
+    """Absent with one fold, whose left-out rows are the validation rows."""
 
 
 class BaselineReport(BaseModel):

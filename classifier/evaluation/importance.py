@@ -1,11 +1,13 @@
 """How much the model's answers depend on each column of the table."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+
+from classifier.io.prepared import Split
 
 SEED = 0
 """The seed of the shuffles, and of the choice of rows where there are too many."""
@@ -15,9 +17,8 @@ MOST_ROWS = 2_000
 
 
 def permutation_importance(
-    mean_loss: Callable[[npt.NDArray[np.float32], npt.NDArray[np.int64]], float],
-    features: npt.NDArray[np.float32],
-    target: npt.NDArray[np.int64],
+    mean_loss: Callable[[Split], float],
+    left_out: Split,
     columns: Mapping[str, slice],
     *,
     repeats: int,
@@ -36,9 +37,9 @@ def permutation_importance(
     Parameters
     ----------
     mean_loss
-        Of features, shape (n, n_features), of rows of classes, shape (n,).
-    features, target
-        Of rows that the model was not fitted to; at most `MOST_ROWS` of them are used.
+        Of some of these rows, with other features.
+    left_out
+        Rows that the model was not fitted to; at most `MOST_ROWS` of them are used.
     columns
         Which features are made of each column.
     repeats
@@ -48,18 +49,19 @@ def permutation_importance(
 
     """
     generator = np.random.default_rng(SEED)
-    if len(target) > MOST_ROWS:
-        chosen = np.sort(generator.choice(len(target), MOST_ROWS, replace=False))
-        features, target = features[chosen], target[chosen]
-    orders = [generator.permutation(len(target)) for _ in range(repeats)]
-    before = mean_loss(features, target)
+    n = len(left_out.target)
+    if n > MOST_ROWS:
+        left_out = left_out.take(np.sort(generator.choice(n, MOST_ROWS, replace=False)))
+    features = left_out.features
+    orders = [generator.permutation(len(features)) for _ in range(repeats)]
+    before = mean_loss(left_out)
     shuffled = features.copy()
     found = []
     for name, positions in columns.items() if repeats else ():
         rises = []
         for order in orders:
             shuffled[:, positions] = features[order, positions]
-            rises.append(mean_loss(shuffled, target) - before)
+            rises.append(mean_loss(replace(left_out, features=shuffled)) - before)
         shuffled[:, positions] = features[:, positions]
         half = stats.sem(rises) * stats.t.ppf((1 + confidence) / 2, repeats - 1)
         mean = np.mean(rises)

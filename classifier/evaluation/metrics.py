@@ -1,4 +1,4 @@
-"""What is measured on the test rows, of the network and beside the baselines."""
+"""What is measured on test and left-out rows, of the network and beside the baselines."""
 
 import warnings
 from statistics import fmean
@@ -22,7 +22,14 @@ from sklearn.metrics import (
 
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import bootstrap_intervals, resampled_scores
-from classifier.evaluation.evaluated import ClassMetrics, Comparison, Interval, Metrics, Scores
+from classifier.evaluation.evaluated import (
+    ClassMetrics,
+    Comparison,
+    Interval,
+    Metrics,
+    OutOfFold,
+    Scores,
+)
 
 EDGES = np.linspace(0, 1, 11)
 """The edges of the bins, as many as Naeini et al. have: see `expected_calibration_error`."""
@@ -49,6 +56,16 @@ def measure(
         n_test=n_test,
         classes=dict(zip(classes, of_classes, strict=True)),
     )
+
+
+def measure_out_of_fold(
+    answers: Answers, classes: list[str], majority_class: int, confidence: float, n_networks: int
+) -> OutOfFold | None:
+    """Return the metrics on left-out rows, each answered by its network; None of one network."""
+    if n_networks == 1:
+        return None
+    metrics = measure(answers, classes, majority_class, confidence)
+    return OutOfFold(**metrics.model_dump(), n_left_out=metrics.n_test, n_networks=n_networks)
 
 
 def score(answers: Answers, of_classes: list[ClassMetrics] | None = None) -> Scores:

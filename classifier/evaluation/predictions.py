@@ -1,4 +1,4 @@
-"""The test rows, each with what the model says of it, and the curves of all models on them."""
+"""Rows, each with what the model says of it, and the curves of all models on the test rows."""
 
 from collections.abc import Mapping
 
@@ -22,11 +22,11 @@ MOST_POINTS = 200
 """A curve has no more points: these could be neither seen nor, in a page of `dvc plots`, drawn."""
 
 
-def predictions_table(test: Split, answers: Answers, classes: list[str]) -> pd.DataFrame:
-    """Return a row for each test row: its place in the source table, its class, and the model's."""
+def predictions_table(rows: Split, answers: Answers, classes: list[str]) -> pd.DataFrame:
+    """Return a row for each of them: its place in the source table, its class, and the model's."""
     columns = {
-        "row": test.rows,
-        "actual": pd.Categorical.from_codes(test.target, classes),
+        "row": rows.rows,
+        "actual": pd.Categorical.from_codes(rows.target, classes),
         "predicted": pd.Categorical.from_codes(answers.predicted, classes),
     }
     for index, name in enumerate(classes):

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classifier.evaluation.evaluated import Comparison, Evaluated, Interval, SliceMetrics
+from classifier.evaluation.evaluated import (
+    Comparison,
+    Evaluated,
+    Interval,
+    OutOfFold,
+    SliceMetrics,
+)
 from classifier.io.later_params import MOST_PROBABLE
 
 NOT_TOLD_APART = "not to be told apart from it"
@@ -33,6 +39,7 @@ def verdicts(
     majority_class = classes[int(np.argmax(n_train))]
     return [
         in_words(metrics, majority_class, confidence),
+        *out_of_fold_in_words(metrics.out_of_fold, metrics.n_test, confidence),
         *(
             comparison_in_words(name, comparison, metrics, confidence)
             for name, comparison in metrics.baselines.items()
@@ -69,6 +76,26 @@ def _beside(constant: float, interval: Interval) -> str:
     if constant > interval.high:
         return "the model is worse than that"
     return "on these rows the model cannot be told from that"
+
+
+def out_of_fold_in_words(found: OutOfFold | None, n_test: int, confidence: float) -> list[str]:
+    """Say how good the networks of several folds are on left-out rows, and how to take that."""
+    if found is None:
+        return []
+    estimate = (
+        f"on the {found.n_left_out} left-out rows, each predicted by the one of "
+        f"{found.n_networks} networks that was not trained on it, accuracy is "
+        f"{found.accuracy:.3f}, {100 * confidence:g}% interval {found.accuracy_interval}, and log "
+        f"loss {found.log_loss:.4f}: the more rows (there are {n_test} test rows), the narrower "
+        "the interval"
+    )
+    meaning = (
+        f"the model that is handed on, the mean of the {found.n_networks} networks, is mostly "
+        "somewhat better than one of them: this errs rather on the modest side, although the "
+        "left-out rows stopped their networks, and had a part in what prepare learnt (scales, "
+        "categories), and in the temperature and the threshold where there are any"
+    )
+    return [estimate, meaning]
 
 
 def threshold_in_words(positive_class: str, threshold: float) -> str:

@@ -58,7 +58,7 @@ class Facts:
     table: TableReport
     schema: Schema
     rows: dict[str, list[int]]
-    """How many rows of each class there are in each part."""
+    """How many rows of each class there are in each part, as in `ClassCounts`."""
     params: dict[str, dict[str, Any]]
     """The parameters by section, but for those that say where and how fast it runs."""
     left_out: list[str]
@@ -73,6 +73,14 @@ class Facts:
     @property
     def data(self) -> str:
         return str(self.params["prepare"]["data"])
+
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        """The same with each row once: with several folds, validation rows train other networks."""
+        if self.metrics.out_of_fold is None:
+            return self.rows
+        name = f"train (in {self.metrics.out_of_fold.n_networks} folds)"
+        return {name: self.rows["train"], "test": self.rows["test"]}
 
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
@@ -162,6 +170,7 @@ def _filled_in(template: str, facts: Facts, **parts: object) -> str:
     }
     return environment.get_template(template).render(
         facts=facts,
+        out_of_fold=facts.metrics.out_of_fold,
         metric_names=METRICS,
         most_classes=MOST_LISTED,
         most_columns=MOST_COLUMNS,
