@@ -89,6 +89,7 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     from classifier.resuming.saved_state import SavedStates
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import TrainParams, start_run, train
+    from classifier.training.side_by_side import Training
     from classifier.training.step import Rows
 
     params = TrainParams.model_validate(params_of(load))
@@ -106,8 +107,8 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
         agreement = Agreement(Interruption(), params.save_every_seconds)
         for _ in train(run, rows, val_rows, params):
             if agreement.after_batch().save:
-                save(states, run, params)
-        save(states, run, params, finished=True)
+                save(states, Training([run]), params)
+        save(states, Training([run]), params, finished=True)
 
     return fit
 

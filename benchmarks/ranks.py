@@ -17,8 +17,8 @@ from benchmarks.memory import memory
 from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.device import compute_deterministically
+from classifier.training.folds import read_folds
 from classifier.training.loop import TrainParams, start_run, train
-from stages.train import read_rows
 
 HERE = Path(__file__).parent
 REPETITIONS = 3
@@ -101,9 +101,8 @@ def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
     device = torch.device("cpu")
     compute_deterministically(threads=1)
     with ranks.joined():
-        rows, val_rows = (
-            read_rows(folder / f"{name}.parquet", device) for name in ("train", "val")
-        )
+        (fold,) = read_folds(folder / "train.parquet", folder / "val.parquet", device)
+        rows, val_rows = fold.train, fold.val
         run = start_run(params, Task(rows.features.shape[1], N_CLASSES), device)
         start = time.perf_counter()
         for _ in train(run, rows, val_rows, params):

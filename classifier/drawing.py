@@ -116,6 +116,12 @@ def draw_losses(axes: Axes, losses: pd.DataFrame, name: str) -> None:
     for rows, color, line in (("train", TRAIN, "-"), ("val", VAL, "--")):
         values = losses[f"{rows}_{name}"]
         axes.plot(losses["epoch"], values, line, color=color, marker=marker, label=rows)
+        if (lowest := f"{rows}_{name}_lowest") in losses:
+            highest = losses[f"{rows}_{name}_highest"]
+            label = f"{rows}, from network to network"
+            axes.fill_between(
+                losses["epoch"], losses[lowest], highest, color=color, alpha=0.15, label=label
+            )
     axes.grid(alpha=0.3)
 
 

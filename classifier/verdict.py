@@ -203,6 +203,13 @@ def why_it_stopped(report: TrainingReport, patience: int) -> str:
         if report.stop_reason == "early_stopping"
         else "that is max_epochs"
     )
+    if report.networks is not None:
+        best, ends = report.networks.best_epochs, report.networks.epochs_of_networks
+        return (
+            f"{len(ends)} networks stopped, at epochs {min(ends)} to {max(ends)}, because {why}; "
+            f"the best of each were epochs {min(best)} to {max(best)}, with a loss of "
+            f"{report.networks.out_of_fold_loss:.4f} on the rows that they left out"
+        )
     return (
         f"stopped at epoch {report.epochs_run} because {why}; "
         f"best was epoch {report.best_epoch} with val_loss {report.best_val_loss:.4f}"
@@ -247,6 +254,12 @@ def what_happened(report: TrainingReport) -> str:
             )
 
 
+def _weights_kept(report: TrainingReport) -> str:
+    if report.networks is not None:
+        return "The weights kept are those of each network's own best epoch."
+    return f"The weights kept are those of epoch {report.best_epoch}, from before the rise."
+
+
 def what_to_do(report: TrainingReport) -> str:
     """Say what to do next, naming the parameters to change."""
     match report.verdict:
@@ -258,7 +271,7 @@ def what_to_do(report: TrainingReport) -> str:
             )
         case "overfitting":
             advice = (
-                f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
+                f"{_weights_kept(report)} "
                 "For a lower validation loss try more rows, a smaller train.hidden, a higher "
                 "train.dropout or a higher train.weight_decay."
             )
@@ -271,8 +284,7 @@ def what_to_do(report: TrainingReport) -> str:
             )
         case "unstable":
             advice = (
-                f"The weights kept are those of epoch {report.best_epoch}, from before the rise. "
-                "Lower train.lr, train.momentum or train.max_grad_norm."
+                f"{_weights_kept(report)} Lower train.lr, train.momentum or train.max_grad_norm."
             )
         case "still_improving" if report.n_evaluations == 1:
             advice = "Lower train.eval_every or raise train.max_epochs to see where it is going."

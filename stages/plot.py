@@ -41,7 +41,7 @@ def main() -> None:
     params = read_params("plot", PlotParams)
     facts = read_facts()
     intended_use = read_text(Path("intended-use.md"), encoding="utf-8-sig")
-    losses = read_csv(REPORTS / "losses.csv", numbers=["epoch", *LOSSES])
+    losses = read_csv(REPORTS / "losses.csv", numbers=["epoch", *LOSSES], others=float)
     predictions = read_csv(REPORTS / "predictions.csv", texts=["actual", "predicted"])
     curve = ["class", "model"]
     roc = read_csv(REPORTS / "roc.csv", curve, ["false_positive_rate", "true_positive_rate"])
@@ -108,8 +108,10 @@ def read_search(train: dict[str, Any], prepared_rows: str) -> SearchReport | Non
     return search if is_of_these else None
 
 
-def read_csv(path: Path, texts: Sequence[str] = (), numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table that has at least these columns; all others are texts as well.
+def read_csv(
+    path: Path, texts: Sequence[str] = (), numbers: Sequence[str] = (), others: type = str
+) -> pd.DataFrame:
+    """Read a table that has at least these columns.
 
     A text is kept whatever it looks like: a class may be called NA.
 
@@ -125,7 +127,11 @@ def read_csv(path: Path, texts: Sequence[str] = (), numbers: Sequence[str] = ())
         with path.open(encoding="utf-8", newline="") as file:
             names, *rows = csv.reader(file, strict=True)
         cells = [dict(zip(names, row, strict=True)) for row in rows]
-        kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, float)}
+        kinds = {
+            **dict.fromkeys(names, others),
+            **dict.fromkeys(texts, str),
+            **dict.fromkeys(numbers, float),
+        }
         return pd.DataFrame(cells, columns=names).astype(kinds)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; to make it: dvc repro") from None

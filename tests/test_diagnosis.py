@@ -17,6 +17,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import log_loss
 
 from classifier.network.model import Task
+from classifier.training.folds import Fold
 from classifier.training.loop import start_run, train
 from classifier.training.step import Rows
 from classifier.verdict import (
@@ -188,7 +189,7 @@ def report_of_a_run(train_rows: Rows, val_rows: Rows, **params: object) -> Train
     torch.set_num_threads(1)
     run = start_run(checked, Task(2, 3), torch.device("cpu"))
     list(train(run, train_rows, val_rows, checked))
-    return training_report_of(run, checked, train_rows, val_rows, threads=1)
+    return training_report_of([run], checked, [Fold(train_rows, val_rows)], threads=1)
 
 
 @pytest.mark.parametrize(

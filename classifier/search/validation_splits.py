@@ -57,8 +57,8 @@ class SplitOfRows(Params):
 def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: int) -> int:
     """Return in how many ways the training and validation rows are to be split.
 
-    `auto` is as many as it takes to have `ENOUGH_VAL_ROWS`, or as the rows allow. By time, rows can
-    be split but once.
+    With several folds, `auto` is one for each. Else it is as many as it takes to have
+    `ENOUGH_VAL_ROWS`, or as the rows allow. By time, rows can be split but once.
 
     Raises
     ------
@@ -68,6 +68,14 @@ def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: 
     """
     kind = read_params("prepare", SplitOfRows, only_its_keys=True).split
     n_train, n_val = len(train.target), len(val.target)
+    n_folds = 1 + int(val.fold.max())
+    if n_folds > 1:
+        if wanted != "auto" and wanted > n_folds:
+            raise UserError(
+                f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {n_folds}, as many "
+                "as prepare.folds"
+            )
+        return n_folds if wanted == "auto" else wanted
     n = -(-ENOUGH_VAL_ROWS // n_val) if wanted == "auto" else wanted
     if n == 1:  # as of large tables, which take long to split
         return n
@@ -104,12 +112,18 @@ def read_splits(
 def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[Split, Split]]:
     """Yield training and validation rows, split in `n` ways.
 
-    The first are as they are. In each other, about as many of the training rows are for validation,
+    With several folds, these are the rows of each network, and those that it leaves out. Else the
+    first are as they are. In each other, about as many of the training rows are for validation,
     none of them twice, and all the others, with those for validation until then, for training. Rows
     that belong together stay together.
 
     As many as `count_splits` returns there are.
     """
+    if val.fold.max() > 0:
+        rows = train.followed_by(val)
+        for number in range(n):
+            yield rows.take(rows.fold != number), rows.take(rows.fold == number)
+        return
     yield train, val
     if n > 1:
         fold = _folds(train, val, seed)
