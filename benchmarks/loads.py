@@ -87,7 +87,7 @@ def write_data(name: str, folder: Path) -> None:
     order = rng.permutation(len(target))
     val = order[: {"A": 30, "B": 20_000, "C": 20_000}[name]]
     train = order[len(val) :] if name != "A" else order[-90:]
-    for file, rows in (("train", train), ("val", val)):
+    for file, rows, fold in (("train", train, -1), ("val", val, 0)):
         names = [f"x{index}" for index in range(features.shape[1])]
         write_split(
             folder / f"{file}.parquet",
@@ -95,6 +95,7 @@ def write_data(name: str, folder: Path) -> None:
             np.arange(len(rows)),
             features[rows].astype(np.float32).T,
             target[rows].astype(np.int64),
+            fold=np.full(len(rows), fold),
             column_names=[*names, "y"],
         )
 

@@ -192,7 +192,7 @@ def test_quantiles_are_of_the_rows_of_all_groups(
     features = np.random.default_rng(0).standard_normal((3, 30)).astype(np.float32)
     path = tmp_path / "train.parquet"
     rows, target, names = np.arange(30), np.zeros(30, np.int64), ["a", "b.c", "a", "y"]
-    write_split(path, rows, rows, [*features], target, column_names=names)
+    write_split(path, rows, rows, [*features], target, fold=target - 1, column_names=names)
     quantiles = read_quantiles(path, [2, 1], 4)
     expected = np.quantile(features[[2, 1]], [0, 0.25, 0.5, 0.75, 1], axis=1).T
     np.testing.assert_array_equal(quantiles, expected.astype(np.float32))

@@ -52,6 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("prepare", "scaler", "robust", "prepare.scaler is 'robust', but must be one of minmax"),
         ("prepare", "test_size", 1.0, "prepare.test_size is 1.0, but must be a number between"),
         ("prepare", "val_size", 0.8, "together they must be below 1"),
+        ("prepare", "folds", 0, "prepare.folds is 0, but must be a whole number of at least 1"),
         ("prepare", "ignore", None, "prepare.ignore is None, but must be a list of column names"),
         ("prepare", "features", [1], "prepare.features[0] is 1, but must be a list of column"),
         ("prepare", "missing_indicator", 1, "prepare.missing_indicator is 1, but must be true"),

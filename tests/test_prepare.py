@@ -291,15 +291,18 @@ def mixed_table(n: int = 200) -> pd.DataFrame:
     return table
 
 
-def test_nothing_flows_from_val_and_test_rows_into_what_is_fitted(folder: Path) -> None:
+@pytest.mark.parametrize(("folds", "unseen"), [(1, {"val", "test"}), (3, {"test"})])
+def test_what_is_fitted_knows_nothing_of_rows_that_train_no_network(
+    folder: Path, folds: int, unseen: set[str]
+) -> None:
     table = mixed_table()
     # No rows are equal, before or after: these would be kept together.
     table["serial"] = np.random.default_rng(3).normal(size=len(table))
     table.to_csv("t.csv", index=False)
-    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__folds=folds)
     before = prepared_bytes(folder)
     other = table.astype(object)
-    for name in ("val", "test"):
+    for name in unseen:
         for count, row in enumerate(read_split(folder / f"data/prepared/{name}.parquet").rows):
             changed = [
                 [1e6 * count, -count - 0.25, "unheard of", "perhaps"],
@@ -308,12 +311,12 @@ def test_nothing_flows_from_val_and_test_rows_into_what_is_fitted(folder: Path) 
             ]
             other.iloc[row - 2, :4] = changed[count % 3]
     other.to_csv("t.csv", index=False)
-    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__folds=folds)
     after = prepared_bytes(folder)
     assert after["schema.json"] == before["schema.json"]
-    assert after["train.parquet"] == before["train.parquet"]
-    assert after["val.parquet"] != before["val.parquet"]
-    assert after["test.parquet"] != before["test.parquet"]
+    for name in ("train", "val", "test"):
+        file = f"{name}.parquet"
+        assert (after[file] != before[file]) == (name in unseen)
 
 
 def test_names_that_the_prepared_files_have_a_use_for(folder: Path) -> None:
@@ -340,14 +343,19 @@ def test_ignored_columns_change_nothing(folder: Path) -> None:
     assert prepared_bytes(folder) == before
 
 
+@pytest.mark.parametrize("folds", [1, 3])
 @pytest.mark.parametrize("scaler", ["minmax", "standard", "squash", "none"])
-def test_features_are_those_of_a_scikit_learn_pipeline(folder: Path, scaler: str) -> None:
+def test_features_are_those_of_a_scikit_learn_pipeline(
+    folder: Path, scaler: str, folds: int
+) -> None:
     table = mixed_table()
     table.to_csv("t.csv", index=False)
-    run_prepare(folder, "t.csv", "y", prepare__scaler=scaler)
+    run_prepare(folder, "t.csv", "y", prepare__scaler=scaler, prepare__folds=folds)
     splits = {
         name: read_split(folder / f"data/prepared/{name}.parquet") for name in ("train", "test")
     }
+    if folds > 1:
+        splits["train"] = read_split(folder / "data/prepared/val.parquet")
     scalers: dict[str, list[Any]] = {
         "minmax": [MinMaxScaler()],
         "standard": [StandardScaler()],
@@ -437,8 +445,8 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
     features = [np.ones(5, np.float32)] * 2
-    path = folder / "split.parquet"
-    write_split(path, numbers + 2, numbers, features, numbers % 3, column_names=list(names))
+    path, target = folder / "split.parquet", numbers % 3
+    write_split(path, numbers, numbers, features, target, fold=target - 1, column_names=[*names])
     assert read_split(path).target.tolist() == [0, 1, 2, 0, 1]
 
 

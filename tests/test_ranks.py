@@ -98,13 +98,22 @@ def test_a_part_of_a_file_is_that_part(
     path = tmp_path_factory.getbasetemp() / "split.parquet"
     rng = np.random.default_rng(n)
     features = rng.random((n, 2), dtype=np.float32)
-    whole = Split(np.arange(n), np.arange(n) // 2, features, rng.integers(0, 3, n))
+    target, fold = rng.integers(0, 3, n), rng.integers(-1, 4, n)
+    whole = Split(np.arange(n), np.arange(n) // 2, features, target, fold)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("classifier.io.prepared.ROWS_PER_GROUP", 4)
         names = ["a", "b", "y"]
-        write_split(path, whole.rows, whole.units, [*features.T], whole.target, column_names=names)
+        write_split(
+            path,
+            whole.rows,
+            whole.units,
+            [*features.T],
+            target,
+            fold=fold,
+            column_names=names,
+        )
     part = read_split(path, wanted)
-    for name in ("rows", "units", "features", "target"):
+    for name in ("rows", "units", "features", "target", "fold"):
         expected = getattr(whole, name)[wanted.start : wanted.stop]
         np.testing.assert_array_equal(getattr(part, name), expected)
 

@@ -184,7 +184,13 @@ def test_a_try_is_what_the_stage_trains(folder: Path) -> None:
             path = folder / f"data/prepared/{part}.parquet"
             names = [*schema.feature_names, schema.target]
             write_split(
-                path, rows.rows, rows.units, [*rows.features.T], rows.target, column_names=names
+                path,
+                rows.rows,
+                rows.units,
+                [*rows.features.T],
+                rows.target,
+                fold=np.full(len(rows.rows), {"train": -1, "val": 0}[part]),
+                column_names=names,
             )
         for seed in (3, 4):
             write_params(folder, **values, train__seed=seed)
@@ -207,7 +213,7 @@ def prepared_rows(draw: st.DrawFn) -> tuple[Split, Split]:
         target = np.array(draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), np.int64)
         rows = np.arange(n) + part * n_train
         features = rows.astype(np.float32)[:, None]
-        parts.append(Split(rows, units + 9 * part, features, target))
+        parts.append(Split(rows, units + 9 * part, features, target, np.full(n, part - 1)))
     return parts[0], parts[1]
 
 
@@ -242,7 +248,8 @@ def test_the_other_splits_are_as_large_and_stratified(folder: Path) -> None:
 def test_a_row_with_many_copies_leaves_the_others_to_other_splits() -> None:
     target = np.arange(80) % 2
     units = np.where(np.arange(80) < 20, target, np.arange(80))
-    rows = Split(np.arange(80), units, np.zeros((80, 1), np.float32), target)
+    fold = np.where(np.arange(80) < 60, -1, 0)
+    rows = Split(np.arange(80), units, np.zeros((80, 1), np.float32), target, fold)
     train_rows, val_rows = rows.take(np.arange(60)), rows.take(np.arange(60, 80))
     # Of each class, 10 copies of a row and 20 other rows, for three splits.
     sizes = [len(part[1].target) for part in split_again(train_rows, val_rows, 4, seed=0)]
@@ -324,7 +331,8 @@ def test_splits_that_cannot_be_are_not_counted(folder: Path) -> None:
 
 def rows_of(units: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> Split:
     rows = np.arange(len(units))
-    return Split(rows, units, rows[:, np.newaxis].astype(np.float32), target)
+    fold = np.full(len(units), -1)
+    return Split(rows, units, rows[:, np.newaxis].astype(np.float32), target, fold)
 
 
 def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from classifier.io.prepared import read_split
+from classifier.io.prepared import PreparedRows, read_split
 from classifier.io.user_error import UserError
+from classifier.tables.folds import NO_FOLD, deal_folds
 from classifier.tables.labels import Labels
-from classifier.tables.prepare_params import RareClasses
+from classifier.tables.prepare_params import PrepareParams, RareClasses
+from classifier.tables.rows import TableRows, read_rows
 from classifier.tables.splits import Positions, Splitter
-from tests.in_process import run_prepare
+from tests.in_process import DEFAULTS, run_prepare
 
 PARTS = ("train", "val", "test")
 
@@ -371,6 +374,18 @@ def test_sizes_are_those_asked_for_whatever_the_copies(
             {"prepare__split": "time", "prepare__order_by": "late"},
             "class 'c' is in no training row; set prepare.rare_classes: drop",
         ),
+        (
+            {"prepare__split": "time", "prepare__order_by": "late", "prepare__folds": 2},
+            "params.yaml: prepare: folds is 2, but must be 1 with split: time: a network that",
+        ),
+        (
+            {"prepare__folds": 33},
+            "32 different rows can be left out in turn, too few for prepare.folds 33; lower it",
+        ),
+        (
+            {"prepare__split": "group", "prepare__group": "pair", "prepare__folds": 17},
+            "16 groups in 'pair' can be left out in turn, too few for prepare.folds 17; lower it",
+        ),
     ],
 )
 def test_a_split_that_cannot_be(
@@ -385,6 +400,7 @@ def test_a_split_that_cannot_be(
             "holes": [None if i == 5 else i for i in range(n)],
             "half": [i // 20 for i in range(n)],
             "late": np.arange(n),
+            "pair": np.arange(n) % 20,
             "y": ["a", "b"] * 18 + ["c"] * 4,
         }
     )
@@ -392,4 +408,223 @@ def test_a_split_that_cannot_be(
     with pytest.raises(UserError) as error:
         run_prepare(tmp_path, "t.csv", "y", **values)
     assert expected in str(error.value)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
+
+
+def deal(
+    labels: Labels,
+    together: Positions,
+    folds: int,
+    *,
+    by_group: bool = False,
+    rare_classes: RareClasses = "train_only",
+    seed: int = 0,
+) -> tuple[Positions, Positions]:
+    """Return the positions of the rows that do not test, and the folds of all."""
+    split = {"split": "group", "group": "who"} if by_group else {}
+    chosen = {"folds": folds, "rare_classes": rare_classes, "seed": seed}
+    params = PrepareParams(**DEFAULTS["prepare"] | split | chosen)
+    splitter = Splitter(params.test_size, params.val_size, rare_classes, seed)
+    parts = (splitter.by_group if by_group else splitter.at_random)(labels, together)
+    learning = np.concatenate([parts["train"], parts["val"]])
+    return learning, deal_folds(params, labels, together, parts)
+
+
+def labels_of(target: Positions) -> Labels:
+    return Labels("y", "integer", [str(index) for index in range(target.max() + 1)], target)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=grouped_rows(),
+    folds=st.integers(2, 6),
+    rare_classes=st.sampled_from(["error", "train_only", "drop"]),
+    seed=st.integers(0, 50),
+)
+def test_each_row_that_does_not_test_is_left_out_once_and_each_network_sees_all_classes(
+    rows: tuple[Positions, Labels], folds: int, rare_classes: RareClasses, seed: int
+) -> None:
+    groups, labels = rows
+    try:
+        learning, fold = deal(
+            labels, groups, folds, by_group=True, rare_classes=rare_classes, seed=seed
+        )
+    except UserError:
+        return
+    assert set(np.delete(fold, learning)) <= {NO_FOLD}
+    assert set(fold[learning]) - {NO_FOLD} == set(range(folds))
+    table = pd.DataFrame({"group": groups, "y": labels.indices, "fold": fold}).loc[learning]
+    assert table.groupby("group")["fold"].nunique().max() == 1
+    for number in range(folds):
+        assert set(table["y"][table["fold"] != number]) == set(table["y"])
+    # A group trains all networks only for a class that otherwise one of them would lack.
+    for group, rows_of_group in table[table["fold"] == NO_FOLD].groupby("group"):
+        others = table[(table["group"] != group) & (table["fold"] != NO_FOLD)]
+        folds_of = [others["fold"][others["y"] == index].nunique() for index in rows_of_group["y"]]
+        assert min(folds_of) <= 1
+
+
+@st.composite
+def rows_with_copies(draw: st.DrawFn) -> tuple[Positions, Labels]:
+    """Draw rows, some of them with many copies, of classes some of which may be rare."""
+    sizes = draw(st.lists(st.sampled_from([1, 1, 1, 2, 3, 40]), min_size=20, max_size=60))
+    names = st.sampled_from([0, 0, 0, 0, 1, 1, 1, 2])
+    classes = draw(st.lists(names, min_size=len(sizes), max_size=len(sizes)))
+    together = np.repeat(np.arange(len(sizes)), sizes)
+    return together, labels_of(np.array(classes)[together])
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=rows_with_copies(), folds=st.integers(2, 8), seed=st.integers(0, 50))
+def test_folds_are_as_even_as_copies_allow(
+    rows: tuple[Positions, Labels], folds: int, seed: int
+) -> None:
+    together, labels = rows
+    try:
+        learning, fold = deal(labels, together, folds, seed=seed)
+    except UserError:
+        return
+    for index in np.unique(labels.indices[learning]):
+        of_class = learning[labels.indices[learning] == index]
+        units = np.unique(together[of_class])
+        if len(units) == 1:
+            assert set(fold[of_class]) == {NO_FOLD}
+            continue
+        n_rows = np.bincount(fold[of_class], minlength=folds)
+        for number in np.unique(fold[of_class]):
+            sizes = np.bincount(together[of_class[fold[of_class] == number]])
+            # Without the smallest of what it has, it would have no more than any other.
+            assert n_rows[number] - sizes[sizes > 0].min() <= n_rows.min()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    n_rows=st.lists(st.integers(4, 40), min_size=2, max_size=6),
+    folds=st.integers(2, 6),
+    seed=st.integers(0, 50),
+)
+def test_folds_of_different_rows_differ_by_one_row_at_most(
+    n_rows: list[int], folds: int, seed: int
+) -> None:
+    target = np.repeat(np.arange(len(n_rows)), n_rows)
+    learning, fold = deal(labels_of(target), np.arange(len(target)), folds, seed=seed)
+    counts = np.zeros((folds, len(n_rows)), np.int64)
+    np.add.at(counts, (fold[learning], target[learning]), 1)
+    assert np.ptp(counts, axis=0).max() <= 1
+    assert np.ptp(counts.sum(axis=1)) <= 1
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_folds_are_a_matter_of_the_seed(*, by_group: bool) -> None:
+    target = np.arange(90) // 3 % 2
+    found = [
+        deal(labels_of(target), np.arange(90) // 3, 4, by_group=by_group, seed=seed)[1].tolist()
+        for seed in (0, 1, 2, 0)
+    ]
+    assert found[0] == found[3]
+    assert len({*map(tuple, found)}) == 3
+
+
+def test_there_may_be_as_many_folds_as_groups_whatever_their_classes() -> None:
+    target = np.arange(20) // 2
+    learning, fold = deal(labels_of(np.arange(20) % 4), np.arange(20), 16, by_group=True)
+    assert sorted(fold[learning]) == list(range(16))
+    # A group that alone has some class is left out by none.
+    learning, fold = deal(labels_of(np.append(target % 3, 3)), np.arange(21), 2, by_group=True)
+    assert fold[20] == NO_FOLD
+
+
+def test_many_groups_are_dealt_soon() -> None:
+    target, groups = np.random.default_rng(0).integers(0, 7, 40_000), np.arange(40_000) // 2
+    params = PrepareParams(**DEFAULTS["prepare"] | {"folds": 8, "split": "group", "group": "who"})
+    none = np.arange(0)
+    parts = {"train": np.arange(40_000), "val": none, "test": none}
+    start = time.process_time()
+    fold = deal_folds(params, labels_of(target), groups, parts)
+    # Those of scikit-learn take a hundred times as long.
+    assert time.process_time() - start < 5
+    assert np.ptp(np.bincount(fold)) < 10
+
+
+def test_a_group_trains_all_networks_where_one_would_lack_a_class() -> None:
+    # However these three are dealt into two folds, one has all rows of a class.
+    target, groups = np.array([0, 1, 1, 2, 2, 0]), np.arange(6) // 2
+    params = PrepareParams(**DEFAULTS["prepare"] | {"folds": 2, "split": "group", "group": "who"})
+    none = np.arange(0)
+    parts = {"train": np.arange(6), "val": none, "test": none}
+    fold = deal_folds(params, labels_of(target), groups, parts)
+    assert sorted(fold.tolist()) == [NO_FOLD, NO_FOLD, 0, 0, 1, 1]
+
+
+def rows_with(folds: int, **values: object) -> TableRows:
+    chosen = {"data": "t.csv", "target": "y", "rare_classes": "train_only", "folds": folds}
+    return read_rows(PrepareParams(**DEFAULTS["prepare"] | chosen | values))
+
+
+@pytest.mark.parametrize("values", [{}, {"split": "group", "group": "who"}])
+def test_folds_change_nothing_about_which_rows_test(
+    folder: Path, values: dict[str, object]
+) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"x": random.integers(0, 400, 120), "who": np.arange(120) // 3})
+    table["y"] = random.choice(["a", "b", "c"], 120, p=[0.6, 0.3, 0.1])
+    table.to_csv(folder / "t.csv", index=False)
+    plain = rows_with(1, **values)
+    assert (plain.fold[plain.parts["val"]] == 0).all()
+    assert (np.delete(plain.fold, plain.parts["val"]) == NO_FOLD).all()
+    assert plain.training is plain.parts["train"]
+    for folds in (2, 5):
+        rows = rows_with(folds, **values)
+        assert rows.parts["test"].tolist() == plain.parts["test"].tolist()
+        assert rows.training.tolist() == sorted([*plain.parts["train"], *plain.parts["val"]])
+        assert rows.parts["val"].tolist() == np.flatnonzero(rows.fold != NO_FOLD).tolist()
+        assert len(rows.parts["train"]) + len(rows.parts["val"]) == len(rows.training)
+
+
+def test_prepare_says_how_large_the_folds_are(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.DataFrame({"x": np.arange(101) + 0.5, "y": [*"aaab" * 25, "c"]})
+    table.to_csv("t.csv", index=False)
+    few = {"prepare__rare_classes": "train_only", "prepare__folds": 3}
+    run_prepare(folder, "t.csv", "y", **few)
+    printed = capsys.readouterr().out
+    assert [line.split() for line in printed.splitlines()[-5:]] == [
+        ["y", "train", "fold", "0", "fold", "1", "fold", "2", "test"],
+        ["a", "0", "20", "20", "20", "15"],
+        ["b", "0", "7", "7", "6", "5"],
+        ["c", "1", "0", "0", "0", "0"],
+        ["all", "1", "27", "27", "26", "20"],
+    ]
+    assert read_report()["warnings"] == [
+        "no val row is of class 'c'",
+        "no test row is of class 'c'",
+    ]
+    counts = PreparedRows.model_validate_json(Path("data/prepared/rows.json").read_text())
+    assert counts.class_counts.model_dump() == {
+        "train": [60, 20, 1],
+        "val": [60, 20, 0],
+        "test": [15, 5, 0],
+    }
+    train, val, test = (read_split(Path(f"data/prepared/{part}.parquet")) for part in PARTS)
+    assert [len(train.rows), len(val.rows), len(test.rows)] == [1, 80, 20]
+    assert set(train.fold) == set(test.fold) == {NO_FOLD}
+    assert set(val.fold) == {0, 1, 2}
+
+
+def test_a_group_too_large_for_a_fold_is_warned_of(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(51), [150, *[3] * 50])
+    table = pd.DataFrame({"x": random.normal(size=300), "who": groups})
+    table["y"] = random.choice(["a", "b"], 300)
+    table.to_csv("t.csv", index=False)
+    by_group = {"prepare__split": "group", "prepare__group": "who"}
+    for folds, is_far in ((2, False), (4, True)):
+        run_prepare(folder, "t.csv", "y", **by_group, prepare__folds=folds)
+        wanted = {2: "120, 120 and 60", 4: "60, 60, 60, 60 and 60"}[folds]
+        said = (
+            f"prepare.folds and prepare.test_size ask for {wanted} rows to be left out in turn and "
+            "test, but groups, copies, equal times or rare classes make it 150, "
+        )
+        assert any(said in warning for warning in read_report()["warnings"]) == is_far

@@ -300,16 +300,24 @@ def test_a_split_comes_back_as_it_was_written(tmp_path: Path) -> None:
         np.arange(n) // 3,
         generator.random((n, 2), dtype=np.float32),
         generator.integers(0, 3, n),
+        generator.integers(-1, 4, n),
     )
-    path, names = tmp_path / "split.parquet", ["row", "a.b", "row"]
+    path, names = tmp_path / "split.parquet", ["fold", "a.b", "row"]
     write_split(
-        path, split.rows, split.units, [*split.features.T], split.target, column_names=names
+        path,
+        split.rows,
+        split.units,
+        [*split.features.T],
+        split.target,
+        fold=split.fold,
+        column_names=names,
     )
     read = read_split(tmp_path / "split.parquet")
     assert np.array_equal(read.rows, split.rows)
     assert np.array_equal(read.units, split.units)
     assert np.array_equal(read.features, split.features)
     assert np.array_equal(read.target, split.target)
+    assert np.array_equal(read.fold, split.fold)
     assert read.features.dtype == np.float32
 
 

@@ -1,14 +1,12 @@
 """Folds: which network leaves out which rows, to be stopped and judged by them."""
 
-import warnings
-
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from scipy.sparse import csr_array
 
 from classifier.io.user_error import UserError
 from classifier.tables.labels import Labels
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.splits import Positions, dealt
+from classifier.tables.splits import Positions
 
 NO_FOLD = -1
 """The fold of rows that no network leaves out."""
@@ -21,7 +19,8 @@ def deal_folds(
 
     With one fold, these are the validation rows. With several, each row that does not test is left
     out by one network, stratified by class. Rows with the same number in `together`, shape (n,),
-    have the same fold; those that have a class to themselves train all networks.
+    have the same fold. Those without which a network would not be trained on some class train all
+    of them: what has a class to itself, or one of the groups of a class that came into one fold.
 
     Raises
     ------
@@ -34,46 +33,52 @@ def deal_folds(
         fold[parts["val"]] = 0
         return fold
     rows = np.concatenate([parts["train"], parts["val"]])
-    rows = np.sort(rows)
-    pairs = np.unique(np.stack([together[rows], labels.indices[rows]]), axis=1)
-    is_lone = np.bincount(pairs[1], minlength=len(labels.classes))[pairs[1]] == 1
-    rows = rows[~np.isin(together[rows], pairs[0, is_lone])]
-    target, units = labels.indices[rows], np.unique(together[rows], return_inverse=True)[1]
-    n_units = len(np.unique(units))
-    if n_units < params.folds:
+    units = np.unique(together[rows], return_inverse=True)[1]
+    # Of each unit, what is kept together, the number of rows of each class.
+    counts = csr_array((np.ones(len(rows), np.int64), (units, labels.indices[rows])))
+    is_lone = np.bincount(counts.indices) == 1
+    left_out = np.flatnonzero(counts @ is_lone == 0)
+    if len(left_out) < params.folds:
         what = "different rows" if params.group is None else f"groups in '{params.group}'"
         raise UserError(
-            f"{labels.where}: {n_units} {what} do not test, too few for prepare.folds "
-            f"{params.folds}; lower it"
+            f"{labels.where}: {len(left_out)} {what} can be left out in turn, too few for "
+            f"prepare.folds {params.folds}; lower it"
         )
-    deal = _stratified if params.group is None else _of_groups
-    fold[rows] = deal(target, units, params.folds, params.seed)
+    fold_of_unit = np.full(counts.shape[0], NO_FOLD)
+    fold_of_unit[left_out] = _dealt(counts[left_out], params.folds, params.seed)
+    by_class = counts.tocsc()
+    for start, stop in zip(by_class.indptr[:-1], by_class.indptr[1:], strict=True):
+        having = by_class.indices[start:stop]
+        folds = np.unique(fold_of_unit[having])
+        if len(folds) == 1 and folds[0] != NO_FOLD:
+            fold_of_unit[having[counts[having].sum(axis=1).argmin()]] = NO_FOLD
+    fold[rows] = fold_of_unit[units]
     return fold
 
 
-def _stratified(target: Positions, units: Positions, n_folds: int, seed: int) -> Positions:
-    """Return the folds of rows, shape (n,), whose units are each of one class."""
-    _, first, sizes = np.unique(units, return_index=True, return_counts=True)
+def _dealt(counts: csr_array, n_folds: int, seed: int) -> Positions:
+    """Return the folds of units, shape (n,), given their rows of each class, shape (n, n_classes).
+
+    Those with the rarest classes come first, the larger before the smaller. Each goes to the fold
+    that has the smallest share of its classes' rows, and of such folds to the one with fewest rows:
+    none is empty, and with units of one class, no class is in one fold alone.
+    """
+    sizes, n_rows = counts.sum(axis=1), counts.sum(axis=0)
+    rarity = np.argsort(np.argsort(n_rows, kind="stable"))
+    rarest = np.minimum.reduceat(rarity[counts.indices], counts.indptr[:-1])
     by_chance = np.random.default_rng(seed).permutation(len(sizes))
-    largest_first = by_chance[np.argsort(-sizes[by_chance], kind="stable")]
-    class_of_unit = target[first[largest_first]]
-    fold_of_unit = np.zeros(len(sizes), np.int64)
-    n_rows = np.zeros(n_folds)
-    for index in np.unique(target):
-        # Folds that have got too few rows of the classes before get more of this one.
-        chosen = largest_first[class_of_unit == index]
-        lacking = (n_rows.sum() + sizes[chosen].sum()) / n_folds - n_rows
-        fold_of_unit[chosen] = dealt(sizes[chosen], lacking)
-        np.add.at(n_rows, fold_of_unit[chosen], sizes[chosen])
-    return fold_of_unit[units]
-
-
-def _of_groups(target: Positions, groups: Positions, n_folds: int, seed: int) -> Positions:
-    """Return the folds of rows, shape (n,), whose groups may be of several classes."""
-    fold = np.zeros(len(target), np.int64)
-    splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        # Some class may have fewer rows than there are folds.
-        for number, (_, rows) in enumerate(splits.split(target, target, groups)):
-            fold[rows] = number
+    weights = (counts.data / n_rows[counts.indices] ** 2.0).tolist()
+    # Lists: arrays of so few numbers take several times as long.
+    starts, classes, n = counts.indptr.tolist(), counts.indices.tolist(), counts.data.tolist()
+    of_class, of_fold = [[0] * n_folds for _ in n_rows], [0] * n_folds
+    fold = np.zeros(len(sizes), np.int64)
+    for unit in np.lexsort([by_chance, -sizes, rarest]).tolist():
+        entries = range(starts[unit], starts[unit + 1])
+        shares = [[weights[i] * share for share in of_class[classes[i]]] for i in entries]
+        share = map(sum, zip(*shares, strict=True))
+        *_, best = min(zip(share, of_fold, range(n_folds), strict=True))
+        fold[unit] = best
+        for i in entries:
+            of_class[classes[i]][best] += n[i]
+            of_fold[best] += n[i]
     return fold

@@ -90,7 +90,7 @@ class Splitter:
         part, lacking = part.copy(), wanted.copy()
         several = np.flatnonzero(sizes > 1)
         several = several[np.argsort(-sizes[several], kind="stable")]
-        part[several] = dealt(sizes[several], lacking)
+        part[several] = _dealt(sizes[several], lacking)
         single = np.random.default_rng(self.seed).permutation(np.flatnonzero(sizes == 1))
         # Where a part has too many by now, the others share what is left.
         lacking = np.maximum(lacking, 0)
@@ -167,7 +167,7 @@ class Splitter:
         lacking = lacking * len(target)
         # The first is for training, even where that is to have less than another part.
         lacking[0] = lacking.max()
-        part = _none_empty(dealt(sizes, lacking))
+        part = _none_empty(_dealt(sizes, lacking))
         for index in np.unique(target):
             having = np.unique(unit[target == index])
             others = having[np.bincount(part)[part[having]] > 1]
@@ -283,7 +283,7 @@ class Splitter:
         return positions
 
 
-def dealt(sizes: Positions, lacking: npt.NDArray[Any]) -> Positions:
+def _dealt(sizes: Positions, lacking: npt.NDArray[Any]) -> Positions:
     """Return the parts of units, shape (n,): each in turn goes to the part that lacks most rows.
 
     So does scikit-learn's `StratifiedGroupKFold`. What each part lacks, shape (3,), becomes less.
