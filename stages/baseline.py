@@ -32,23 +32,27 @@ def main() -> None:
     params = read_params("baseline", BaselineParams)
     balanced = read_params("train", LossParams, only_its_keys=True).class_weights == "balanced"
     n_classes = len(read_schema(PREPARED / "schema.json").classes)
-    train = some_rows(read_split(PREPARED / "train.parquet"), params.max_rows)
-    val, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
+    train, val, test = (
+        read_split(PREPARED / f"{part}.parquet") for part in ("train", "val", "test")
+    )
+    if val.fold.any():
+        # What one fold leaves out trains the others.
+        train = train.followed_by(val)
+    train = some_rows(train, params.max_rows)
 
     # The number of threads decides how sums are rounded.
     with threadpool_limits(1):
         baselines = {
             name: fit(name, train, val, n_classes, balanced=balanced) for name in params.models
         }
-        probabilities: dict[str, dict[str, Probabilities]] = {
-            part: {
-                name: one.predict(rows.features) for name, one in baselines.items() if one.predict
-            }
-            for part, rows in (("val", val), ("test", test))
-        }
+        of_val: dict[str, Probabilities] = {}
+        of_test: dict[str, Probabilities] = {}
+        for name, one in baselines.items():
+            if one.predict is not None and one.of_val is not None:
+                of_val[name], of_test[name] = one.of_val, one.predict(test.features)
 
-    for part, of_part in probabilities.items():
-        write_probabilities(BASELINE / f"{part}.parquet", of_part)
+    for part, probabilities in (("val", of_val), ("test", of_test)):
+        write_probabilities(BASELINE / f"{part}.parquet", probabilities)
     reports = BaselineReports({name: one.report for name, one in baselines.items()})
     write_json(Path("reports/baseline.json"), reports)
     for name, report in reports.root.items():

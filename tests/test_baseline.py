@@ -16,7 +16,8 @@ import pytest
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from classifier import baselines
@@ -35,7 +36,7 @@ from tests.in_process import run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import evaluated
 from tests.test_report import copy_what_is_no_output
 
-BOTH = ["logistic_regression", "gradient_boosting"]
+BOTH: list[BaselineName] = ["logistic_regression", "gradient_boosting"]
 TRAINING = {
     "train__hidden": [32],
     "train__optimizer": "adamw",
@@ -65,6 +66,15 @@ def write_table(kind: str, n: int = 1500) -> None:
     table = pd.DataFrame(x, columns=list("abcd"))
     table["y"] = np.where(is_yes, "yes", "no")
     table.to_csv("t.csv", index=False)
+
+
+def split_of(
+    features: npt.NDArray[np.float32],
+    target: npt.NDArray[np.int64],
+    fold: npt.NDArray[np.int64] | int,
+) -> Split:
+    rows = np.arange(len(target))
+    return Split(rows, rows, features, target, np.broadcast_to(fold, len(target)))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +149,79 @@ def test_trees_after_the_best_on_the_validation_rows_are_left_out(folder: Path) 
     assert report["val_log_loss"] == pytest.approx(min(losses))
 
 
+def test_folds_choose_and_the_choice_is_fitted_to_all_rows(folder: Path) -> None:
+    write_table("linear", 482)
+    table = pd.read_csv("t.csv")
+    # One row trains in all folds.
+    table.loc[0, "y"] = "once"
+    table[(table["y"] != "yes") | (table.index % 4 == 0)].to_csv("t.csv", index=False)
+    rare = {"prepare__rare_classes": "train_only", "train__class_weights": "balanced"}
+    run_prepare(folder, "t.csv", "y", prepare__folds=3, **rare)
+    baseline.main()
+    train, val, test = (
+        read_split(Path(f"data/prepared/{part}.parquet")) for part in ("train", "val", "test")
+    )
+    rows = train.followed_by(val)
+    reports = json.loads(Path("reports/baseline.json").read_text())
+    found = {
+        part: read_probabilities(Path(f"data/baseline/{part}.parquet")) for part in ("val", "test")
+    }
+    linear = {f"C={c:g}": logistic_regression(c) for c in REGULARISATIONS}
+    boosting = {f"{n} iterations": gradient_boosting(n) for n in range(1, 31)}
+    n_val = len(val.target)
+    with threadpool_limits(1):
+        for name, models in zip(BOTH, (linear, boosting), strict=True):
+            left_out, losses = {}, {}
+            for chosen, model in models.items():
+                left_out[chosen], weights = np.empty((n_val, 3)), np.empty(n_val)
+                for number in range(3):
+                    trains, judges = rows.fold != number, val.fold == number
+                    model.fit(rows.features[trains], rows.target[trains])
+                    left_out[chosen][judges] = model.predict_proba(val.features[judges])
+                    sizes = np.bincount(rows.target[trains])
+                    weights[judges] = (trains.sum() / 3 / sizes)[val.target[judges]]
+                of_rows = log_losses(val.target, left_out[chosen])
+                losses[chosen] = np.average(of_rows, weights=weights)
+            best = min(losses, key=lambda chosen: losses[chosen])
+            loss = pytest.approx(losses[best])
+            assert reports[name] == {"chosen": best, "val_log_loss": loss, "n_train": n_val + 1}
+            np.testing.assert_allclose(found["val"][name], left_out[best])
+            models[best].fit(rows.features, rows.target)
+            of_test = models[best].predict_proba(test.features)
+            np.testing.assert_allclose(found["test"][name], of_test)
+
+
+def logistic_regression(c: float) -> Pipeline:
+    model = LogisticRegression(C=c, max_iter=1000, class_weight="balanced")
+    return make_pipeline(FunctionTransformer(np.float64), StandardScaler(), model)
+
+
+def gradient_boosting(n: int) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        early_stopping=False, max_iter=n, class_weight="balanced", random_state=0
+    )
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_classes_that_a_fold_trains_without_do_no_harm(
+    name: BaselineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "MAX_ITERATIONS", 20)
+    x = np.random.default_rng(0).uniform(-1, 1, 120).astype(np.float32)
+    fold = np.arange(120) % 2
+    # Without the rows of fold 0, there is one class.
+    target = np.where(fold == 0, np.digitize(x, [-0.3, 0.3]), 0)
+    x[fold == 1] = -0.9
+    rows = split_of(x[:, np.newaxis], target, fold)
+    with threadpool_limits(1):
+        found = fit(name, rows, rows, 4, balanced=False)
+    assert found.of_val is not None
+    assert found.predict is not None
+    assert found.of_val[fold == 0].tolist() == [[1, 0, 0, 0]] * 60
+    assert (found.of_val[fold == 1].argmax(axis=1) == 0).all()
+    assert (found.predict(rows.features).argmax(axis=1) == target).mean() > 0.9
+
+
 def test_what_is_worse_than_guessing_is_no_baseline(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +255,7 @@ def test_guessing_is_weighted_as_the_models_are() -> None:
     rows = np.arange(300)
     target = (rows % 10 == 0).astype(np.int64)
     features = target[:, np.newaxis].astype(np.float32)
-    train, val = (Split(rows, rows, one, target) for one in (features, 1 - features))
+    train, val = split_of(features, target, -1), split_of(1 - features, target, 0)
     for balanced, guess in ((True, math.log(2)), (False, stats.entropy([0.1, 0.9]))):
         for name in get_args(BaselineName):
             found = fit(name, train, val, 2, balanced=balanced)
@@ -181,27 +264,34 @@ def test_guessing_is_weighted_as_the_models_are() -> None:
 
 
 def test_a_baseline_that_says_what_guessing_says_is_one() -> None:
-    rows, features = np.arange(40), np.zeros((40, 1), np.float32)
-    some = Split(rows, rows, features, rows % 2)
-    report = fit("logistic_regression", some, some, 2, balanced=False).report
+    train, val = (
+        split_of(np.zeros((40, 1), np.float32), np.arange(40) % 2, fold) for fold in (-1, 0)
+    )
+    report = fit("logistic_regression", train, val, 2, balanced=False).report
     assert isinstance(report, BaselineReport)
     assert report.val_log_loss == pytest.approx(math.log(2))
 
 
+@pytest.mark.parametrize(("folds", "n"), [(1, 300), (2, 400)])
 def test_how_much_is_fitted_is_bounded_by_rows_times_classes(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    folds: int,
+    n: int,
 ) -> None:
     write_table("linear", 500)
-    run_prepare(folder, "t.csv", "y")
+    run_prepare(folder, "t.csv", "y", prepare__folds=folds)
     found = {}
-    for most in (300 * 2, 300 * 2 - 1):
+    for most in (n * 2 * folds, n * 2 * folds - 1):
         monkeypatch.setattr(baselines, "MOST_CELLS", most)
         baseline.main()
         found[most] = json.loads(Path("reports/baseline.json").read_text())
     all_, few = found.values()
-    assert all_["gradient_boosting"]["n_train"] == 300
+    assert all_["gradient_boosting"]["n_train"] == n
     assert few["logistic_regression"]["chosen"] in {"C=1", "C=100"}
-    said = "gradient boosting is left out: 300 rows of 2 classes would take long"
+    said = f"gradient boosting is left out: {n} rows of 2 classes would take long"
+    said += {1: "", 2: " in 2 folds"}[folds]
     assert few["gradient_boosting"] == {"left_out": said}
     assert capsys.readouterr().out.splitlines()[-1] == said
     assert list(read_probabilities(Path("data/baseline/test.parquet"))) == ["logistic_regression"]
@@ -226,9 +316,8 @@ def test_rare_classes_count_as_in_training(folder: Path) -> None:
 def test_a_class_that_no_training_row_has_is_never_said() -> None:
     generator = np.random.default_rng(0)
     features = generator.standard_normal((60, 2)).astype(np.float32)
-    rows = np.arange(60)
-    train = Split(rows, rows, features, np.where(features[:, 0] > 0, 2, 0))
-    val = Split(rows, rows, features, np.where(rows % 9, train.target, 1))
+    train = split_of(features, np.where(features[:, 0] > 0, 2, 0), -1)
+    val = split_of(features, np.where(np.arange(60) % 9, train.target, 1), 0)
     for name in get_args(BaselineName):
         predict = fit(name, train, val, 3, balanced=True).predict
         assert predict is not None
@@ -237,19 +326,23 @@ def test_a_class_that_no_training_row_has_is_never_said() -> None:
         assert (found[:, 1] == 0).all()
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert (found.argmax(axis=1) == train.target).mean() > 0.9
-    alone = Split(rows, rows, features, np.full(60, 2))
+    alone = split_of(features, np.full(60, 2), -1)
     predict = fit("gradient_boosting", alone, val, 3, balanced=False).predict
     assert predict is not None
     assert predict(features).tolist() == [[0, 0, 1]] * 60
 
 
+@pytest.mark.parametrize(("folds", "n_train", "n_val"), [(1, 300, 100), (3, 400, 400)])
 def test_more_rows_than_allowed_are_drawn_and_said(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], folds: int, n_train: int, n_val: int
 ) -> None:
     write_table("linear", 500)
-    run_prepare(folder, "t.csv", "y", baseline__max_rows=100)
+    run_prepare(folder, "t.csv", "y", baseline__max_rows=100, prepare__folds=folds)
     baseline.main()
-    assert "fitted to 100 of the 300 training rows: baseline.max_rows" in capsys.readouterr().out
+    said = f"fitted to 100 of the {n_train} training rows: baseline.max_rows"
+    assert said in capsys.readouterr().out
+    for found in read_probabilities(Path("data/baseline/val.parquet")).values():
+        assert found.shape == (n_val, 2)
     reports = json.loads(Path("reports/baseline.json").read_text())
     assert [report["n_train"] for report in reports.values()] == [100, 100]
 
