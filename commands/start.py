@@ -33,7 +33,7 @@ def main() -> None:
     )
     choice, table = choose(params)
     report = table_report_of(table)
-    training = training_params(len(table.rows.parts["train"]))
+    training = training_params(table.rows.n_train)
     text = with_params({"prepare": choice.params.model_dump(), "train": training}, choice.reasons)
 
     if arguments.report is not None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
@@ -19,7 +20,7 @@ class DecidedParam:
     """A parameter that differs from its default, and why."""
 
     parameter: str
-    value: str | bool
+    value: str | bool | int
     """What it is set to; of a list, what is added to it."""
     reason: str
 
@@ -34,10 +35,10 @@ class Choice:
     """How many texts of each column are taken for gaps."""
 
     @property
-    def reasons(self) -> dict[tuple[str, str | bool], str]:
+    def reasons(self) -> dict[tuple[str, str | bool | int], str]:
         return {(one.parameter, one.value): one.reason for one in self.decisions}
 
-    def decide(self, parameter: str, value: str | bool, reason: str) -> None:  # noqa: FBT001
+    def decide(self, parameter: str, value: str | bool | int, reason: str) -> None:  # noqa: FBT001
         if parameter == "ignore":
             # What it was until now does not matter.
             self.decisions = [one for one in self.decisions if one.value != value]
@@ -87,7 +88,16 @@ def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
 
     Raises `UserError` if there is something that no parameter settles.
     """
-    choice = Choice(params)
+    choice, table = _choose(Choice(params))
+    n_folds, reason = folds_for(table.rows)
+    if n_folds > 1:
+        # Other rows are trained on: what they hold may need something else.
+        with_folds = params.model_copy(update={"folds": n_folds})
+        choice, table = _choose(Choice(with_folds, [DecidedParam("folds", n_folds, reason)]))
+    return choice, table
+
+
+def _choose(choice: Choice) -> tuple[Choice, PreparedTable]:
     while True:
         rows = _read(choice)
         encoded = _encode(choice, rows)
@@ -141,6 +151,27 @@ def _reason(problem: str, choice: Choice, column: str = "") -> str:
         problem = problem.removeprefix(place)
     return problem.partition(";")[0]
 
+
+FOLDS = ((2_000, 8), (5_000, 4))
+"""Below so many rows that do not test, so many folds: benchmarks/QUALITY.md has the frontier."""
+
+
+def folds_for(rows: TableRows) -> tuple[int, str]:
+    """Return how many networks are to leave out a part of the rows each, and why."""
+    learning = np.concatenate([rows.parts["train"], rows.parts["val"]])
+    n_units = len(np.unique(rows.units[learning]))
+    n_folds = next((n for fewer_than, n in FOLDS if len(learning) < fewer_than), 1)
+    n_folds = min(n_folds, n_units)
+    if rows.params.split == "time" or n_folds < FEWEST_FOLDS:
+        return 1, ""
+    return n_folds, (
+        f"{len(learning)} rows do not test: so each of them trains all networks but one, which "
+        f"takes about {n_folds} times as long"
+    )
+
+
+FEWEST_FOLDS = 3
+"""With two, a network would train on half of the rows."""
 
 SMALL, LARGE = 5_000, 100_000
 """Numbers of training rows from which a table is no longer small, or large."""

@@ -14,7 +14,7 @@ from classifier.io.params import PARAMS_FILE, read_section
 from classifier.io.user_error import LISTS, UserError
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
 
-Reasons = Mapping[tuple[str, str | bool], str]
+Reasons = Mapping[tuple[str, str | bool | int], str]
 """Why an item is in a list, by the parameter and the item."""
 
 COMMENT = re.compile(r"([ \t]*)(#.*)")

@@ -62,6 +62,12 @@ class TableRows:
     test_cells: pd.DataFrame
     """All columns of the test rows."""
 
+    @property
+    def n_train(self) -> int:
+        """How many rows a network is trained on; of several networks, about."""
+        n, n_folds = len(self.training), self.params.folds
+        return n if n_folds == 1 else n - n // n_folds
+
     def hold_values(self) -> dict[str, bool]:
         """Return by name whether a column holds numbers or texts."""
         return {str(name): holds_values(cells) for name, cells in self.test_cells.items()}
