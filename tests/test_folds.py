@@ -19,7 +19,6 @@ from classifier.training import loop
 from classifier.training.folds import Fold
 from classifier.training.loop import Run, TrainParams, start_run
 from classifier.training.side_by_side import Training, seed_of_network, start_runs, train
-from classifier.training.step import Rows
 from tests.test_resume import CHOICES, make_params, some_rows
 
 TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
@@ -33,10 +32,7 @@ FOLD = torch.tensor([number * number % 11 % 3 for number in range(40)])
 def make_folds(fold: torch.Tensor) -> list[Fold]:
     rows = some_rows(len(fold), 1)
     return [
-        Fold(
-            Rows(rows.features, rows.target, chosen=(fold != number).nonzero().flatten()),
-            Rows(rows.features, rows.target, chosen=(fold == number).nonzero().flatten()),
-        )
+        Fold(rows.choose(fold != number), rows.choose(fold == number))
         for number in range(int(fold.max()) + 1)
     ]
 

@@ -1,7 +1,7 @@
 """The rows of each network that is trained, and those that it leaves out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -56,11 +56,7 @@ def read_folds(train_file: Path, val_file: Path, device: torch.device) -> list[F
     split = train_split.followed_by(val_split)
     rows, fold = _rows(split, device), torch.from_numpy(split.fold).to(device)
     return [
-        Fold(
-            replace(rows, chosen=(fold != number).nonzero().flatten()),
-            replace(rows, chosen=(fold == number).nonzero().flatten()),
-        )
-        for number in range(n_folds)
+        Fold(rows.choose(fold != number), rows.choose(fold == number)) for number in range(n_folds)
     ]
 
 

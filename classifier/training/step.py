@@ -1,7 +1,7 @@
 """A training step: the weights move once, by the loss of one batch of rows."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,10 @@ class Rows:
     @property
     def n_on_all_ranks(self) -> int:
         return len(self) if self.n is None else self.n
+
+    def choose(self, is_chosen: Tensor) -> "Rows":
+        """Return the rows where a mask is true, shape (n,): about these alone it is then."""
+        return replace(self, chosen=is_chosen.nonzero().flatten())
 
     def positions(self, numbers: Tensor) -> Tensor:
         """Return where the rows of these numbers are, of those it is about."""
