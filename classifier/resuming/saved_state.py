@@ -33,7 +33,7 @@ class SavedState:
     patience: int
     finished: bool
     checkpoint: bytes
-    """What `run_to_bytes` returned."""
+    """What `training_to_bytes` returned."""
 
 
 class UnusableStateError(Exception):
