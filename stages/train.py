@@ -27,7 +27,7 @@ from classifier.resuming.resume import (
 from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
-from classifier.training.folds import Fold, read_edges, read_folds
+from classifier.training.folds import Fold, must_be_one_network, read_edges, read_folds
 from classifier.training.loop import Run, TrainParams
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
@@ -176,6 +176,8 @@ def training_report_of(
 if __name__ == "__main__":
     with user_errors_in_one_line("train"):
         torchrun = read_params("train", TrainParams).torchrun
+        if torchrun.is_wanted or ranks.LAUNCHED:
+            must_be_one_network(VAL_FILE)
         if torchrun.is_wanted and not ranks.LAUNCHED:
             become_torchrun(torchrun, "stages.train")
     lock = only_one_training_process() if ranks.RANK == 0 else nullcontext()

@@ -62,6 +62,18 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.batch_size": 16,
         "train.max_epochs": 60,
     },
+    "folds, mini-batch, AdamW, members": {
+        "prepare.folds": 3,
+        "train.optimizer": "adamw",
+        "train.members": 2,
+        "train.dropout": 0.2,
+        "train.batch_size": 32,
+        "train.max_epochs": 100,
+        "train.eval_every": 2,
+        # Of networks that stop one after the other.
+        "train.patience": 2,
+        "train.lr": 0.05,
+    },
     "full batch, AdamW, dropout": {
         "train.optimizer": "adamw",
         "train.dropout": 0.2,
@@ -226,13 +238,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--ranks", type=int, default=1, help="above 1: kill them, not dvc")
+    parser.add_argument("--only", default="", help="configurations that begin so")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    configurations = CONFIGURATIONS
+    configurations = {
+        name: values for name, values in CONFIGURATIONS.items() if name.startswith(arguments.only)
+    }
     if arguments.ranks > 1:
+        # Several processes train one network.
         configurations = {
-            name: values | launch(arguments.ranks) for name, values in CONFIGURATIONS.items()
+            name: values | launch(arguments.ranks)
+            for name, values in configurations.items()
+            if "prepare.folds" not in values
         }
     totals, runs, different = Counter[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:

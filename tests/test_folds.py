@@ -1,17 +1,28 @@
 """Networks that each leave out another part of the rows train side by side."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.io.prepared import read_split
+from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
-from classifier.network.model import Task
+from classifier.network.model import Task, load_networks
 from classifier.resuming.checkpoint import remember_first_stop, restore, training_to_bytes
 from classifier.resuming.resume import is_of_a_longer_run
 from classifier.resuming.saved_state import SavedState
@@ -19,6 +30,8 @@ from classifier.training import loop
 from classifier.training.folds import Fold
 from classifier.training.loop import Run, TrainParams, start_run
 from classifier.training.side_by_side import Training, seed_of_network, start_runs, train
+from tests.conftest import REPOSITORY
+from tests.in_process import run_predict, run_stages, write_params
 from tests.test_resume import CHOICES, make_params, some_rows
 
 TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
@@ -183,3 +196,94 @@ def test_a_loss_that_is_none_names_the_epoch() -> None:
     params = make_params(lr=1e30, max_epochs=9)
     with pytest.raises(UserError, match="training diverged: at epoch 2"):
         go_on(start(params), params)
+
+
+# The stages, with folds
+
+
+TRAINED = {
+    "prepare__folds": 3,
+    "prepare__data": str(REPOSITORY / "data/iris.csv"),
+    "train__optimizer": "adam",
+    "train__lr": 0.05,
+    "train__hidden": [8],
+    "train__batch_size": 40,
+    "train__max_epochs": 60,
+    "train__eval_every": 5,
+    "train__patience": 2,
+    "train__calibration": "temperature",
+    "baseline__models": [],
+    "evaluate__importance_repeats": 0,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, **TRAINED)
+    run_stages(tmp_path, "prepare", "train")
+    return tmp_path
+
+
+def test_the_model_is_the_mean_and_left_out_rows_know_one_network(folder: Path) -> None:
+    run_stages(folder, "baseline", "evaluate")
+    schema = read_schema(Path("data/prepared/schema.json"))
+    networks, temperature = load_networks(Path("models/weights.pt"), Task.of(schema))
+    assert len(networks) == 3
+
+    def probabilities(number: int, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            logits = networks[number].eval()(torch.from_numpy(features))
+        return torch.softmax(logits / temperature, dim=1).numpy()
+
+    test = read_split(Path("data/prepared/test.parquet"))
+    predictions = pd.read_csv("reports/predictions.csv").filter(like="probability_")
+    mean = np.mean([probabilities(number, test.features) for number in range(3)], axis=0)
+    # The one is computed in float64 from the logits on, and so is the exported model.
+    np.testing.assert_allclose(predictions, mean, rtol=1e-4, atol=1e-6)
+    pd.read_csv(TRAINED["prepare__data"]).iloc[test.rows - 2].to_csv("new.csv", index=False)
+    run_predict("new.csv", "--output", "predicted.csv")
+    predicted = pd.read_csv("predicted.csv").filter(like="probability_")
+    np.testing.assert_allclose(predicted, predictions, rtol=1e-4, atol=1e-6)
+
+    left_out = read_split(Path("data/prepared/val.parquet"))
+    out_of_fold = pd.read_csv("reports/out_of_fold.csv")
+    for number in range(3):
+        rows = left_out.fold == number
+        found = out_of_fold[rows].filter(like="probability_")
+        expected = probabilities(number, left_out.features[rows])
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_losses_are_means_and_a_network_that_has_stopped_stays(folder: Path) -> None:
+    losses = pd.read_csv("reports/losses.csv")
+    networks = torch.load(folder / "models/checkpoint.pt", weights_only=True)["networks"]
+    ends = [network["history"][-1]["epoch"] for network in networks]
+    assert len(set(ends)) > 1
+    assert losses["epoch"].tolist() == list(range(5, max(ends) + 1, 5))
+    n_val = np.bincount(read_split(Path("data/prepared/val.parquet")).fold)
+    for row in losses.to_dict("records"):
+        latest = [
+            [each for each in network["history"] if each["epoch"] <= row["epoch"]][-1]
+            for network in networks
+        ]
+        train_loss = [each["train_loss"] for each in latest]
+        val_loss = [each["val_loss"] for each in latest]
+        assert row["train_loss"] == pytest.approx(np.mean(train_loss))
+        assert row["val_loss"] == pytest.approx(np.average(val_loss, weights=n_val))
+        assert (row["val_loss_lowest"], row["val_loss_highest"]) == (min(val_loss), max(val_loss))
+    report = json.loads(Path("reports/training.json").read_text())
+    assert report["epochs_run"] == max(ends)
+    assert report["networks"]["epochs_of_networks"] == ends
+    assert report["best_val_loss"] == losses["val_loss"].min()
+
+
+def test_several_processes_train_one_network_only(folder: Path) -> None:
+    torchrun = yaml.safe_load(Path("params.yaml").read_text())["train"]["torchrun"]
+    write_params(folder, **TRAINED, train__torchrun=torchrun | {"nproc_per_node": 2})
+    command = [sys.executable, "-m", "stages.train"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("train: error: prepare.folds is 3, and several processes train one")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -49,8 +50,9 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
     if len(doubles) == 1:
         probabilities = graph.add("Softmax", *doubles, axis=1, output=output)
     else:
-        of_each = [graph.add("Softmax", one, axis=1) for one in doubles]
-        probabilities = graph.add("Mean", *of_each, output=output)
+        total = graph.add("Sum", *(graph.add("Softmax", one, axis=1) for one in doubles))
+        number = graph.constant(len(networks), np.float64)
+        probabilities = graph.add("Div", total, number, output=output)
     predicted = graph.add(
         "LabelEncoder",
         graph.add("ArgMax", probabilities, axis=1, keepdims=0),

@@ -145,6 +145,12 @@ def count_rows(path: Path) -> int:
     return n
 
 
+def count_folds(path: Path) -> int:
+    """Return how many networks leave out rows of a file."""
+    with open_parquet(path) as file:
+        return 1 + int(_read_column(file, 2).max(initial=0))
+
+
 def read_split(path: Path, wanted: range | None = None) -> Split:
     """Read the rows whose numbers in the file are `wanted`; None: all.
 

@@ -7,7 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from classifier.io.prepared import Split, count_rows, quantiles, read_quantiles, read_split
+from classifier.io.prepared import (
+    Split,
+    count_folds,
+    count_rows,
+    quantiles,
+    read_quantiles,
+    read_split,
+)
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
@@ -30,17 +37,11 @@ def read_folds(train_file: Path, val_file: Path, device: torch.device) -> list[F
     """Read the rows of each network: those that others leave out train it, too.
 
     With several ranks, it is what this one holds.
-
-    Raises
-    ------
-    UserError
-        If there are several networks, and several ranks to train them.
-
     """
     n_train, n_val = count_rows(train_file), count_rows(val_file)
     train, val = ranks.shard(n_train), ranks.shard(n_val)
     train_split, val_split = read_split(train_file, train), read_split(val_file, val)
-    n_folds = 1 + int(ranks.largest([val_split.fold.max(initial=0)])[0])
+    n_folds = count_folds(val_file)
     if n_folds == 1:
         return [
             Fold(
@@ -48,16 +49,21 @@ def read_folds(train_file: Path, val_file: Path, device: torch.device) -> list[F
                 _rows(val_split, device, first=val.start, n=n_val),
             )
         ]
-    if ranks.SIZE > 1:
-        raise UserError(
-            f"prepare.folds is {n_folds}, and several processes train one network only: in "
-            "params.yaml set prepare.folds to 1, or train.torchrun.nproc_per_node and nnodes"
-        )
     split = train_split.followed_by(val_split)
     rows, fold = _rows(split, device), torch.from_numpy(split.fold).to(device)
     return [
         Fold(rows.choose(fold != number), rows.choose(fold == number)) for number in range(n_folds)
     ]
+
+
+def must_be_one_network(val_file: Path) -> None:
+    """Raise a `UserError` if there are several networks, which several ranks cannot train."""
+    n_folds = count_folds(val_file)
+    if n_folds > 1:
+        raise UserError(
+            f"prepare.folds is {n_folds}, and several processes train one network only: in "
+            "params.yaml set prepare.folds to 1, or train.torchrun.nproc_per_node and nnodes"
+        )
 
 
 def _rows(split: Split, device: torch.device, first: int = 0, n: int | None = None) -> Rows:
