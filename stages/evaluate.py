@@ -38,7 +38,9 @@ def main() -> None:
     left_out, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
     holds_values = read_columns()
     params.must_slice(holds_values, read_section("prepare")["data"])
-    trained, temperature = load_networks(Path("models/weights.pt"), Task.of(schema))
+    trained, temperature = load_networks(
+        Path("models/weights.pt"), Task.of(schema), n=1 + int(left_out.fold.max())
+    )
     networks = [with_temperature(network, temperature) for network in trained]
     positive = find_positive(params.positive_class, classes, n_train)
 

@@ -208,13 +208,13 @@ def networks_to_bytes(
     )
 
 
-def load_networks(path: Path, task: Task) -> tuple[list[MLP], float]:
+def load_networks(path: Path, task: Task, n: int | None = None) -> tuple[list[MLP], float]:
     """Return what `networks_to_bytes` saved: networks, and the temperature to divide logits by.
 
     Raises
     ------
     UserError
-        If there is no file, or it holds no network, or that for another task.
+        If there is no file, or it holds no network, or that for another task, or not `n` networks.
 
     """
     try:
@@ -229,6 +229,8 @@ def load_networks(path: Path, task: Task) -> tuple[list[MLP], float]:
         for one in weights if isinstance(weights, list) else [weights]:
             networks.append(MLP(**_must_be_for(task, saved["architecture"])))
             networks[-1].load_state_dict(one)
+        if n not in {None, len(networks)}:
+            raise ValueError("other folds were dealt since")  # noqa: TRY301 (said below)
         return networks, float(saved["temperature"])
     except MemoryError:
         raise
