@@ -102,17 +102,16 @@ def train_what_was_tried(part: int) -> None:
     import torch
 
     from classifier.search.search_params import from_optuna
-    from classifier.search.searching import PREPARED, Search
+    from classifier.search.searching import Search
     from classifier.search.study import counted
-    from classifier.search.validation_splits import read_splits
+    from classifier.search.validation_splits import ValidationSplit
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import start_run, train
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
-    splits = read_splits(
-        PREPARED, search.task, torch.device("cpu"), search.n_splits, search.params.seed
-    )
+    device = torch.device("cpu")
+    splits = [ValidationSplit.of(*rows, search.task, device) for rows in search.splits]
     runs = list(product(splits, search.params.seeds))
     compute_deterministically(1)
     tries = counted(search.open_study())[part::N_WORKERS]
@@ -121,7 +120,7 @@ def train_what_was_tried(part: int) -> None:
         for (split, seed), epochs in zip(runs, one.user_attrs["epochs"], strict=True):
             values = {**from_optuna(search.space, one.params), "seed": seed, "max_epochs": epochs}
             params = search.train.model_copy(update=values)
-            run = start_run(params, search.task, torch.device("cpu"), split.edges)
+            run = start_run(params, search.task, device, split.edges)
             for _ in train(run, split.train, split.val, params):
                 pass
     print(time.perf_counter() - start)

@@ -52,9 +52,7 @@ def main() -> None:
     with alone:
         tries = find(search)
     rows = read_json(PREPARED / "rows.json", PreparedRows)
-    report = search_report_of(
-        tries, search.space, search.params.seeds, search.n_splits, rows.hash_of_train_and_val
-    )
+    report = search_report_of(tries, search, rows.hash_of_train_and_val)
     write_csv(REPORTS / "search.csv", tries, search.space)
     write_json(REPORTS / "search.json", report)
     write_pictures(REPORTS, tries)

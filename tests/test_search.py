@@ -31,11 +31,7 @@ from classifier.search.held_out import MOST_GROUPS, HeldOutLoss, luck_of_choosin
 from classifier.search.search_report import SearchReport, in_words
 from classifier.search.study import StudyFile
 from classifier.search.trying import SeededRun, try_out
-from classifier.search.validation_splits import (
-    ValidationSplit,
-    count_splits,
-    split_again,
-)
+from classifier.search.validation_splits import ValidationSplit, split_again, split_as_wanted
 from classifier.training.loop import TrainParams
 from commands import search
 from stages import train
@@ -220,9 +216,9 @@ def prepared_rows(draw: st.DrawFn) -> tuple[Split, Split]:
 @settings(deadline=None, max_examples=200)
 @given(prepared=prepared_rows(), n=st.integers(1, 9))
 def test_each_split_leaves_out_other_rows(prepared: tuple[Split, Split], n: int) -> None:
-    splits = list(split_again(*prepared, n, seed=0))
-    assert splits[0][0] is prepared[0]
-    assert splits[0][1] is prepared[1]
+    splits = split_again(*prepared, n, seed=0)
+    for part, expected in zip(splits[0], prepared, strict=True):
+        assert part.rows.tolist() == expected.rows.tolist()
     assert 1 <= len(splits) <= n
     validated: list[int] = []
     for number, (train_rows, val_rows) in enumerate(splits):
@@ -284,7 +280,7 @@ def test_whole_groups_go_to_one_side(folder: Path) -> None:
     units = np.concatenate([rows.units for rows in prepared])
     of_rows = beds[np.concatenate([rows.rows for rows in prepared]) - 2]
     assert len({*zip(units, of_rows, strict=True)}) == len({*units}) == len({*of_rows})
-    splits = list(split_again(*prepared, 3, seed=0))
+    splits = split_again(*prepared, 3, seed=0)
     assert len(splits) == 3
     for train_rows, val_rows in splits:
         assert len(val_rows.target) == pytest.approx(30, abs=6)
@@ -302,37 +298,59 @@ def test_so_many_splits_that_a_thousand_rows_validate(
     folder: Path, n_train: int, n_val: int, n: int
 ) -> None:
     write_params(folder)
-    of_one_class = [rows_of(np.arange(size), np.zeros(size, np.int64)) for size in (n_train, n_val)]
-    assert count_splits("auto", of_one_class[0], of_one_class[1], seed=0) == n
+    train_rows = rows_of(np.arange(n_train), np.zeros(n_train, np.int64))
+    val_rows = rows_of(np.arange(n_val), np.zeros(n_val, np.int64), fold=0)
+    assert len(split_as_wanted("auto", train_rows, val_rows, seed=0)) == n
 
 
 def test_splits_that_cannot_be_are_not_counted(folder: Path) -> None:
     write_params(folder, prepare__split="group", prepare__group="bed")
-    val = rows_of(np.array([9] * 4), np.array([0, 0, 1, 1]))
+    val = rows_of(np.array([9] * 4), np.array([0, 0, 1, 1]), fold=0)
     # Of these groups of four rows the first two have a class that nothing validates; the fifth is
     # larger than what validates.
     train = rows_of(
         np.repeat(np.arange(5), [4, 4, 4, 4, 6]), np.array([2, 0, 1, 1] * 2 + [0, 1] * 7)
     )
-    assert count_splits("auto", train, val, seed=0) == 3
-    for of_train, of_val in list(split_again(train, val, 3, seed=0))[1:]:
+    splits = split_as_wanted("auto", train, val, seed=0)
+    assert len(splits) == 3
+    for of_train, of_val in splits[1:]:
         assert len(of_val.target) == 4
         assert {0, 1, 4} <= {*of_train.units}
     with pytest.raises(
         UserError, match=r"search.splits is 4, but must be at most 3: .* a group with"
     ):
-        count_splits(4, train, val, seed=0)
+        split_as_wanted(4, train, val, seed=0)
     write_params(folder, prepare__split="by bed")
     with pytest.raises(
         UserError, match=r"prepare.split is 'by bed', but must be one of random, gr"
     ):
-        count_splits("auto", train, val, seed=0)
+        split_as_wanted("auto", train, val, seed=0)
 
 
-def rows_of(units: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> Split:
+def rows_of(units: npt.NDArray[np.int64], target: npt.NDArray[np.int64], fold: int = -1) -> Split:
     rows = np.arange(len(units))
-    fold = np.full(len(units), -1)
-    return Split(rows, units, rows[:, np.newaxis].astype(np.float32), target, fold)
+    features = rows[:, np.newaxis].astype(np.float32)
+    return Split(rows, units, features, target, np.full(len(units), fold))
+
+
+def test_with_several_folds_these_are_the_splits(folder: Path) -> None:
+    few = {"prepare__folds": 3}
+    run_prepare(folder, str(REPOSITORY / "data/iris.csv"), "species", **few)
+    train_rows, val_rows = read_prepared(folder)
+    splits = split_as_wanted("auto", train_rows, val_rows, seed=0)
+    assert len(splits) == 3
+    for number, (of_train, of_val) in enumerate(splits):
+        assert of_val.rows.tolist() == val_rows.rows[val_rows.fold == number].tolist()
+        others = [*train_rows.rows, *val_rows.rows[val_rows.fold != number]]
+        assert of_train.rows.tolist() == others
+    tries = run_search(folder, search__splits="auto", search__trials=2, **few)
+    assert set(tries["state"]) == {"finished"}
+    assert json.loads((folder / "reports/search.json").read_text())["n_splits"] == 3
+    with pytest.raises(UserError) as error:
+        run_search(folder, search__splits=4, **few)
+    assert str(error.value) == (
+        "params.yaml: search.splits is 4, but must be at most 3: prepare.folds is 3"
+    )
 
 
 def test_what_counts_is_the_loss_of_rows_held_out(folder: Path) -> None:

@@ -20,6 +20,7 @@ from classifier.io.user_error import UserError
 from classifier.search.held_out import luck_of_choosing
 from classifier.search.search_params import Space, from_optuna, text_of
 from classifier.search.search_report import SearchReport
+from classifier.search.searching import Search
 from classifier.search.study import FAILED_WITH, best_first, finished, loss_of
 
 STATES = {
@@ -32,11 +33,7 @@ MEASURE = "held_out_loss"
 
 
 def search_report_of(
-    tries: Sequence[FrozenTrial],
-    space: Space,
-    seeds: list[int],
-    n_splits: int,
-    prepared_rows: str,
+    tries: Sequence[FrozenTrial], search: Search, prepared_rows: str
 ) -> SearchReport:
     """Sum up tries.
 
@@ -59,13 +56,13 @@ def search_report_of(
         n_finished=counts["finished"],
         n_stopped=counts["stopped"],
         n_failed=counts["failed"],
-        seeds=seeds,
-        n_splits=n_splits,
+        seeds=search.params.seeds,
+        n_splits=len(search.splits),
         best_try=tries.index(best),
         best_loss=loss_of(best),
         luck=luck_of_choosing(drawn, left_out, ended_well.index(best)),
         first_loss=loss_of(tries[0]) if tries[0] in ended_well else None,
-        params=from_optuna(space, best.params),
+        params=from_optuna(search.space, best.params),
         prepared_rows=prepared_rows,
     )
 

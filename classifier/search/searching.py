@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context, parent_process
@@ -21,7 +21,7 @@ import torch
 from optuna import Study, Trial, TrialPruned
 
 from classifier.io.params import read_params
-from classifier.io.prepared import read_split
+from classifier.io.prepared import Split, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, widths
@@ -29,7 +29,7 @@ from classifier.resuming.fingerprint import fingerprint_of, hash_file, source_fi
 from classifier.search.search_params import SearchParams, Space, first_of, space_of, suggest
 from classifier.search.study import FAILED_WITH, counted, open_study
 from classifier.search.trying import SeededRun, mean_loss, try_out
-from classifier.search.validation_splits import ValidationSplit, count_splits, read_splits
+from classifier.search.validation_splits import ValidationSplit, split_as_wanted
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.loop import TrainParams
 
@@ -50,7 +50,8 @@ class Search:
     train: TrainParams
     space: Space
     task: Task
-    n_splits: int
+    splits: Sequence[tuple[Split, Split]]
+    """Training and validation rows, which all workers share where they can."""
     storage: str | None
     n_workers: int
 
@@ -62,8 +63,8 @@ class Search:
             params = params.model_copy(update={"trials": n_tries})
         task = Task.of(read_schema(PREPARED / "schema.json"))
         rows, val_rows = (read_split(PREPARED / f"{part}.parquet") for part in ("train", "val"))
-        n_splits = count_splits(params.splits, rows, val_rows, params.seed)
-        return cls(params, train, space_of(params, train), task, n_splits, storage, n_workers)
+        splits = split_as_wanted(params.splits, rows, val_rows, params.seed)
+        return cls(params, train, space_of(params, train), task, splits, storage, n_workers)
 
     @cached_property
     def study_name(self) -> str:
@@ -84,7 +85,7 @@ class Search:
             self.train.model_dump(include={"max_epochs", "patience", "threads"}),
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
-            self.n_splits,
+            len(self.splits),
             [hash_file(module) for module in source_files("search/searching.py")],
             optuna.__version__,
             np.__version__,
@@ -108,13 +109,13 @@ def make_tries(search: Search, study: Study, n_tries: int, show: Callable[[], No
         If one of several processes was killed.
 
     """
+    if search.n_workers == 1:
+        work(search, study, 0, range(n_tries), show)
+        return
     # A forked process has its imports; one that is to use CUDA must not be forked.
     forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
     context = get_context("fork") if forks else get_context("spawn")
     tries_left = context.Semaphore(n_tries)
-    if search.n_workers == 1:
-        work(search, study, 0, tries_left, show)
-        return
     workers = [
         context.Process(target=_worker, args=(search, number, tries_left))
         for number in range(search.n_workers)
@@ -140,14 +141,15 @@ def _worker(search: Search, number: int, tries_left: Semaphore) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with user_errors_in_one_line("search"):
-        work(search, search.open_study(), number, tries_left, lambda: None)
+        tries = (n for n in range(search.params.trials) if tries_left.acquire(block=False))
+        work(search, search.open_study(), number, tries, lambda: None)
 
 
 def work(
     search: Search,
     study: Study,
     number: int,
-    tries_left: Semaphore,
+    tries_left: Iterable[object],
     after_each: Callable[[], None],
 ) -> None:
     """Try parameters as long as there are tries left, and the study lacks some.
@@ -162,7 +164,7 @@ def work(
     if device.type == "cuda":
         device = torch.device("cuda", number % torch.cuda.device_count())
         torch.cuda.set_device(device)
-    splits = read_splits(PREPARED, search.task, device, search.n_splits, search.params.seed)
+    splits = [ValidationSplit.of(*rows, search.task, device) for rows in search.splits]
     n_cores = max(1, torch.get_num_threads() // search.n_workers)
 
     def objective(trial: Trial) -> float:
@@ -170,11 +172,10 @@ def work(
         return try_parameters(search, splits, trial)
 
     parent = parent_process()
-    while (
-        (parent is None or parent.is_alive())
-        and tries_left.acquire(block=False)
-        and len(counted(study)) < search.params.trials
-    ):
+    for _ in tries_left:
+        is_orphan = parent is not None and not parent.is_alive()
+        if is_orphan or len(counted(study)) >= search.params.trials:
+            return
         study.optimize(objective, n_trials=1, catch=(UserError, torch.OutOfMemoryError))
         after_each()
 

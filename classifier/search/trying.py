@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from classifier.io.user_error import UserError
 from classifier.network.model import MLP
@@ -22,13 +22,14 @@ class SeededRun:
     """A run with random numbers of its own, the same as if it were alone."""
 
     def __init__(self, params: TrainParams, split: ValidationSplit) -> None:
+        self._params, self._split = params, split
         self.run = start_run(params, split.task, split.train.features.device, split.edges)
-        weight = loss_weight(self.run, split.train, params)
+        self._weight = loss_weight(self.run, split.train, params)
         target = split.val.target
-        of_rows = torch.ones(len(target)) if weight is None else weight[target]
+        of_rows = torch.ones(len(target)) if self._weight is None else self._weight[target]
         weights = of_rows.cpu().double().numpy()
         self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
-        self._evaluations = self._train(split, weight, params)
+        self._evaluations = self._train()
         self._rng_states = rng_states(self.run.device)
 
     def go_on(self) -> bool:
@@ -45,27 +46,25 @@ class SeededRun:
         self._rng_states = rng_states(self.run.device)
         return is_evaluated
 
-    def _train(
-        self, split: ValidationSplit, weight: Tensor | None, params: TrainParams
-    ) -> Iterator[Literal[True]]:
+    def _train(self) -> Iterator[Literal[True]]:
         """Train; evaluate, and then yield, when the stage `train` does."""
-        for is_due in train_batches(self.run, split.train, weight, params):
+        for is_due in train_batches(self.run, self._split.train, self._weight, self._params):
             if is_due:
-                self._evaluate(split.val, weight, params)
+                self._evaluate()
                 yield True
-        if self.run.epoch % params.eval_every != 0:
-            self._evaluate(split.val, weight, params)
+        if self.run.epoch % self._params.eval_every != 0:
+            self._evaluate()
             yield True
-        self._finite_loss(split.train, weight, "train_loss")
+        self._finite_loss(self._split.train, "train_loss")
 
-    def _evaluate(self, val: Rows, weight: Tensor | None, params: TrainParams) -> None:
-        run = self.run
-        val_loss = self._finite_loss(val, weight, "val_loss")
-        run.early_stopping = run.early_stopping.after(run.epoch, val_loss, params.min_delta)
+    def _evaluate(self) -> None:
+        run, val = self.run, self._split.val
+        val_loss = self._finite_loss(val, "val_loss")
+        run.early_stopping = run.early_stopping.after(run.epoch, val_loss, self._params.min_delta)
         self.held_out.add(losses_of_rows(run.model, val))
 
-    def _finite_loss(self, rows: Rows, weight: Tensor | None, name: str) -> float:
-        loss, _ = loss_and_accuracy(self.run.model, rows, weight)
+    def _finite_loss(self, rows: Rows, name: str) -> float:
+        loss, _ = loss_and_accuracy(self.run.model, rows, self._weight)
         if not math.isfinite(loss):
             raise UserError(f"training diverged: at epoch {self.run.epoch} {name} is {loss}")
         return loss

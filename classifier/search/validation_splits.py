@@ -1,8 +1,6 @@
 """The splits of the training and validation rows that a try is judged by."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from classifier.dealing import deal
 from classifier.io.params import PARAMS_FILE, Params, read_params
-from classifier.io.prepared import Split, quantiles, read_split
+from classifier.io.prepared import Split, quantiles
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
@@ -54,8 +53,10 @@ class SplitOfRows(Params):
     split: Literal["random", "group", "time"] = Field(description="one of random, group, time")
 
 
-def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: int) -> int:
-    """Return in how many ways the training and validation rows are to be split.
+def split_as_wanted(
+    wanted: int | Literal["auto"], train: Split, val: Split, seed: int
+) -> list[tuple[Split, Split]]:
+    """Return training and validation rows, split in as many ways as are wanted: see `split_again`.
 
     With several folds, `auto` is one for each. Else it is as many as it takes to have
     `ENOUGH_VAL_ROWS`, or as the rows allow. By time, rows can be split but once.
@@ -67,96 +68,44 @@ def count_splits(wanted: int | Literal["auto"], train: Split, val: Split, seed: 
 
     """
     kind = read_params("prepare", SplitOfRows, only_its_keys=True).split
-    n_train, n_val = len(train.target), len(val.target)
-    n_folds = 1 + int(val.fold.max())
+    n_train, n_val, n_folds = len(train.target), len(val.target), 1 + int(val.fold.max())
+    enough = n_folds if n_folds > 1 else -(-ENOUGH_VAL_ROWS // n_val)
+    n = enough if wanted == "auto" else wanted
+    splits = split_again(train, val, 1 if kind == "time" else n, seed)
+    if wanted == "auto" or wanted == len(splits):
+        return splits
+    why = f"train.parquet has {n_train} rows and val.parquet {n_val}"
     if n_folds > 1:
-        if wanted != "auto" and wanted > n_folds:
-            raise UserError(
-                f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {n_folds}, as many "
-                "as prepare.folds"
-            )
-        return n_folds if wanted == "auto" else wanted
-    n = -(-ENOUGH_VAL_ROWS // n_val) if wanted == "auto" else wanted
-    if n == 1:  # as of large tables, which take long to split
-        return n
-    most = 1 if kind == "time" else 1 + len(np.setdiff1d(_folds(train, val, seed), [0]))
-    if wanted == "auto":
-        return min(most, n)
-    if wanted > most:
-        why = f"train.parquet has {n_train} rows and val.parquet {n_val}"
-        if kind == "time":
-            why = "with prepare.split: time there is no second one"
-        elif kind == "group":
-            why += ", and a group with a class that the latter lacks, or larger than it, trains"
-        raise UserError(
-            f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {most}: {why}"
-        )
-    return wanted
+        why = f"prepare.folds is {n_folds}"
+    elif kind == "time":
+        why = "with prepare.split: time there is no second one"
+    elif kind == "group":
+        why += ", and a group with a class that the latter lacks, or larger than it, trains"
+    raise UserError(
+        f"{PARAMS_FILE}: search.splits is {wanted}, but must be at most {len(splits)}: {why}"
+    )
 
 
-def _count_folds(n_train: int, n_val: int) -> int:
-    """Return how many parts of the training rows are about as large as the validation rows."""
-    n = round(n_train / n_val)
-    return n if n > 1 else 0
-
-
-def read_splits(
-    folder: Path, task: Task, device: torch.device, n: int, seed: int
-) -> list[ValidationSplit]:
-    """Read the prepared training and validation rows, split in `n` ways: see `split_again`."""
-    train, val = (read_split(folder / f"{part}.parquet") for part in ("train", "val"))
-    splits = split_again(train, val, n, seed)
-    return [ValidationSplit.of(*split, task, device) for split in splits]
-
-
-def split_again(train: Split, val: Split, n: int, seed: int) -> Iterator[tuple[Split, Split]]:
-    """Yield training and validation rows, split in `n` ways.
+def split_again(train: Split, val: Split, n: int, seed: int) -> list[tuple[Split, Split]]:
+    """Return training and validation rows, split in `n` ways, or as many as there are.
 
     With several folds, these are the rows of each network, and those that it leaves out. Else the
     first are as they are. In each other, about as many of the training rows are for validation,
     none of them twice, and all the others, with those for validation until then, for training. Rows
-    that belong together stay together.
-
-    As many as `count_splits` returns there are.
+    that belong together stay together. Rows of a class that has no validation rows always train:
+    they are too rare. So does what belongs together with them, and what is more than all the
+    validation rows.
     """
-    if val.fold.max() > 0:
-        rows = train.followed_by(val)
-        for number in range(n):
-            yield rows.take(rows.fold != number), rows.take(rows.fold == number)
-        return
-    yield train, val
-    if n > 1:
-        fold = _folds(train, val, seed)
-        for number in np.unique(fold[fold > 0])[: n - 1]:
-            others = train.take(fold != number)
-            yield others.followed_by(val), train.take(fold == number)
-
-
-def _folds(train: Split, val: Split, seed: int) -> npt.NDArray[np.int64]:
-    """Return in which split each training row is for validation, from 1 on, shape (n_train,).
-
-    Rows that belong together go, the most of them first, where the fewest rows of their classes
-    are. Rows of a class that has no validation rows are in none, 0: they are too rare. So is what
-    belongs together with them, and what is more than all the validation rows.
-    """
-    _, unit, sizes = np.unique(train.units, return_inverse=True, return_counts=True)
-    rows_of_unit = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1])
-    by_chance = np.random.default_rng(seed).permutation(len(sizes))
-    largest_first = by_chance[np.argsort(-sizes[by_chance], kind="stable")]
-    too_rare = unit[~np.isin(train.target, val.target)]
-
-    n_of_class = np.bincount(train.target)
-    n_folds = _count_folds(len(train.target), len(val.target))
-    n_rows = np.zeros((n_folds, len(n_of_class)))
-    fold = np.zeros(len(train.target), np.int64)
-    if n_folds == 0:
-        return fold
-    is_small = sizes[largest_first] <= len(val.target)
-    for each in largest_first[is_small & ~np.isin(largest_first, too_rare)]:
-        rows = rows_of_unit[each]
-        classes = train.target[rows]
-        crowded = (n_rows[:, classes] / n_of_class[classes] ** 2).sum(axis=1)
-        number = np.lexsort([n_rows.sum(axis=1), crowded])[0]
-        np.add.at(n_rows[number], classes, 1)
-        fold[rows] = 1 + number
-    return fold
+    is_one_fold = val.fold.max() == 0
+    if n == 1 and is_one_fold:  # as of large tables, which take long to split
+        return [(train, val)]
+    rows = train.followed_by(val)
+    n_folds = round(len(train.rows) / len(val.rows))
+    if is_one_fold and n_folds > 1:
+        _, unit, sizes = np.unique(train.units, return_inverse=True, return_counts=True)
+        trains = sizes > len(val.rows)
+        trains[unit[~np.isin(train.target, val.target)]] = True
+        dealt = np.flatnonzero(~trains[unit])
+        rows.fold[dealt] = 1 + deal(train.units[dealt], train.target[dealt], n_folds, seed)
+    numbers = np.unique(rows.fold[rows.fold >= 0])[:n]
+    return [(rows.take(rows.fold != number), rows.take(rows.fold == number)) for number in numbers]
