@@ -68,8 +68,7 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.members": 2,
         "train.dropout": 0.2,
         "train.batch_size": 32,
-        "train.max_epochs": 100,
-        "train.eval_every": 2,
+        "train.max_epochs": 400,
         # Of networks that stop one after the other.
         "train.patience": 2,
         "train.lr": 0.05,

@@ -26,7 +26,7 @@ from benchmarks.quality.tables import JUDGING, TARGET, JudgingTable, read
 from classifier.io.prepared import read_split
 from classifier.io.yaml_text import from_yaml, to_yaml
 from commands import start
-from stages import evaluate, prepare, train
+from stages import baseline, evaluate, prepare, train
 
 REPOSITORY = Path(__file__).parent.parent.parent
 SPLITS = 3
@@ -97,6 +97,7 @@ def run_ours(table: JudgingTable, split: int, division: Division, classes: list[
         begun = time.perf_counter()
         train.main()
         seconds = time.perf_counter() - begun
+        baseline.main()
         evaluate.main()
     metrics = json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     predictions = pd.read_csv("reports/predictions.csv")
@@ -120,6 +121,7 @@ def start_and_prepare(split: int) -> None:
         start.main()
     params = from_yaml(params_file.read_text(encoding="utf-8"))
     params["prepare"]["seed"] = split
+    params["baseline"]["models"] = []
     params_file.write_text(to_yaml(params), encoding="utf-8")
     prepare.main()
 
