@@ -222,6 +222,21 @@ def test_classes_that_a_fold_trains_without_do_no_harm(
     assert (found.predict(rows.features).argmax(axis=1) == target).mean() > 0.9
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_left_out_rows_get_the_class_frequencies_where_no_row_is_left_to_fit_to(
+    name: BaselineName,
+) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, 120).astype(np.float32)
+    val = split_of(x[:, np.newaxis], (x > 0).astype(np.int64), (np.arange(120) >= 90) * 1)
+    # As where one group holds nearly all rows, and few of all are drawn.
+    train = val.take(val.fold == 0)
+    with threadpool_limits(1):
+        found = fit(name, train, val, 2, balanced=False)
+    assert found.of_val is not None
+    assert (found.of_val[:90] == np.bincount(train.target) / 90).all()
+    assert (found.of_val[90:].argmax(axis=1) == val.target[90:]).mean() > 0.9
+
+
 def test_what_is_worse_than_guessing_is_no_baseline(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
