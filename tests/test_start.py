@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
 from stages import prepare
 from tests.conftest import REPOSITORY, Project
@@ -47,6 +48,37 @@ def people(n: int = 300) -> pd.DataFrame:
 def params() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = yaml.safe_load(Path("params.yaml").read_text())
     return found
+
+
+@pytest.mark.parametrize(
+    ("n", "arguments", "folds"),
+    [
+        (60, (), 8),
+        (2_400, (), 8),
+        (2_600, (), 4),
+        (6_400, (), 1),
+        # Of each of five groups, one tests; of three, too few are left.
+        (60, ("--group", "five"), 4),
+        (60, ("--group", "three"), 1),
+        (60, ("--order-by", "number"), 1),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_the_fewer_rows_the_more_folds(
+    n: int, arguments: tuple[str, ...], folds: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = np.arange(n)
+    table = pd.DataFrame({"a": np.sin(number), "b": np.cos(7 * number), "number": number % 97 / 9})
+    table["five"], table["three"] = [f"g{i % 5}" for i in number], [f"g{i % 3}" for i in number]
+    table["y"] = [("no", "yes")[i] for i in (table["a"] > 0).astype(int)]
+    table.to_csv("t.csv", index=False)
+    run_start("t.csv", "y", "--force", *arguments)
+    out = capsys.readouterr().out
+    assert params()["prepare"]["folds"] == folds
+    assert (f"decided: prepare.folds: {folds} (" in out) == (folds > 1)
+    # What it writes can be prepared.
+    prepare.main()
+    assert sum(read_split(Path("data/prepared/val.parquet")).fold == folds - 1) > 0
 
 
 @pytest.mark.usefixtures("folder")
