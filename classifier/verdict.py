@@ -75,6 +75,7 @@ class NetworksReport(BaseModel):
     best_epochs: list[int]
     """Those whose weights are kept."""
     epochs_of_networks: list[int]
+    n_stopped_early: int
     out_of_fold_loss: float
     """The mean loss of all rows that some network leaves out, by its best weights."""
 
@@ -100,17 +101,20 @@ def diagnose(
     best: int,
     n_val: int,
     baseline: float,
+    *,
+    kept: float | None = None,
 ) -> Diagnosis:
     """Judge a run by its losses, one of each kind per evaluation.
 
     `best` is the index of the evaluation whose weights are kept, `n_val` the number of validation
-    rows, and `baseline` what `baseline_loss` returns.
+    rows, and `baseline` what `baseline_loss` returns. Of several networks, the losses are means,
+    and `kept` is that of the weights kept, each of its own best evaluation.
     """
     rose = has_risen(val_losses, best, baseline)
     verdict: Verdict
     if rose and train_losses[-1] < train_losses[best]:
         verdict = "overfitting"
-    elif not is_clearly_better(val_losses[best], n_val, baseline):
+    elif not is_clearly_better(val_losses[best] if kept is None else kept, n_val, baseline):
         verdict = "not_learning"
     elif rose:
         verdict = "unstable"
@@ -206,8 +210,9 @@ def why_it_stopped(report: TrainingReport, patience: int) -> str:
     if report.networks is not None:
         best, ends = report.networks.best_epochs, report.networks.epochs_of_networks
         return (
-            f"{len(ends)} networks stopped, at epochs {min(ends)} to {max(ends)}, because {why}; "
-            f"the best of each were epochs {min(best)} to {max(best)}, with a loss of "
+            f"{len(ends)} networks stopped at epochs {min(ends)} to {max(ends)}, "
+            f"{report.networks.n_stopped_early} of them because {patience} evaluations brought no "
+            f"improvement; the best of each were epochs {min(best)} to {max(best)}, with val_loss "
             f"{report.networks.out_of_fold_loss:.4f} on the rows that they left out"
         )
     return (
@@ -219,6 +224,9 @@ def why_it_stopped(report: TrainingReport, patience: int) -> str:
 def what_happened(report: TrainingReport) -> str:
     """Say in one sentence what the losses show."""
     best = f"{report.best_val_loss:#.4g}"
+    kept, loss = best, "validation loss"
+    if report.networks is not None:
+        kept, loss = f"{report.networks.out_of_fold_loss:#.4g}", "mean validation loss"
     rise = f"from {best} to {report.best_val_loss + report.val_loss_rise:#.4g}"
     train_loss_at_end = (
         report.best_val_loss + report.val_loss_rise - report.generalisation_gap_at_end
@@ -227,29 +235,28 @@ def what_happened(report: TrainingReport) -> str:
     match report.verdict:
         case "overfitting":
             return (
-                f"Overfitting: after epoch {report.best_epoch} the validation loss rose {rise}, "
+                f"Overfitting: after epoch {report.best_epoch} the {loss} rose {rise}, "
                 f"while the training loss fell {train_change}."
             )
         case "not_learning":
             return (
-                f"Not learning: the best validation loss, {best}, is not clearly below the "
+                f"Not learning: the best {loss}, {kept}, is not clearly below the "
                 f"{report.baseline_loss:#.4g} of predicting the class frequencies for every row."
             )
         case "unstable":
             return (
-                f"Unstable: after epoch {report.best_epoch} the validation loss rose {rise}, and "
+                f"Unstable: after epoch {report.best_epoch} the {loss} rose {rise}, and "
                 f"the training loss did not fall: {train_change}."
             )
         case "still_improving" if report.n_evaluations == 1:
-            return f"Too early to tell: there is one evaluation, with validation loss {best}."
+            return f"Too early to tell: there is one evaluation, with {loss} {best}."
         case "still_improving":
             return (
-                f"Still improving: the validation loss was falling up to the end, "
-                f"epoch {report.epochs_run}."
+                f"Still improving: the {loss} was falling up to the end, epoch {report.epochs_run}."
             )
         case "converged":
             return (
-                f"Converged: the validation loss came down to {best} at epoch "
+                f"Converged: the {loss} came down to {best} at epoch "
                 f"{report.best_epoch}; more epochs lower it by little or nothing."
             )
 

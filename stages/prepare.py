@@ -28,6 +28,8 @@ def main() -> None:
 
     features = [feature for column in table.columns for feature in column.features]
     target = rows.labels.indices
+    # Of one fold, the parts say it.
+    folds = [rows.fold] if params.folds > 1 else []
     for name, positions in rows.parts.items():
         write_split(
             PREPARED / f"{name}.parquet",
@@ -48,7 +50,7 @@ def main() -> None:
         hash_of_train_and_val=hash_of_columns(
             column[rows.parts[name]]
             for name in ("train", "val")
-            for column in (rows.numbers, rows.units, rows.fold, *features, target)
+            for column in (rows.numbers, rows.units, *folds, *features, target)
         ),
     )
     write_json(PREPARED / "rows.json", prepared)

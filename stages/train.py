@@ -31,7 +31,7 @@ from classifier.training.folds import Fold, must_be_one_network, read_edges, rea
 from classifier.training.loop import Run, TrainParams
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.side_by_side import Training, evaluate_fold, train
+from classifier.training.side_by_side import Training, evaluate_fold, fold_weight, train
 from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
     NetworksReport,
@@ -117,7 +117,8 @@ def train_to_the_end(
         unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
         for number in unevaluated:
             # Not in the saved state: a run with more epochs has no evaluation here.
-            evaluate_fold(runs[number], folds[number], params)
+            weight = fold_weight(folds[number], params, runs[number].model.n_classes)
+            evaluate_fold(runs[number], folds[number], weight, params)
         if unevaluated:
             record()
 
@@ -152,13 +153,15 @@ def training_report_of(
         None if weight is None else weight.tolist(),
     )
     train_losses = [evaluation.train_loss for evaluation in history]
-    diagnosis = diagnose(train_losses, val_losses, best, sum(n_val), baseline)
-    stop_reasons = [run.stop_reason(params) for run in runs]
     best_val_losses = [run.early_stopping.best_val_loss for run in runs]
+    kept = float(np.average(best_val_losses, weights=n_val)) if len(runs) > 1 else None
+    diagnosis = diagnose(train_losses, val_losses, best, sum(n_val), baseline, kept=kept)
+    stop_reasons = [run.stop_reason(params) for run in runs]
     several = {
         "best_epochs": best_epochs,
         "epochs_of_networks": [run.epoch for run in runs],
-        "out_of_fold_loss": float(np.average(best_val_losses, weights=n_val)),
+        "n_stopped_early": stop_reasons.count("early_stopping"),
+        "out_of_fold_loss": kept,
     }
     return TrainingReport(
         **diagnosis.model_dump(),

@@ -29,7 +29,7 @@ from classifier.resuming.saved_state import SavedState
 from classifier.training import loop
 from classifier.training.folds import Fold
 from classifier.training.loop import Run, TrainParams, start_run
-from classifier.training.side_by_side import Training, seed_of_network, start_runs, train
+from classifier.training.side_by_side import Stack, Training, seed_of_network, start_runs, train
 from tests.conftest import REPOSITORY
 from tests.in_process import run_predict, run_stages, write_params
 from tests.test_resume import CHOICES, make_params, some_rows
@@ -70,8 +70,9 @@ def go_on(
     folds: Sequence[Fold] = FOLDS,
 ) -> None:
     """Train for so many batches and evaluations, None for all, as the stage does."""
-    for _ in islice(train(training.runs, folds, params), n):
-        remember_first_stop(training, params)
+    for is_evaluated in islice(train(training.runs, folds, params), n):
+        if is_evaluated:
+            remember_first_stop(training, params)
 
 
 @given(values=CHOICES, cuts=st.lists(st.integers(0, 40), max_size=3))
@@ -96,14 +97,16 @@ def test_training_cut_off_anywhere_ends_in_the_same_bytes(
 
 @given(
     values=CHOICES,
-    before=st.tuples(st.integers(1, 15), st.integers(1, 4)),
-    more=st.tuples(st.integers(0, 8), st.integers(0, 4)),
+    before=st.tuples(st.integers(1, 15), st.integers(1, 2)),
+    more=st.tuples(st.integers(0, 8), st.integers(0, 2)),
     cut=st.none() | st.integers(0, 40),
 )
 @settings(max_examples=12, deadline=None)
 def test_longer_training_is_the_same_from_scratch_and_from_a_shorter_one(
     values: dict[str, Any], before: tuple[int, int], more: tuple[int, int], cut: int | None
 ) -> None:
+    # So that networks stop, each at another epoch.
+    values = values | {"lr": 0.1, "eval_every": 1 + values["eval_every"] // 4}
     shorter, longer = (
         make_params(**values | {"max_epochs": max_epochs, "patience": patience})
         for max_epochs, patience in (before, (before[0] + more[0], before[1] + more[1]))
@@ -124,6 +127,21 @@ def test_longer_training_is_the_same_from_scratch_and_from_a_shorter_one(
     from_scratch = start(longer)
     go_on(from_scratch, longer)
     assert training_to_bytes(training) == training_to_bytes(from_scratch)
+
+
+def test_a_first_stop_at_the_last_epoch_is_one_for_longer_training() -> None:
+    longer = make_params(lr=2.0, eval_every=1, patience=1, max_epochs=60, batch_size=7)
+    from_scratch = start(longer)
+    go_on(from_scratch, longer)
+    first, *_, last = sorted(epochs_of(from_scratch))
+    assert first < last
+    shorter = longer.model_copy(update={"max_epochs": first})
+    training = start(shorter)
+    go_on(training, shorter)
+    go_on(training, longer)
+    assert training_to_bytes(training) == training_to_bytes(from_scratch)
+    with pytest.raises(ValueError, match="at different places"):
+        Stack(training.runs, longer)
 
 
 def alone(params: TrainParams, number: int, fold: Fold) -> Run:

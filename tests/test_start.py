@@ -82,6 +82,18 @@ def test_the_fewer_rows_the_more_folds(
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_group_that_has_a_class_to_itself_is_no_fold() -> None:
+    number = np.arange(100)
+    table = pd.DataFrame({"a": np.sin(number), "who": [f"person {i % 10}" for i in number]})
+    table["y"] = ["odd" if i % 10 == 3 else "yn"[i % 3 % 2] for i in number]
+    table.to_csv("t.csv", index=False)
+    run_start("t.csv", "y", "--force", "--group", "who")
+    # Eight groups do not test, one of which has to train.
+    assert params()["prepare"]["folds"] in range(3, 8)
+    prepare.main()
+
+
+@pytest.mark.usefixtures("folder")
 def test_what_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
     run_start("people.csv", "works", "--force")
     out = capsys.readouterr().out

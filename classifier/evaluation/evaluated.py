@@ -144,6 +144,8 @@ class Uncalibrated(BaseModel):
 class OutOfFold(ScoresWithIntervals):
     """The metrics on the left-out rows, each by the one network that was not trained on it."""
 
+    undefined: dict[str, str]
+    """The reason for which a metric is null, by its name."""
     n_left_out: int
     n_networks: int
 

@@ -36,12 +36,17 @@ EDGES = np.linspace(0, 1, 11)
 
 
 def measure(
-    answers: Answers, classes: list[str], majority_class: int, confidence: float
+    answers: Answers,
+    classes: list[str],
+    majority_class: int,
+    confidence: float,
+    *,
+    rows: str = "test",
 ) -> Metrics:
-    """Return all metrics of the network; `confidence` is that of the intervals."""
+    """Return all metrics of the network on rows; `confidence` is that of the intervals."""
     of_classes = of_each_class(answers)
     scores = score(answers, of_classes)
-    undefined = why_undefined(scores, answers.target, classes)
+    undefined = why_undefined(scores, answers.target, classes, rows)
     n_test = len(answers.target)
     found = bootstrap_intervals(
         resampled_scores(answers), n_test, confidence, cost=len(answers.ranked)
@@ -64,7 +69,7 @@ def measure_out_of_fold(
     """Return the metrics on left-out rows, each answered by its network; None of one network."""
     if n_networks == 1:
         return None
-    metrics = measure(answers, classes, majority_class, confidence)
+    metrics = measure(answers, classes, majority_class, confidence, rows="left-out")
     return OutOfFold(**metrics.model_dump(), n_left_out=metrics.n_test, n_networks=n_networks)
 
 
@@ -100,12 +105,12 @@ def _mean_of_all(values: list[float | None]) -> float | None:
 
 
 def why_undefined(
-    scores: Scores, target: npt.NDArray[np.int64], classes: list[str]
+    scores: Scores, target: npt.NDArray[np.int64], classes: list[str], rows: str
 ) -> dict[str, str]:
-    """Return the names of the metrics that the test rows say nothing of, each with the reason."""
+    """Return the names of the metrics that these rows say nothing of, each with the reason."""
     absent = [name for index, name in enumerate(classes) if not (target == index).any()]
     names = ", ".join(f"'{name}'" for name in absent)
-    reason = f"no test row is of class {names}"
+    reason = f"no {rows} row is of class {names}"
     found = ("balanced_accuracy", "roc_auc", "average_precision")
     return {name: reason for name in found if getattr(scores, name) is None}
 

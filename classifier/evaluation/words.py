@@ -92,8 +92,8 @@ def out_of_fold_in_words(found: OutOfFold | None, n_test: int, confidence: float
     meaning = (
         f"the model that is handed on, the mean of the {found.n_networks} networks, is mostly "
         "somewhat better than one of them: this errs rather on the modest side, although the "
-        "left-out rows stopped their networks, and had a part in what prepare learnt (scales, "
-        "categories), and in the temperature and the threshold where there are any"
+        "left-out rows stopped their networks, and had a part in scales and categories (and the "
+        "bins of an embedding), and in the temperature and the threshold where there are any"
     )
     return [estimate, meaning]
 

@@ -18,8 +18,8 @@ from classifier.training.side_by_side import Training
 def training_to_bytes(training: Training) -> bytes:
     """Return the whole state of a training; tensors are on the CPU. All ranks have to call this.
 
-    Of one network it is a dictionary, of several a list of such, behind which that at their first
-    stop follows.
+    Of one network it is a dictionary, of several a dictionary of a list of such, and of what they
+    were at their first stop.
     """
     states = [_state_of(run) for run in training.runs]
     if len(states) == 1:
@@ -28,9 +28,9 @@ def training_to_bytes(training: Training) -> bytes:
 
 
 def remember_first_stop(training: Training, params: TrainParams) -> None:
-    """Keep the states of all runs when the first has stopped, and others go on."""
-    are_over = [run.is_over(params) for run in training.runs]
-    if training.at_first_stop is None and any(are_over) and not all(are_over):
+    """Keep the states of all runs when the first has stopped, and others would go on."""
+    have_stopped = [run.stop_reason(params) == "early_stopping" for run in training.runs]
+    if training.at_first_stop is None and any(have_stopped) and not all(have_stopped):
         training.at_first_stop = [canonical(_state_of(run)) for run in training.runs]
 
 

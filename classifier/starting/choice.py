@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
+from classifier.tables.folds import may_be_left_out
 from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.rows import TableRows, read_rows
 
@@ -153,13 +154,14 @@ def _reason(problem: str, choice: Choice, column: str = "") -> str:
 
 
 FOLDS = ((2_000, 8), (5_000, 4))
-"""Below so many rows that do not test, so many folds: benchmarks/QUALITY.md has the frontier."""
+"""Below so many rows that do not test, so many folds: see benchmarks/quality/tried.md."""
 
 
 def folds_for(rows: TableRows) -> tuple[int, str]:
     """Return how many networks are to leave out a part of the rows each, and why."""
     learning = np.concatenate([rows.parts["train"], rows.parts["val"]])
-    n_units = len(np.unique(rows.units[learning]))
+    units = rows.units[learning]
+    n_units = len(np.unique(units[may_be_left_out(units, rows.labels.indices[learning])]))
     n_folds = next((n for fewer_than, n in FOLDS if len(learning) < fewer_than), 1)
     n_folds = min(n_folds, n_units)
     if rows.params.split == "time" or n_folds < FEWEST_FOLDS:

@@ -1,6 +1,7 @@
 """Folds: which network leaves out which rows, to be stopped and judged by them."""
 
 import numpy as np
+import numpy.typing as npt
 
 from classifier.dealing import deal
 from classifier.io.user_error import UserError
@@ -34,9 +35,7 @@ def deal_folds(
         return fold
     rows = np.concatenate([parts["train"], parts["val"]])
     units, target = together[rows], labels.indices[rows]
-    by_class = np.split(np.argsort(target, kind="stable"), np.cumsum(np.bincount(target))[:-1])
-    lone = [units[each[0]] for each in by_class if len(np.unique(units[each])) == 1]
-    is_dealt = ~np.isin(units, lone)
+    is_dealt = may_be_left_out(units, target)
     n_left_out = len(np.unique(units[is_dealt]))
     if n_left_out < params.folds:
         what = "different rows" if params.group is None else f"groups in '{params.group}'"
@@ -46,10 +45,24 @@ def deal_folds(
         )
     dealt = np.full(len(rows), NO_FOLD)
     dealt[is_dealt] = deal(units[is_dealt], target[is_dealt], params.folds, params.seed)
-    for each in by_class:
+    for each in _by_class(target):
         folds = np.unique(dealt[each])
         if len(folds) == 1 and folds[0] != NO_FOLD:
             having = np.unique(units[each])
             dealt[units == having[np.bincount(units)[having].argmin()]] = NO_FOLD
     fold[rows] = dealt
     return fold
+
+
+def may_be_left_out(units: Positions, target: Positions) -> npt.NDArray[np.bool_]:
+    """Return which rows may be left out, shape (n,): without the others no class would be trained.
+
+    Given are the numbers of what belongs together and the classes, both of shape (n,).
+    """
+    lone = [units[each[0]] for each in _by_class(target) if len(np.unique(units[each])) == 1]
+    return ~np.isin(units, lone)
+
+
+def _by_class(target: Positions) -> list[Positions]:
+    """Return the positions of the rows of each class."""
+    return np.split(np.argsort(target, kind="stable"), np.cumsum(np.bincount(target))[:-1])

@@ -19,10 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from classifier.network.model import Task
 from classifier.training.folds import Fold
-from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, start_run
+from classifier.training.loop import Run, TrainParams, evaluate, start_run
 from classifier.training.loop import train as train_one
 from classifier.training.replay import Replayed
-from classifier.training.step import Rows, make_optimizer, order_of_rows
+from classifier.training.step import Rows, class_weights, make_optimizer, order_of_rows
 
 
 @dataclass
@@ -80,10 +80,7 @@ def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> It
         (run,), (fold,) = runs, folds
         yield from (one is not None for one in train_one(run, fold.train, fold.val, params))
         return
-    weights = [
-        loss_weight(run, fold.train.gathered(), params)
-        for run, fold in zip(runs, folds, strict=True)
-    ]
+    weights = [fold_weight(fold, params, runs[0].model.n_classes) for fold in folds]
     n_batches = max(-(-len(fold.train) // (params.batch_size or len(fold.train))) for fold in folds)
     while numbers := [number for number, run in enumerate(runs) if not run.is_over(params)]:
         stack = Stack([runs[number] for number in numbers], params)
@@ -105,14 +102,21 @@ def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> It
                 run.epoch, run.batch = epoch + 1, 0
             if (epoch + 1) % params.eval_every == 0:
                 for number in numbers:
-                    evaluate_fold(runs[number], folds[number], params)
+                    evaluate_fold(runs[number], folds[number], weights[number], params)
                 yield True
+        stack.give_back()
 
 
-def evaluate_fold(run: Run, fold: Fold, params: TrainParams) -> None:
+def fold_weight(fold: Fold, params: TrainParams, n_classes: int) -> Tensor | None:
+    """Return what a row of each class counts for in a network's losses, shape (n_classes,)."""
+    rows = fold.train
+    target = rows.target if rows.chosen is None else rows.target[rows.chosen]
+    return class_weights(params.class_weights, target, n_classes)
+
+
+def evaluate_fold(run: Run, fold: Fold, weight: Tensor | None, params: TrainParams) -> None:
     """Evaluate a network as it is; all ranks have to call this."""
-    train_rows = fold.train.gathered()
-    evaluate(run, train_rows, fold.val, loss_weight(run, train_rows, params), params)
+    evaluate(run, fold.train, fold.val, weight, params)
 
 
 class Batches:
@@ -189,6 +193,8 @@ class Stack:
     """
 
     def __init__(self, runs: Sequence[Run], params: TrainParams) -> None:
+        if len({(run.epoch, run.batch) for run in runs}) > 1:
+            raise ValueError("runs at different places cannot train as one")
         self.runs = runs
         self._network = copy.deepcopy(runs[0].model).train()
         self._max_grad_norm = params.max_grad_norm
@@ -217,6 +223,14 @@ class Stack:
         if not self._runs_share_memory:
             self._share_memory()
 
+    def give_back(self) -> None:
+        """Give the runs memory of their own, as those have that were restored."""
+        for run in self.runs:
+            for weight in run.model.parameters():
+                weight.data = weight.data.clone()
+            for memory in run.optimizer.state.values():
+                memory |= {key: _copy_of(value) for key, value in memory.items()}
+
     def _one_step(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
         # With the same hidden units dropped in all networks: random numbers take most of the time.
         logits = vmap(self._logits, randomness="same")(self._weights, features)
@@ -234,13 +248,13 @@ class Stack:
 
     def _stack_memory(self) -> None:
         """Give the optimizer what those of the runs remember."""
-        # A copy: the number of steps of a run that stops stays what it is.
-        first, *others = copy.deepcopy([run.optimizer.state_dict() for run in self.runs])
+        first, *others = [run.optimizer.state_dict() for run in self.runs]
         state = {
             index: {
                 key: torch.stack([value, *(other["state"][index][key] for other in others)])
                 if _is_of_each_network(key, value)
-                else value
+                # The number of steps of a run that stops stays what it is.
+                else _copy_of(value)
                 for key, value in memory.items()
             }
             for index, memory in first["state"].items()
@@ -256,6 +270,10 @@ class Stack:
                     for key, value in self._optimizer.state[stacked].items()
                 }
         self._runs_share_memory = True
+
+
+def _copy_of(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.clone()
 
 
 def _is_of_each_network(key: str, value: Tensor | None) -> bool:
