@@ -32,9 +32,10 @@ def report(results: list[Result]) -> str:
 
 Written by `make benchmark-quality`. Each contender is fitted to the same training and validation
 rows of a table (80 %) and tested on the same other rows; that three times, with other rows. Ours is
-what `start` writes into `params.yaml`, with no hand on it: eight networks, or of larger tables four,
-each of which leaves out another part of these rows to stop early. The others have their own defaults. TabM-D is run on
-the first of the three splits alone of tables with more than {SLOW_ROWS:,} rows.
+what `start` writes into `params.yaml`, with no hand on it: eight networks, for larger tables four,
+each of which leaves out another part of these rows to stop early. The others have their own
+defaults. TabM-D is run on the first of the three splits alone of tables with more than
+{SLOW_ROWS:,} rows.
 
 {processor()}, {os.cpu_count()} cores; two threads each, ours what `threads: auto` takes.
 Python {platform.python_version()}, {versions}.

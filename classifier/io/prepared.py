@@ -202,8 +202,9 @@ def quantiles(columns: Iterable[npt.NDArray[np.float32]], n_bins: int) -> npt.ND
 def _read_column(file: pq.ParquetFile, index: int) -> npt.NDArray[Any]:
     name = file.schema_arrow.names[index]
     # With what else is selected: pyarrow takes a name before a dot for one with parts.
-    column: npt.NDArray[Any] = file.read(columns=[name]).column(name).to_numpy()
-    return column
+    parts = file.read(columns=[name]).column(name).chunks
+    # Not through `to_numpy`, which imports pandas.
+    return np.concatenate([np.from_dlpack(part) for part in parts]) if parts else np.empty(0)
 
 
 def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatch]:
