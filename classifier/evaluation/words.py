@@ -90,10 +90,11 @@ def out_of_fold_in_words(found: OutOfFold | None, n_test: int, confidence: float
         "the interval"
     )
     meaning = (
-        f"the model that is handed on, the mean of the {found.n_networks} networks, is mostly "
-        "somewhat better than one of them: this errs rather on the modest side, although the "
-        "left-out rows stopped their networks, and had a part in scales and categories (and the "
-        "bins of an embedding), and in the temperature and the threshold where there are any"
+        "this errs in two ways: the left-out rows stopped their networks, and had a part in scales "
+        "and categories (and in the bins of an embedding, the temperature and the threshold, where "
+        "there are any), which makes it somewhat too good; and the model that is handed on, the "
+        f"mean of the {found.n_networks} networks, is mostly somewhat better than one of them. "
+        "The test rows alone have chosen nothing"
     )
     return [estimate, meaning]
 
