@@ -202,11 +202,6 @@ def baseline_loss(
 
 def why_it_stopped(report: TrainingReport, patience: int) -> str:
     """Say in one sentence why training stopped, at which epoch, and which epoch was best."""
-    why = (
-        f"{patience} evaluations brought no improvement"
-        if report.stop_reason == "early_stopping"
-        else "that is max_epochs"
-    )
     if report.networks is not None:
         best, ends = report.networks.best_epochs, report.networks.epochs_of_networks
         return (
@@ -215,6 +210,11 @@ def why_it_stopped(report: TrainingReport, patience: int) -> str:
             f"improvement; the best of each were epochs {min(best)} to {max(best)}, with val_loss "
             f"{report.networks.out_of_fold_loss:.4f} on the rows that they left out"
         )
+    why = (
+        f"{patience} evaluations brought no improvement"
+        if report.stop_reason == "early_stopping"
+        else "that is max_epochs"
+    )
     return (
         f"stopped at epoch {report.epochs_run} because {why}; "
         f"best was epoch {report.best_epoch} with val_loss {report.best_val_loss:.4f}"

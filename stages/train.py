@@ -28,10 +28,10 @@ from classifier.resuming.saved_state import SavedStates, only_one_training_proce
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.folds import Fold, must_be_one_network, read_edges, read_folds
-from classifier.training.loop import Run, TrainParams
+from classifier.training.loop import Run, TrainParams, evaluate, loss_weight
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.side_by_side import Training, evaluate_fold, fold_weight, train
+from classifier.training.side_by_side import Training, train
 from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
     NetworksReport,
@@ -117,8 +117,9 @@ def train_to_the_end(
         unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
         for number in unevaluated:
             # Not in the saved state: a run with more epochs has no evaluation here.
-            weight = fold_weight(folds[number], params, runs[number].model.n_classes)
-            evaluate_fold(runs[number], folds[number], weight, params)
+            run, fold = runs[number], folds[number]
+            weight = loss_weight(run, fold.train, params)
+            evaluate(run, fold.train, fold.val, weight, params)
         if unevaluated:
             record()
 
@@ -146,7 +147,7 @@ def training_report_of(
     # Of several networks, these are all rows that train some of them.
     target, n_classes = folds[0].train.target, runs[0].model.n_classes
     weight = class_weights(params.class_weights, target, n_classes)
-    val_counts = [class_counts(fold.val.gathered().target, n_classes) for fold in folds]
+    val_counts = [class_counts(fold.val.classes, n_classes) for fold in folds]
     baseline = baseline_loss(
         class_counts(target, n_classes),
         np.sum(val_counts, axis=0).tolist(),

@@ -220,7 +220,7 @@ def train_batches(
 
 def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | None:
     """Return what a row of each class counts for in the losses; all ranks have to call this."""
-    return class_weights(params.class_weights, train_rows.target, run.model.n_classes)
+    return class_weights(params.class_weights, train_rows.classes, run.model.n_classes)
 
 
 def evaluate(

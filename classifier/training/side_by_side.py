@@ -19,10 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from classifier.network.model import Task
 from classifier.training.folds import Fold
-from classifier.training.loop import Run, TrainParams, evaluate, start_run
+from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, start_run
 from classifier.training.loop import train as train_one
 from classifier.training.replay import Replayed
-from classifier.training.step import Rows, class_weights, make_optimizer, order_of_rows
+from classifier.training.step import Rows, make_optimizer, order_of_rows
 
 
 @dataclass
@@ -80,7 +80,7 @@ def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> It
         (run,), (fold,) = runs, folds
         yield from (one is not None for one in train_one(run, fold.train, fold.val, params))
         return
-    weights = [fold_weight(fold, params, runs[0].model.n_classes) for fold in folds]
+    weights = [loss_weight(run, fold.train, params) for run, fold in zip(runs, folds, strict=True)]
     n_batches = max(-(-len(fold.train) // (params.batch_size or len(fold.train))) for fold in folds)
     while numbers := [number for number, run in enumerate(runs) if not run.is_over(params)]:
         stack = Stack([runs[number] for number in numbers], params)
@@ -102,21 +102,10 @@ def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> It
                 run.epoch, run.batch = epoch + 1, 0
             if (epoch + 1) % params.eval_every == 0:
                 for number in numbers:
-                    evaluate_fold(runs[number], folds[number], weights[number], params)
+                    fold = folds[number]
+                    evaluate(runs[number], fold.train, fold.val, weights[number], params)
                 yield True
         stack.give_back()
-
-
-def fold_weight(fold: Fold, params: TrainParams, n_classes: int) -> Tensor | None:
-    """Return what a row of each class counts for in a network's losses, shape (n_classes,)."""
-    rows = fold.train
-    target = rows.target if rows.chosen is None else rows.target[rows.chosen]
-    return class_weights(params.class_weights, target, n_classes)
-
-
-def evaluate_fold(run: Run, fold: Fold, weight: Tensor | None, params: TrainParams) -> None:
-    """Evaluate a network as it is; all ranks have to call this."""
-    evaluate(run, fold.train, fold.val, weight, params)
 
 
 class Batches:

@@ -34,6 +34,11 @@ class Rows:
         return len(self.target if self.chosen is None else self.chosen)
 
     @property
+    def classes(self) -> Tensor:
+        """The class indices of those that it is about, shape (n_chosen,)."""
+        return self.target if self.chosen is None else self.target[self.chosen]
+
+    @property
     def n_on_all_ranks(self) -> int:
         return len(self) if self.n is None else self.n
 
@@ -49,7 +54,7 @@ class Rows:
         """Return those that it is about, without the others."""
         if self.chosen is None:
             return self
-        return Rows(self.features.index_select(0, self.chosen), self.target[self.chosen])
+        return Rows(self.features.index_select(0, self.chosen), self.classes)
 
 
 def batches(
