@@ -17,7 +17,7 @@ from classifier.starting.choice import training_params
 from classifier.training.device import compute_deterministically
 from classifier.training.folds import Fold
 from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import start_runs, train
+from classifier.training.side_by_side import seeds_of_networks, start_runs, train
 from classifier.training.step import Rows
 
 N_TABLES, N_ROWS, N_FEATURES, N_FOLDS = 200, 300, 5, 5
@@ -76,8 +76,9 @@ def one_table(number: int, params: TrainParams) -> Found:
         for one in range(N_FOLDS)
     ]
     params = params.model_copy(update={"seed": number})
-    runs = start_runs(params, N_FOLDS, Task(N_FEATURES, 2), torch.device("cpu"))
-    for _ in train(runs, folds, params):
+    seeds = seeds_of_networks(number, N_FOLDS)
+    runs = start_runs(params, seeds, Task(N_FEATURES, 2), torch.device("cpu"))
+    for _ in train(runs, folds, seeds, params):
         pass
     networks = [run.best_network() for run in runs]
     is_right = predict_left_out(networks, features, fold).argmax(axis=1) == target

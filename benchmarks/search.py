@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -37,11 +36,12 @@ INTRODUCTION = f"""# Benchmark of the search
 
 Written by `python -m benchmarks.search`, but for the last section. Iris, the lesson's network,
 {PARAMS["max_epochs"]} epochs at most, an evaluation every {PARAMS["eval_every"]}; {N_TRIES} tries
-by {N_WORKERS} workers on two cores, each try eight networks: two training seeds on four splits.
+by {N_WORKERS} processes on two cores, each try two networks, from two training seeds, side by side.
 "Pure training" is what was trained, with the same parameters and for as many epochs, by two
-processes in the way of the stage `train`: the seconds of their loops, without their imports. The
-search is the whole command: imports, the study on the disk, held-out losses (but none of training
-rows, which `train` has), the report and its pictures. They take turns; the numbers are medians of
+processes as the stage `train` does it, a network after the other: the seconds of their loops, without
+their imports. The search is the whole command: imports, the study on the disk, the report and its
+pictures (but no losses of training rows, which `train` has).
+They take turns; the numbers are medians of
 {REPETITIONS}.
 """
 
@@ -102,26 +102,30 @@ def train_what_was_tried(part: int) -> None:
     import torch
 
     from classifier.search.search_params import from_optuna
-    from classifier.search.searching import Search
-    from classifier.search.study import counted
-    from classifier.search.validation_splits import ValidationSplit
+    from classifier.search.searching import TRAIN_FILE, VAL_FILE, Search
+    from classifier.search.study import tries_of
+    from classifier.search.trying import RowsOfTries
     from classifier.training.device import compute_deterministically
-    from classifier.training.loop import start_run, train
+    from classifier.training.side_by_side import start_runs, train
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
     device = torch.device("cpu")
-    splits = [ValidationSplit.of(*rows, search.task, device) for rows in search.splits]
-    runs = list(product(splits, search.params.seeds))
+    rows = RowsOfTries.read(TRAIN_FILE, VAL_FILE, search.task, device)
     compute_deterministically(1)
-    tries = counted(search.open_study())[part::N_WORKERS]
+    tries = tries_of(search.open_study())[part::N_WORKERS]
     start = time.perf_counter()
     for one in tries:
-        for (split, seed), epochs in zip(runs, one.user_attrs["epochs"], strict=True):
-            values = {**from_optuna(search.space, one.params), "seed": seed, "max_epochs": epochs}
+        for seed in search.params.seeds:
+            values = from_optuna(search.space, one.params)
+            values["max_epochs"] = one.user_attrs["epochs"]
             params = search.train.model_copy(update=values)
-            run = start_run(params, search.task, device, split.edges)
-            for _ in train(run, split.train, split.val, params):
+            for _ in train(
+                start_runs(params, [seed], search.task, device, rows.edges),
+                rows.folds,
+                [seed],
+                params,
+            ):
                 pass
     print(time.perf_counter() - start)
 
@@ -166,7 +170,7 @@ def report(repetitions: list[dict[str, float]], queued: float) -> str:
 | a search that has nothing left to try: imports, report, pictures | {nothing:.1f} | |
 | the search without that | {search - nothing:.1f} | {tries:.2f} |
 
-A try of eight networks takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`,
+A try of two networks takes {each:.2f} s. A run of DVC's queue (`dvc queue start -j {N_WORKERS}`,
 {N_QUEUED} runs of as many epochs, one network each) takes {queued:.1f} s: {queued / each:.0f} times
 as long.
 """

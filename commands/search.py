@@ -16,17 +16,15 @@ from classifier.io.prepared import PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
-from classifier.search.search_params import from_optuna, in_optuna, text_of
+from classifier.search.search_params import from_optuna, text_of
 from classifier.search.search_report import in_words
 from classifier.search.searching import PREPARED, Search, make_tries
 from classifier.search.study import (
     FOLDER,
     best_first,
-    counted,
-    enqueue,
-    give_up_interrupted,
     has_others,
     loss_of,
+    tries_of,
 )
 from classifier.starting.params_file import with_params, write_params
 
@@ -65,7 +63,9 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m commands.search", description=__doc__)
     parser.add_argument("--trials", type=at_least_one, help="instead of search.trials")
-    parser.add_argument("--workers", type=at_least_one, default=1, help="processes at work here")
+    parser.add_argument(
+        "--workers", type=at_least_one, help="processes at work here (default: all cores)"
+    )
     parser.add_argument(
         "--storage",
         help="that several machines share: a journal file, the URL of a database, or the host:port "
@@ -92,7 +92,7 @@ def at_least_one(text: str) -> int:
 def find(search: Search) -> list[FrozenTrial]:
     """Make the tries that the study lacks; return all."""
     study = search.open_study()
-    n_done, n_wanted = len(counted(study)), search.params.trials
+    n_done, n_wanted = len(tries_of(study)), search.params.trials
     if n_done:
         print(f"going on with a study that has {n_done} tries", flush=True)
     elif search.storage is None and has_others(search.study_name):
@@ -101,21 +101,18 @@ def find(search: Search) -> list[FrozenTrial]:
             "this is a new study",
             flush=True,
         )
-    if search.storage is None:
-        give_up_interrupted(study)
-    enqueue(study, in_optuna(search.space, search.train))
     try:
         with closing(Progress("try", n_wanted, n_done, "left")) as progress:
 
             def show() -> None:
-                tries = counted(study)
+                tries = tries_of(study)
                 progress.show(len(tries), best_in_words(tries))
 
-            make_tries(search, study, max(0, n_wanted - n_done), show)
+            make_tries(search, study, show)
     except KeyboardInterrupt:
-        print(f"{len(counted(study))} tries are kept; the same command goes on from there")
+        print(f"{len(tries_of(study))} tries are kept; the same command goes on from there")
         raise
-    return counted(study)
+    return tries_of(study)
 
 
 def best_in_words(tries: list[FrozenTrial]) -> str:
@@ -126,7 +123,7 @@ def best_in_words(tries: list[FrozenTrial]) -> str:
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in ranked[0].params.items()
     )
-    return f"best held_out_loss={loss_of(ranked[0]):.4f} {params}"
+    return f"best val_loss={loss_of(ranked[0]):.4f} {params}"
 
 
 def propose(params: dict[str, object], *, apply: bool) -> None:

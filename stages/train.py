@@ -28,10 +28,10 @@ from classifier.resuming.saved_state import SavedStates, only_one_training_proce
 from classifier.training import ranks
 from classifier.training.device import choose_threads, compute_deterministically, select_device
 from classifier.training.folds import Fold, must_be_one_network, read_edges, read_folds
-from classifier.training.loop import Run, TrainParams, evaluate, loss_weight
+from classifier.training.loop import Run, TrainParams
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.side_by_side import Training, train
+from classifier.training.side_by_side import Training, evaluate_last, seeds_of_networks, train
 from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
     NetworksReport,
@@ -102,7 +102,8 @@ def train_to_the_end(
         record_of(runs, n_val, params.max_epochs, REPORTS / "losses.csv") as record,
     ):
         agreement = Agreement(interruption, params.save_every_seconds)
-        for is_evaluated in train(runs, folds, params):
+        seeds = seeds_of_networks(params.seed, len(folds))
+        for is_evaluated in train(runs, folds, seeds, params):
             if is_evaluated:
                 record()
                 remember_first_stop(training, params)
@@ -114,13 +115,8 @@ def train_to_the_end(
             if agreed.save:
                 save(states, training, params)
         save(states, training, params, finished=True)
-        unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
-        for number in unevaluated:
-            # Not in the saved state: a run with more epochs has no evaluation here.
-            run, fold = runs[number], folds[number]
-            weight = loss_weight(run, fold.train, params)
-            evaluate(run, fold.train, fold.val, weight, params)
-        if unevaluated:
+        # Not in the saved state: a run with more epochs has no evaluation here.
+        if evaluate_last(runs, folds, params):
             record()
 
 

@@ -1,7 +1,6 @@
 """Kill a search many times at random moments, and look for a try that is lost or counted twice.
 
-The long form: python -m tests.search_soak --kills 30 --workers 1
-and for several processes: python -m tests.search_soak --kills 30 --workers 2
+The long form: python -m tests.search_soak --kills 30 --workers 2
 """
 
 import argparse
@@ -19,7 +18,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from classifier.search.study import counted
+from classifier.search.study import tries_of
 from tests.conftest import Project, clone_working_tree
 
 QUICK_SEARCH = {
@@ -28,7 +27,6 @@ QUICK_SEARCH = {
     "train.batch_size": 16,
     "train.dropout": 0.1,
     "search.seeds": [1],
-    "search.splits": 2,
     "search.space": {
         "lr": {"low": 0.001, "high": 0.3, "log": True},
         "hidden": [[10], [32], [16, 16]],
@@ -93,7 +91,7 @@ def ended_tries(project: Project) -> list[Try]:
     study = optuna.load_study(study_name=file.stem, storage=storage)
     return [
         (each.number, each.state.name, tuple(each.params.items()), each.value)
-        for each in counted(study)
+        for each in tries_of(study)
     ]
 
 
@@ -142,13 +140,13 @@ def check_study(project: Project, n_tries: int) -> None:
     ended = ended_tries(project)
     assert len(ended) == len({number for number, *_ in ended}) == len(table) == n_tries
     in_study = [value for _, state, _, value in ended if state == "COMPLETE"]
-    assert list(table.loc[table["state"] == "finished", "held_out_loss"]) == in_study
+    assert list(table.loc[table["state"] == "finished", "val_loss"]) == in_study
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance, totals = random.Random(arguments.seed), Counter[str]()
@@ -163,7 +161,7 @@ def main() -> None:
             kills = min(8, arguments.kills - totals.total())
             totals += kill_until_done(project, arguments.workers, kills, chance)
             check_study(project, TRIES)
-            others = same_study(project, reference) if arguments.workers == 1 else []
+            others = same_study(project, reference)
             verdict = (
                 f"DIFFERENT: {', '.join(others)}" if others else "no try lost or counted twice"
             )

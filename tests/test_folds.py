@@ -29,7 +29,13 @@ from classifier.resuming.saved_state import SavedState
 from classifier.training import loop
 from classifier.training.folds import Fold
 from classifier.training.loop import Run, TrainParams, start_run
-from classifier.training.side_by_side import Stack, Training, seed_of_network, start_runs, train
+from classifier.training.side_by_side import (
+    Stack,
+    Training,
+    seeds_of_networks,
+    start_runs,
+    train,
+)
 from tests.conftest import REPOSITORY
 from tests.in_process import run_predict, run_stages, write_params
 from tests.test_resume import CHOICES, make_params, some_rows
@@ -60,7 +66,9 @@ def _one_thread() -> None:
 
 
 def start(params: TrainParams) -> Training:
-    return Training(start_runs(params, len(FOLDS), TASK, CPU, EDGES))
+    return Training(
+        start_runs(params, seeds_of_networks(params.seed, len(FOLDS)), TASK, CPU, EDGES)
+    )
 
 
 def go_on(
@@ -70,7 +78,9 @@ def go_on(
     folds: Sequence[Fold] = FOLDS,
 ) -> None:
     """Train for so many batches and evaluations, None for all, as the stage does."""
-    for is_evaluated in islice(train(training.runs, folds, params), n):
+    for is_evaluated in islice(
+        train(training.runs, folds, seeds_of_networks(params.seed, len(folds)), params), n
+    ):
         if is_evaluated:
             remember_first_stop(training, params)
 
@@ -146,7 +156,7 @@ def test_a_first_stop_at_the_last_epoch_is_one_for_longer_training() -> None:
 
 def alone(params: TrainParams, number: int, fold: Fold) -> Run:
     """Train one of the networks by the loop for one."""
-    params = params.model_copy(update={"seed": seed_of_network(params.seed, number)})
+    params = params.model_copy(update={"seed": seeds_of_networks(params.seed, number + 1)[-1]})
     run = start_run(params, TASK, CPU, EDGES)
     list(loop.train(run, fold.train.gathered(), fold.val.gathered(), params))
     return run
@@ -203,7 +213,7 @@ def test_a_network_that_has_stopped_trains_no_more() -> None:
 
 def test_networks_start_and_see_their_rows_each_in_its_own_way() -> None:
     params = make_params(lr=1e-6, batch_size=7, max_epochs=1)
-    runs = start_runs(params, 3, TASK, CPU, EDGES)
+    runs = start_runs(params, seeds_of_networks(params.seed, 3), TASK, CPU, EDGES)
     weights = [run.model.state_dict()["layers.0.weight"] for run in runs]
     assert len({weight.sum().item() for weight in weights}) == 3
     alone = start_run(params, TASK, CPU, EDGES)

@@ -70,7 +70,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("search", "trials", 0, "search.trials is 0, but must be a whole number of at least 1"),
         ("search", "seeds", [], "search.seeds is [], but must be a list of whole numbers"),
         ("search", "seeds", [1, -1], "search.seeds[1] is -1, but must be a list of whole numbers"),
-        ("search", "splits", 0, "search.splits is 0, but must be auto or a whole number of at le"),
         ("search", "space", {}, "search.space is {}, but must be a section with at least one"),
         ("search", "space", ["lr"], "search.space is ['lr'], but must be a section with at"),
         ("search", "pruner", "none", "search.pruner is not a parameter; those of search are"),

@@ -143,7 +143,7 @@ def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
             n_stopped=27,
             n_failed=0,
             seeds=[1],
-            n_splits=1,
+            n_folds=1,
             best_try=3,
             best_loss=0.4,
             luck=0.0123,

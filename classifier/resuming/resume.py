@@ -23,7 +23,7 @@ from classifier.resuming.fingerprint import dvc_has_recorded
 from classifier.resuming.saved_state import SavedState, SavedStates
 from classifier.training import ranks
 from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import Training, start_runs
+from classifier.training.side_by_side import Training, seeds_of_networks, start_runs
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,12 +47,13 @@ def start_or_go_on(
     fingerprint
         What `fingerprint_of` returned.
     params, task, device, edges, n_networks
-        As `start_runs` takes them.
+        As `start_runs` takes them; its seeds are those of `n_networks`.
 
     """
 
     def start() -> Training:
-        return Training(start_runs(params, n_networks, task, device, edges))
+        seeds = seeds_of_networks(params.seed, n_networks)
+        return Training(start_runs(params, seeds, task, device, edges))
 
     states, saved = SavedStates(fingerprint), None
     if ranks.RANK == 0:

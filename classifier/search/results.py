@@ -16,11 +16,12 @@ from optuna.visualization import matplotlib as charts
 
 from classifier.drawing import png_of
 from classifier.io.files import write_bytes
+from classifier.io.prepared import count_folds
 from classifier.io.user_error import UserError
-from classifier.search.held_out import luck_of_choosing
+from classifier.search.luck import luck_of_choosing
 from classifier.search.search_params import Space, from_optuna, text_of
 from classifier.search.search_report import SearchReport
-from classifier.search.searching import Search
+from classifier.search.searching import VAL_FILE, Search
 from classifier.search.study import FAILED_WITH, best_first, finished, loss_of
 
 STATES = {
@@ -29,7 +30,7 @@ STATES = {
     TrialState.FAIL: "failed",
 }
 
-MEASURE = "held_out_loss"
+MEASURE = "val_loss"
 
 
 def search_report_of(
@@ -57,7 +58,7 @@ def search_report_of(
         n_stopped=counts["stopped"],
         n_failed=counts["failed"],
         seeds=search.params.seeds,
-        n_splits=len(search.splits),
+        n_folds=count_folds(VAL_FILE),
         best_try=tries.index(best),
         best_loss=loss_of(best),
         luck=luck_of_choosing(drawn, left_out, ended_well.index(best)),
@@ -74,8 +75,7 @@ def write_csv(path: Path, tries: Sequence[FrozenTrial], space: Space) -> None:
             "try": number,
             "state": STATES[each.state],
             MEASURE: "" if each.value is None else each.value,
-            "val_loss": each.user_attrs.get("val_loss", ""),
-            "epochs": max(each.user_attrs.get("epochs", [""])),
+            "epochs": each.user_attrs.get("epochs", ""),
             **{name: text_of(value) for name, value in from_optuna(space, each.params).items()},
         }
         for number, each in enumerate(tries)

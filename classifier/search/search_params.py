@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
@@ -88,9 +88,6 @@ class SearchParams(Params):
     trials: int = Field(ge=1, description="a whole number of at least 1")
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
         min_length=1, description="a list of whole numbers from 0 to 4294967295, such as [1, 2]"
-    )
-    splits: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        description="auto or a whole number of at least 1"
     )
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
     space: dict[str, Any] = Field(

@@ -15,12 +15,12 @@ class SearchReport(BaseModel):
     n_failed: int
     """Diverged, or too large for the device."""
     seeds: list[int]
-    """Of training; a loss is the mean over them, and over the splits."""
-    n_splits: int
-    """Of the training and validation rows."""
+    """Of training; a loss is the mean over them."""
+    n_folds: int
+    """How many networks a seed trains, each stopped by other rows."""
     best_try: int
     best_loss: float
-    """On validation rows that have not chosen the epoch: see `HeldOutLoss`."""
+    """Of the rows that the networks leave out, each at its best epoch."""
     luck: float | None
     """By how much the best loss is likely to be too low, because the try was chosen by it.
 
@@ -43,11 +43,12 @@ def in_words(report: SearchReport) -> list[str]:
     failed = f", {report.n_failed} failed" if report.n_failed else ""
     of_these = f"{report.n_finished} finished, {report.n_stopped} were stopped early{failed}"
     of_runs = f"the training seeds {', '.join(map(str, report.seeds))}"
-    if report.n_splits > 1:
-        of_runs += f" on each of {report.n_splits} splits into training and validation rows"
+    of_rows = "of the validation rows"
+    if report.n_folds > 1:
+        of_rows = f"of the rows that each of {report.n_folds} networks leaves out"
     lines = [
         f"tries: {report.n_tries}, of which {of_these}",
-        f"loss: of validation rows that have not chosen the epoch, the mean over {of_runs}",
+        f"loss: {of_rows}, the mean over {of_runs}",
     ]
     if report.best_try == 0:
         lines.append(f"none is better than what the search began with: loss {report.best_loss:.4f}")
@@ -65,7 +66,7 @@ def _about_luck(report: SearchReport) -> list[str]:
         return [f"{chosen}they are too few to say how much of its loss is luck"]
     expected = report.best_loss + report.luck
     likely = f"about {report.luck:.4f} of its loss is likely luck of choosing"
-    lines = [f"{chosen}{likely}, so expect {expected:.4f} on other rows"]
+    lines = [f"{chosen}{likely}, so expect {expected:.4f} or more on other rows"]
     if report.first_loss is not None and report.best_try > 0:
         gain = report.first_loss - report.best_loss
         if gain <= report.luck:

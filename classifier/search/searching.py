@@ -1,17 +1,21 @@
-"""The search itself: tries, one after another, by this process or by several."""
+"""The search itself: tries, round after round, each round by several processes."""
 
+import copy
 import gc
 import hashlib
 import json
-import math
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from multiprocessing import get_context, parent_process
+from functools import cache, cached_property
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
-from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +23,36 @@ import numpy.typing as npt
 import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
+from optuna.trial import FrozenTrial, TrialState
 
+from classifier.io.files import errors_name
 from classifier.io.params import read_params
-from classifier.io.prepared import Split, read_split
 from classifier.io.schema import read_schema
-from classifier.io.user_error import UserError, user_errors_in_one_line
-from classifier.network.model import Task, widths
+from classifier.io.user_error import UserError
+from classifier.network.model import Task
 from classifier.resuming.fingerprint import fingerprint_of, hash_file, source_files
-from classifier.search.search_params import SearchParams, Space, first_of, space_of, suggest
-from classifier.search.study import FAILED_WITH, counted, open_study
-from classifier.search.trying import SeededRun, mean_loss, try_out
-from classifier.search.validation_splits import ValidationSplit, split_as_wanted
-from classifier.training.device import choose_threads, compute_deterministically, select_device
+from classifier.search.search_params import (
+    SearchParams,
+    Space,
+    first_of,
+    in_optuna,
+    space_of,
+    suggest,
+)
+from classifier.search.study import (
+    FAILED_WITH,
+    TRIES_IN_A_ROUND,
+    NextTries,
+    open_study,
+    study_file,
+    tries_of,
+)
+from classifier.search.trying import RowsOfTries, try_out
+from classifier.training.device import compute_deterministically, select_device
 from classifier.training.loop import TrainParams
 
 PREPARED = Path("data/prepared")
-
-SECONDS_BETWEEN_LOOKS = 0.5
-"""At what the workers have done."""
+TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
 
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """Of garbage; Python has 700."""
@@ -44,27 +60,33 @@ OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 @dataclass(frozen=True)
 class Search:
-    """What a worker has to know."""
+    """What is searched, by whom, and where it is kept."""
 
     params: SearchParams
     train: TrainParams
     space: Space
     task: Task
-    splits: Sequence[tuple[Split, Split]]
-    """Training and validation rows, which all workers share where they can."""
     storage: str | None
     n_workers: int
 
     @classmethod
-    def in_params_yaml(cls, n_tries: int | None, storage: str | None, n_workers: int) -> "Search":
-        """Return what params.yaml says, with `n_tries` in all if that is not None."""
+    def in_params_yaml(
+        cls, n_tries: int | None, storage: str | None, n_workers: int | None
+    ) -> "Search":
+        """Return what params.yaml says, with `n_tries` in all if that is not None.
+
+        Without `n_workers`, there are as many as this machine has cores or CUDA devices for.
+        """
         params, train = read_params("search", SearchParams), read_params("train", TrainParams)
         if n_tries is not None:
             params = params.model_copy(update={"trials": n_tries})
+        device = select_device(train.device)
+        at_once = torch.get_num_threads() // threads_of_a_try(train)
+        if device.type != "cpu":
+            at_once = torch.get_device_module(device).device_count()
+        n_workers = n_workers or max(1, min(at_once, TRIES_IN_A_ROUND))
         task = Task.of(read_schema(PREPARED / "schema.json"))
-        rows, val_rows = (read_split(PREPARED / f"{part}.parquet") for part in ("train", "val"))
-        splits = split_as_wanted(params.splits, rows, val_rows, params.seed)
-        return cls(params, train, space_of(params, train), task, splits, storage, n_workers)
+        return cls(params, train, space_of(params, train), task, storage, n_workers)
 
     @cached_property
     def study_name(self) -> str:
@@ -74,18 +96,17 @@ class Search:
         """
         fingerprint = fingerprint_of(
             self.train.model_copy(update={**first_of(self.space), "seed": 0}),
-            PREPARED / "train.parquet",
-            PREPARED / "val.parquet",
+            TRAIN_FILE,
+            VAL_FILE,
             self.task,
             device_type=select_device(self.train.device).type,
-            threads=0,  # as many as suit the network of each try
+            threads=threads_of_a_try(self.train),
         )
         belongs_to = [
             fingerprint,
-            self.train.model_dump(include={"max_epochs", "patience", "threads"}),
+            self.train.model_dump(include={"max_epochs", "patience"}),
             self.params.model_dump(include={"seeds", "seed"}),
             list(self.params.space.items()),
-            len(self.splits),
             [hash_file(module) for module in source_files("search/searching.py")],
             optuna.__version__,
             np.__version__,
@@ -93,121 +114,146 @@ class Search:
         text = json.dumps(belongs_to, sort_keys=True)
         return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
+    def suggest(self, trial: Trial) -> TrainParams:
+        return suggest(self.space, trial, self.train)
+
     def open_study(self) -> Study:
-        """Return the study; each process has to open it for itself."""
-        return open_study(self.storage, self.study_name, self.params.seed, self.train.max_epochs)
+        return open_study(self.storage, self.study_name)
 
 
-def make_tries(search: Search, study: Study, n_tries: int, show: Callable[[], None]) -> None:
-    """Make so many tries, in this process or in several; call `show` now and then.
+def threads_of_a_try(train: TrainParams) -> int:
+    """Return one, if params.yaml does not say: the other cores are for other tries."""
+    return 1 if train.threads == "auto" else train.threads
 
-    If this process is killed, the others end with the tries that are under way.
+
+def make_tries(search: Search, study: Study, show: Callable[[], None]) -> None:
+    """Make the tries that the study lacks; call `show` after each.
+
+    Of a storage that other machines use, a round is what this one makes at once: so all that any
+    of them has found counts, and chance is another for each.
 
     Raises
     ------
     UserError
-        If one of several processes was killed.
+        If a process that makes tries was killed.
 
     """
+    is_alone, first = search.storage is None, in_optuna(search.space, search.train)
+    with workers(search) as tries_in_order:
+        while (n := len(known := tries_of(study))) < search.params.trials:
+            start = n - n % TRIES_IN_A_ROUND if is_alone else n
+            end = start + (TRIES_IN_A_ROUND if is_alone else search.n_workers)
+            seed = search.params.seed if is_alone else None
+            next_tries = NextTries(known[:start], search.suggest, seed, search.train.max_epochs)
+            # Asked for anew, too, those of this round that are known: the next depend on them.
+            given = {each.number: each.params for each in known[start:]}
+            if all(each.params != first for each in known):
+                given[n] = first
+            numbers = range(start, min(end, search.params.trials))
+            trials = [next_tries.ask(number, given.get(number)) for number in numbers]
+            for tried in tries_in_order(trials[n - start :]):
+                with errors_name(Path(search.storage or study_file(search.study_name))):
+                    study.add_trial(tried)
+                show()
+
+
+TriesInOrder = Callable[[Sequence[Trial]], Iterable[FrozenTrial]]
+
+
+@contextmanager
+def workers(search: Search) -> Iterator[TriesInOrder]:
+    """Provide what makes tries, in this process or in several."""
     if search.n_workers == 1:
-        work(search, study, 0, range(n_tries), show)
+        worker = Worker(search)
+        # As other processes get copies, no try sees what has come of others of its round.
+        yield lambda trials: map(worker.make, map(copy.deepcopy, trials))
         return
     # A forked process has its imports; one that is to use CUDA must not be forked.
     forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
-    context = get_context("fork") if forks else get_context("spawn")
-    tries_left = context.Semaphore(n_tries)
-    workers = [
-        context.Process(target=_worker, args=(search, number, tries_left))
-        for number in range(search.n_workers)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        while at_work := [worker.sentinel for worker in workers if worker.is_alive()]:
-            wait(at_work, SECONDS_BETWEEN_LOOKS)
-            show()
-    finally:
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise UserError(
-            "a worker was killed, or has ended as it says above; the tries that have ended are "
-            "kept, and the same command goes on from there"
-        )
+    context = get_context("fork" if forks else "spawn")
+    with ProcessPoolExecutor(
+        search.n_workers, context, initializer=_become_worker, initargs=(search,)
+    ) as pool:
+        try:
+            yield lambda trials: pool.map(_make_here, trials)
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that made tries was killed; the tries that have ended are kept, and the "
+                "same command goes on from there"
+            ) from None
+        finally:
+            for process in active_children():
+                process.terminate()
 
 
-def _worker(search: Search, number: int, tries_left: Semaphore) -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+class Worker:
+    """Who makes tries: the rows are read once."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._rows_on = cache(self._read_rows)
+        # To look for garbage among all that torch consists of, each time that a network is
+        # recorded, takes a tenth of the time of a small one.
+        gc.freeze()
+        gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+
+    def make(self, trial: Trial) -> FrozenTrial:
+        """Make a try, and return what has come of it."""
+        search = self._search
+        params = search.suggest(trial)
+        compute_deterministically(threads_of_a_try(search.train))
+
+        def report(val_loss: float, epoch: int) -> None:
+            trial.report(val_loss, epoch)
+            if trial.should_prune():
+                trial.set_user_attr("epochs", epoch)
+                raise TrialPruned
+
+        try:
+            rows = self._rows_on(self._device_of(trial))
+            tried = try_out(params, search.params.seeds, rows, report)
+        except TrialPruned:
+            return trial.study.tell(trial, state=TrialState.PRUNED)
+        except (UserError, torch.OutOfMemoryError) as error:
+            trial.set_user_attr(FAILED_WITH, str(error))
+            return trial.study.tell(trial, state=TrialState.FAIL)
+        trial.set_user_attr("epochs", max(tried.epochs))
+        trial.set_user_attr("drawn", _rounded(tried.drawn))
+        trial.set_user_attr("left_out", _rounded(tried.left_out))
+        return trial.study.tell(trial, tried.val_loss)
+
+    def _device_of(self, trial: Trial) -> torch.device:
+        """Return the device of a try: of several, they take turns."""
+        device = select_device(self._search.train.device)
+        if device.type != "cuda":
+            return device
+        return torch.device("cuda", trial.number % torch.cuda.device_count())
+
+    def _read_rows(self, device: torch.device) -> RowsOfTries:
+        return RowsOfTries.read(TRAIN_FILE, VAL_FILE, self._search.task, device)
+
+
+_workers: list[Worker] = []
+"""That of this process, where it is one of several: a pool hands nothing from task to task."""
+
+
+def _become_worker(search: Search) -> None:
+    # Ctrl-C reaches all processes of a terminal; the first ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with user_errors_in_one_line("search"):
-        tries = (n for n in range(search.params.trials) if tries_left.acquire(block=False))
-        work(search, search.open_study(), number, tries, lambda: None)
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    _workers.append(Worker(search))
 
 
-def work(
-    search: Search,
-    study: Study,
-    number: int,
-    tries_left: Iterable[object],
-    after_each: Callable[[], None],
-) -> None:
-    """Try parameters as long as there are tries left, and the study lacks some.
-
-    `number` is that of this worker, from 0 on: of several CUDA devices, each has its own.
-    """
-    # To look for garbage among all that torch consists of, each time that a network is recorded,
-    # takes a tenth of the time of a small one.
-    gc.freeze()
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    device = select_device(search.train.device)
-    if device.type == "cuda":
-        device = torch.device("cuda", number % torch.cuda.device_count())
-        torch.cuda.set_device(device)
-    splits = [ValidationSplit.of(*rows, search.task, device) for rows in search.splits]
-    n_cores = max(1, torch.get_num_threads() // search.n_workers)
-
-    def objective(trial: Trial) -> float:
-        torch.set_num_threads(n_cores)
-        return try_parameters(search, splits, trial)
-
-    parent = parent_process()
-    for _ in tries_left:
-        is_orphan = parent is not None and not parent.is_alive()
-        if is_orphan or len(counted(study)) >= search.params.trials:
-            return
-        study.optimize(objective, n_trials=1, catch=(UserError, torch.OutOfMemoryError))
-        after_each()
+def _make_here(trial: Trial) -> FrozenTrial:
+    return _workers[0].make(trial)
 
 
-def try_parameters(search: Search, splits: Sequence[ValidationSplit], trial: Trial) -> float:
-    """Return the mean loss of held-out rows over splits and seeds; record it in the trial."""
-    params = suggest(search.space, trial, search.train)
-    n_rows = len(splits[0].train.target)
-    batch_size = min(params.batch_size or n_rows, n_rows)
-    compute_deterministically(
-        choose_threads(params.threads, batch_size, widths(params, search.task), params.members)
-    )
-
-    def report(runs: Sequence[SeededRun]) -> None:
-        epochs = [each.run.epoch for each in runs]
-        trial.report(mean_loss(runs), max(epochs))
-        if trial.should_prune():
-            trial.set_user_attr("epochs", epochs)
-            raise TrialPruned
-
-    try:
-        runs = try_out(params, search.params.seeds, splits, report)
-    except (UserError, torch.OutOfMemoryError) as error:
-        trial.set_user_attr(FAILED_WITH, str(error))
-        raise
-    val_losses = [each.run.early_stopping.best_val_loss for each in runs]
-    trial.set_user_attr("epochs", [each.run.epoch for each in runs])
-    trial.set_user_attr("val_loss", math.fsum(val_losses) / len(val_losses))
-    trial.set_user_attr("drawn", _rounded_means([each.held_out.drawn for each in runs]))
-    trial.set_user_attr("left_out", _rounded_means([each.held_out.left_out for each in runs]))
-    return mean_loss(runs)
+def _end_with_the_first() -> None:
+    first = parent_process()
+    if first is not None:
+        wait([first.sentinel])
+        os._exit(1)
 
 
-def _rounded_means(of_runs: list[npt.NDArray[np.float64]]) -> list[float]:
-    return [float(f"{mean:.7g}") for mean in np.mean(of_runs, axis=0)]
+def _rounded(values: npt.NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.7g}") for value in values]

@@ -1,87 +1,70 @@
-"""One try: networks trained with some parameters, from all seeds on all splits side by side."""
+"""One try: the networks of `train` with some parameters, and what they are worth."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from classifier.io.user_error import UserError
-from classifier.network.model import MLP
-from classifier.search.held_out import HeldOutLoss
-from classifier.search.validation_splits import ValidationSplit
-from classifier.training.device import rng_states, set_rng_states
-from classifier.training.loop import TrainParams, loss_weight, start_run, train_batches
-from classifier.training.step import Rows, loss_and_accuracy
+from classifier.io.prepared import read_split
+from classifier.network.model import Task
+from classifier.search.luck import losses_of_resamples
+from classifier.training.folds import Fold, read_edges, read_folds
+from classifier.training.loop import Run, TrainParams, loss_weight
+from classifier.training.side_by_side import evaluate_last, seeds_of_networks, start_runs, train
 
-
-class SeededRun:
-    """A run with random numbers of its own, the same as if it were alone."""
-
-    def __init__(self, params: TrainParams, split: ValidationSplit) -> None:
-        self._params, self._split = params, split
-        self.run = start_run(params, split.task, split.train.features.device, split.edges)
-        self._weight = loss_weight(self.run, split.train, params)
-        target = split.val.target
-        of_rows = torch.ones(len(target)) if self._weight is None else self._weight[target]
-        weights = of_rows.cpu().double().numpy()
-        self.held_out = HeldOutLoss(weights, split.val_units, params.min_delta)
-        self._evaluations = self._train()
-        self._rng_states = rng_states(self.run.device)
-
-    def go_on(self) -> bool:
-        """Train up to the next evaluation, and say whether there is one.
-
-        Raises
-        ------
-        UserError
-            If the loss is infinite or not a number.
-
-        """
-        set_rng_states(self.run.device, self._rng_states)
-        is_evaluated = next(self._evaluations, False)
-        self._rng_states = rng_states(self.run.device)
-        return is_evaluated
-
-    def _train(self) -> Iterator[Literal[True]]:
-        """Train; evaluate, and then yield, when the stage `train` does."""
-        for is_due in train_batches(self.run, self._split.train, self._weight, self._params):
-            if is_due:
-                self._evaluate()
-                yield True
-        if self.run.epoch % self._params.eval_every != 0:
-            self._evaluate()
-            yield True
-        self._finite_loss(self._split.train, "train_loss")
-
-    def _evaluate(self) -> None:
-        run, val = self.run, self._split.val
-        val_loss = self._finite_loss(val, "val_loss")
-        run.early_stopping = run.early_stopping.after(run.epoch, val_loss, self._params.min_delta)
-        self.held_out.add(losses_of_rows(run.model, val))
-
-    def _finite_loss(self, rows: Rows, name: str) -> float:
-        loss, _ = loss_and_accuracy(self.run.model, rows, self._weight)
-        if not math.isfinite(loss):
-            raise UserError(f"training diverged: at epoch {self.run.epoch} {name} is {loss}")
-        return loss
+Numbers = npt.NDArray[np.float64]
 
 
-Report = Callable[[Sequence[SeededRun]], None]
-"""Called with a try's runs after each of their evaluations."""
+@dataclass(frozen=True)
+class RowsOfTries:
+    """What every try is trained on and judged by, never the test rows."""
+
+    task: Task
+    folds: list[Fold]
+    edges: Tensor
+    """Of the piecewise-linear embedding, as `start_run` takes them."""
+    units: npt.NDArray[np.int64]
+    """Which of the rows left out, fold after fold, belong together: those with the same number."""
+
+    @classmethod
+    def read(
+        cls, train_file: Path, val_file: Path, task: Task, device: torch.device
+    ) -> "RowsOfTries":
+        """Read them from the prepared files."""
+        folds = read_folds(train_file, val_file, device)
+        val = read_split(val_file)
+        units = val.units[np.argsort(val.fold, kind="stable")]
+        return cls(task, folds, read_edges(train_file, folds, task), units)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a try has come to."""
+
+    val_loss: float
+    """The mean of the rows left out, each network at its best epoch; of several seeds the mean."""
+    epochs: list[int]
+    """Of each network: those of the first seed, then those of the next."""
+    drawn: Numbers
+    left_out: Numbers
+    """See `losses_of_resamples`."""
 
 
 def try_out(
-    params: TrainParams, seeds: Sequence[int], splits: Sequence[ValidationSplit], report: Report
-) -> list[SeededRun]:
-    """Train a network from each of the seeds on each of the splits, and return the runs.
+    params: TrainParams,
+    seeds: Sequence[int],
+    rows: RowsOfTries,
+    report: Callable[[float, int], None],
+) -> Tried:
+    """Train the networks of all folds from each of the seeds, all of them side by side.
 
-    They go side by side, evaluation by evaluation, so that `report` sees all of them at one epoch.
-    Each is what the stage `train` makes of these parameters, this seed and these rows. What
-    `report` raises ends the try.
+    With one seed, they are what the stage `train` makes of these parameters and this seed; with
+    several, but for how sums are rounded. After each evaluation, `report` is called with the loss
+    so far and the epoch; what it raises ends the try.
 
     Raises
     ------
@@ -89,32 +72,40 @@ def try_out(
         If a loss is infinite or not a number.
 
     """
-    runs = [
-        SeededRun(params.model_copy(update={"seed": seed}), split)
-        for split in splits
-        for seed in seeds
-    ]
-    under_way = runs
-    while under_way := [run for run in under_way if run.go_on()]:
-        report(runs)
-    return runs
+    folds = rows.folds * len(seeds)
+    of_networks = [one for seed in seeds for one in seeds_of_networks(seed, len(rows.folds))]
+    device = folds[0].train.target.device
+    runs = start_runs(params, of_networks, rows.task, device, rows.edges)
+    for is_evaluated in train(runs, folds, of_networks, params, with_train_loss=False):
+        if is_evaluated:
+            report(_val_loss(runs, folds), max(run.epoch for run in runs))
+    evaluate_last(runs, folds, params, with_train_loss=False)
+    losses, weights = np.mean(
+        [
+            _losses_of_rows(runs[first : first + len(rows.folds)], rows.folds, params)
+            for first in range(0, len(runs), len(rows.folds))
+        ],
+        axis=0,
+    )
+    drawn, left_out = losses_of_resamples(losses, weights, rows.units)
+    return Tried(_val_loss(runs, folds), [run.epoch for run in runs], drawn, left_out)
 
 
-def mean_loss(runs: Sequence[SeededRun]) -> float:
-    """Return the mean over runs of the loss on held-out rows."""
-    return math.fsum(run.held_out.mean for run in runs) / len(runs)
+def _val_loss(runs: Sequence[Run], folds: Sequence[Fold]) -> float:
+    losses = [run.early_stopping.best_val_loss for run in runs]
+    return float(np.average(losses, weights=[len(fold.val) for fold in folds]))
 
 
 @torch.no_grad()
-def losses_of_rows(model: MLP, rows: Rows) -> npt.NDArray[np.float64]:
-    """Return each row's cross-entropy (nats) in eval mode, shape (n,).
-
-    The model is left in training mode if it was.
-    """
-    was_training = model.training
-    model.eval()
-    parts = zip(model.parts(rows.features), model.parts(rows.target), strict=True)
-    losses = [nn.functional.cross_entropy(model(x), y, reduction="none") for x, y in parts]
-    model.train(was_training)
-    of_rows: npt.NDArray[np.float64] = torch.cat(losses).cpu().double().numpy()
-    return of_rows
+def _losses_of_rows(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> Numbers:
+    """Return what each row left out loses (nats), and what it counts for, shape (2, n)."""
+    found = []
+    for run, fold in zip(runs, folds, strict=True):
+        network, val = run.best_network().eval(), fold.val.gathered()
+        features, target = val.features.cpu(), val.target.cpu()
+        parts = zip(network.parts(features), network.parts(target), strict=True)
+        losses = [nn.functional.cross_entropy(network(x), y, reduction="none") for x, y in parts]
+        weight = loss_weight(run, fold.train, params)
+        weights = torch.ones(len(target)) if weight is None else weight.cpu()[target]
+        found.append(torch.stack([torch.cat(losses), weights]).double().numpy())
+    return np.concatenate(found, axis=1)

@@ -224,21 +224,25 @@ def loss_weight(run: Run, train_rows: Rows, params: TrainParams) -> Tensor | Non
 
 
 def evaluate(
-    run: Run, train_rows: Rows, val_rows: Rows, weight: Tensor | None, params: TrainParams
+    run: Run, train_rows: Rows | None, val_rows: Rows, weight: Tensor | None, params: TrainParams
 ) -> Evaluation:
     """Evaluate the weights as they are, and keep them if they are the best so far.
 
-    `weight` is what `loss_weight` returned.
+    Without training rows, their loss and accuracy are not a number. `weight` is what `loss_weight`
+    returned.
 
     Raises
     ------
     UserError
-        If a loss is infinite or not a number.
+        If a loss of rows that are there is infinite or not a number.
 
     """
-    train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows, weight)
+    train_loss, train_accuracy = math.nan, math.nan
+    if train_rows is not None:
+        train_loss, train_accuracy = loss_and_accuracy(run.model, train_rows, weight)
     val_loss, val_accuracy = loss_and_accuracy(run.model, val_rows, weight)
-    if not math.isfinite(train_loss) or not math.isfinite(val_loss):
+    losses = [val_loss] if train_rows is None else [train_loss, val_loss]
+    if not all(map(math.isfinite, losses)):
         raise UserError(
             f"training diverged: at epoch {run.epoch} train_loss is {train_loss} and val_loss is "
             f"{val_loss}; in params.yaml try a lower train.lr (it is {params.lr}) or "

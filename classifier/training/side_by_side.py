@@ -19,8 +19,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from classifier.network.model import Task
 from classifier.training.folds import Fold
-from classifier.training.loop import Run, TrainParams, evaluate, loss_weight, start_run
-from classifier.training.loop import train as train_one
+from classifier.training.loop import (
+    Run,
+    TrainParams,
+    evaluate,
+    loss_weight,
+    start_run,
+    train_batches,
+)
 from classifier.training.replay import Replayed
 from classifier.training.step import Rows, make_optimizer, order_of_rows
 
@@ -49,45 +55,60 @@ class Training:
         return any(run.is_past_the_end(params) for run in self.runs)
 
 
-def seed_of_network(seed: int, number: int) -> int:
-    """Return the seed of one of several networks; that of the first is the seed itself."""
-    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) if number else seed
+def seeds_of_networks(seed: int, n: int) -> list[int]:
+    """Return the seeds of `n` networks; that of the first is the seed itself."""
+    others = [np.random.SeedSequence((seed, number)) for number in range(1, n)]
+    return [seed, *(int(other.generate_state(1)[0]) for other in others)]
 
 
 def start_runs(
-    params: TrainParams, n: int, task: Task, device: torch.device, edges: Tensor | None = None
+    params: TrainParams,
+    seeds: Sequence[int],
+    task: Task,
+    device: torch.device,
+    edges: Tensor | None = None,
 ) -> list[Run]:
-    """Return `n` runs at epoch 0, with different weights; the arguments are those of `start_run`.
+    """Return a run at epoch 0 for each of the seeds; the other arguments are `start_run`'s.
 
     The random numbers go on from those of the first.
     """
-    numbers = reversed(range(n))
-    runs = [start_run(_with_seed_of(params, number), task, device, edges) for number in numbers]
+    runs = [start_run(_with_seed(params, seed), task, device, edges) for seed in reversed(seeds)]
     return runs[::-1]
 
 
-def _with_seed_of(params: TrainParams, number: int) -> TrainParams:
-    return params.model_copy(update={"seed": seed_of_network(params.seed, number)})
+def _with_seed(params: TrainParams, seed: int) -> TrainParams:
+    return params.model_copy(update={"seed": seed})
 
 
-def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> Iterator[bool]:
+def train(
+    runs: Sequence[Run],
+    folds: Sequence[Fold],
+    seeds: Sequence[int],
+    params: TrainParams,
+    *,
+    with_train_loss: bool = True,
+) -> Iterator[bool]:
     """Train until all runs are over, changing them in place.
 
     Yields False after every batch, and True when, every `eval_every` epochs, the networks that
-    train are evaluated. At each of these moments the runs are complete, as that of `loop.train` is.
+    train are evaluated; without the training rows, if these are not asked for. At each of these
+    moments the runs are complete: copies of them, trained on, give the same bits as these.
     """
-    if len(runs) == 1:
-        (run,), (fold,) = runs, folds
-        yield from (one is not None for one in train_one(run, fold.train, fold.val, params))
-        return
     weights = [loss_weight(run, fold.train, params) for run, fold in zip(runs, folds, strict=True)]
+    if len(runs) == 1:
+        of_network = _with_seed(params, seeds[0])
+        for is_due in train_batches(runs[0], folds[0].train, weights[0], of_network):
+            if is_due:
+                _evaluate(runs, folds, params, with_train_loss=with_train_loss)
+            yield is_due
+        return
     n_batches = max(-(-len(fold.train) // (params.batch_size or len(fold.train))) for fold in folds)
     while numbers := [number for number, run in enumerate(runs) if not run.is_over(params)]:
         stack = Stack([runs[number] for number in numbers], params)
         batches = Batches(
             [folds[number].train for number in numbers],
             [weights[number] for number in numbers],
-            [seed_of_network(params.seed, number) for number in numbers],
+            [seeds[number] for number in numbers],
             params.batch_size,
             n_batches,
         )
@@ -101,11 +122,33 @@ def train(runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams) -> It
             for run in stack.runs:
                 run.epoch, run.batch = epoch + 1, 0
             if (epoch + 1) % params.eval_every == 0:
-                for number in numbers:
-                    fold = folds[number]
-                    evaluate(runs[number], fold.train, fold.val, weights[number], params)
+                of_stack = [folds[number] for number in numbers]
+                _evaluate(stack.runs, of_stack, params, with_train_loss=with_train_loss)
                 yield True
         stack.give_back()
+
+
+def evaluate_last(
+    runs: Sequence[Run],
+    folds: Sequence[Fold],
+    params: TrainParams,
+    *,
+    with_train_loss: bool = True,
+) -> bool:
+    """Evaluate the networks whose last epoch was not evaluated; say whether there are any."""
+    unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
+    of_runs = [runs[number] for number in unevaluated]
+    of_folds = [folds[number] for number in unevaluated]
+    _evaluate(of_runs, of_folds, params, with_train_loss=with_train_loss)
+    return bool(unevaluated)
+
+
+def _evaluate(
+    runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams, *, with_train_loss: bool
+) -> None:
+    for run, fold in zip(runs, folds, strict=True):
+        weight = loss_weight(run, fold.train, params)
+        evaluate(run, fold.train if with_train_loss else None, fold.val, weight, params)
 
 
 class Batches:
