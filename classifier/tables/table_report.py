@@ -22,12 +22,11 @@ def table_report_of(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
-    counts = _class_counts(rows)
-    sizes = [int(count.sum()) for count in counts.values()]
+    sizes = [int(count.sum()) for count in _class_counts(rows).values()]
     n_used = sum(sizes)
-    warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
-    features = {column.schema.name: column.features for column in columns}
-    warnings += map(str, columns_alike(features))
+    alike = columns_alike({column.schema.name: column.features for column in columns})
+    suspicions = [suspicion for column in columns for suspicion in column.suspicions]
+    warnings = [str(suspicion) for suspicion in [*suspicions, *alike]]
     warnings += [
         f"classes {in_quotes(names)} differ in case or blanks alone; if they are the "
         "same, spell them alike in the table"
@@ -136,13 +135,13 @@ def _listed(numbers: list[int]) -> str:
 
 def _lines_of_classes(rows: TableRows) -> list[list[str]]:
     classes, counts = rows.labels.classes, _class_counts(rows)
+    of_class = zip(*counts.values(), strict=True)
     lines = [
-        [name, *(str(count[index]) for count in counts.values())]
-        for index, name in enumerate(classes[:MOST_LINES])
+        [name, *map(str, row)] for name, row in zip(classes[:MOST_LINES], of_class, strict=False)
     ]
     if len(classes) > MOST_LINES:
         lines.append([f"and {len(classes) - MOST_LINES} classes more", *[""] * len(counts)])
-    sums = [str(count.sum()) for count in counts.values()]
+    sums = (str(count.sum()) for count in counts.values())
     return [[rows.params.target, *counts], *lines, ["all", *sums]]
 
 
