@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,10 @@ class Labels:
     """The names of the classes, sorted; integers are sorted as numbers."""
     indices: npt.NDArray[np.int64]
     """The class of each row, shape (n,)."""
+
+    def count(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return how many of some rows, positions or a mask, have each class: (n_classes,)."""
+        return np.bincount(self.indices[rows], minlength=len(self.classes))
 
     def limited_to(self, rows: npt.NDArray[np.int64]) -> "Labels":
         """Return the labels without the classes that none of the rows has.

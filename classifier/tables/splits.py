@@ -310,12 +310,7 @@ def deal_folds(
     out by one network, stratified by class. Rows with the same number in `together`, shape (n,),
     have the same fold. Those without which a network would not be trained on some class train all
     of them: what has a class to itself, or one of the groups of a class that came into one fold.
-
-    Raises
-    ------
-    UserError
-        If there are too few different rows, or groups.
-
+    Raises `UserError` if there are too few different rows, or groups.
     """
     fold = np.full(len(together), NO_FOLD)
     if params.folds == 1:

@@ -53,8 +53,8 @@ def table_report_of(table: PreparedTable) -> TableReport:
             f"times or rare classes make it {_listed(sizes)}"
         )
     for part in ("val", "test"):
-        present = np.unique(rows.labels.indices[rows.parts[part]])
-        absent = [name for index, name in enumerate(schema.classes) if index not in present]
+        is_absent = rows.labels.count(rows.parts[part]) == 0
+        absent = [name for name, is_so in zip(schema.classes, is_absent, strict=True) if is_so]
         if absent:
             warnings.append(f"no {part} row is of class {in_quotes(absent)}")
     if schema.label_kind == "integer" and len(schema.classes) > A_GLANCE:
@@ -121,11 +121,7 @@ def _class_counts(rows: TableRows) -> dict[str, npt.NDArray[np.int64]]:
         folds = {f"fold {number}": rows.fold == number for number in range(rows.params.folds)}
         always = {"train": parts["train"]} if len(parts["train"]) else {}
         parts = always | folds | {"test": parts["test"]}
-    n = len(rows.labels.classes)
-    return {
-        part: np.bincount(rows.labels.indices[positions], minlength=n)
-        for part, positions in parts.items()
-    }
+    return {part: rows.labels.count(positions) for part, positions in parts.items()}
 
 
 def _listed(numbers: list[int]) -> str:

@@ -105,14 +105,13 @@ def parse_numbers(
     if unit:
         spelled = without_unit(spelled, unit)
     if spelling.thousands:
-        is_grouped = spelled.str.fullmatch(spelling.grouped).eq(True)  # noqa: FBT003 (NaN is none)
+        is_grouped = spelled.str.fullmatch(spelling.grouped, na=False)
         if is_grouped.any():
             marks = rf"[{re.escape(spelling.thousands)}]"
-            plain = spelled[is_grouped].str.replace(marks, "", regex=True)
-            spelled = spelled.mask(is_grouped, plain)
+            spelled = spelled.mask(is_grouped, spelled.str.replace(marks, "", regex=True))
     if spelling.decimal == ",":
         # A point would be one for thousands in the wrong place.
-        spelled = spelled.mask(spelled.str.contains(".", regex=False).eq(True))  # noqa: FBT003
+        spelled = spelled.mask(spelled.str.contains(".", regex=False, na=False))
         spelled = spelled.str.replace(",", ".", regex=False)
     return np.asarray(pd.to_numeric(spelled, errors="coerce"), np.float64)
 
