@@ -70,4 +70,5 @@ def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.N
     if part == "days since the first":
         return (raw - first) / SECONDS_OF_A_DAY
     stamps = pd.Series(pd.to_datetime(np.floor(raw), unit="s"))
-    return np.asarray(getattr(stamps.dt, part), np.float64)
+    name = "day_of_week" if part == "weekday" else part
+    return np.asarray(getattr(stamps.dt, name), np.float64)
