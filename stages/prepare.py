@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from classifier.io.files import write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
@@ -43,7 +41,7 @@ def main() -> None:
     prepared = PreparedRows(
         class_counts=ClassCounts(
             **{
-                name: np.bincount(target[positions], minlength=len(table.schema.classes)).tolist()
+                name: rows.labels.count(positions).tolist()
                 for name, positions in (rows.parts | {"train": rows.training}).items()
             }
         ),

@@ -1,6 +1,10 @@
-"""CSV files: compressed or not, in one encoding or another; how one is read, where it is broken."""
+"""CSV files: compressed or not, in one encoding or another; how one is read, where it is broken.
+
+How its cells are parted and spelled is found out by a look at the beginning of the file.
+"""
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -8,11 +12,12 @@ import lzma
 import re
 import sys
 import zipfile
-from codecs import iterdecode
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice, takewhile, zip_longest
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
@@ -20,19 +25,15 @@ from pandas.errors import ParserError
 
 from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
+from classifier.tables.names import has_names, names_of
+from classifier.tables.prepare_params import MARKS, Reading
 from classifier.tables.table_file import TableFile
+from classifier.tables.values import DecimalMark, Spelling, spelling_of
 
-MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
-"""How compressed files begin."""
+MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zip": b"PK\x03\x04", "none": b""}
+"""How files begin, by their compression."""
 
-OPEN: dict[str, Callable[[Path, str], Any]] = {
-    "gz": gzip.open,
-    "bz2": bz2.open,
-    "xz": lzma.open,
-    "none": Path.open,
-}
-
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+OPEN: dict[str, Callable[[Path], Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 
 ROWS_AT_A_TIME = 65_536
 """The rows that are read at a time: all at once, pandas would take three times the memory."""
@@ -40,6 +41,17 @@ ROWS_AT_A_TIME = 65_536
 AS_TEXT: dict[str, Any] = {"dtype": "str", "na_filter": False}
 
 NOT_IN_ENCODING = "\N{REPLACEMENT CHARACTER}"
+
+SNIFFED_CHARACTERS = 65_536
+SNIFFED_RECORDS = 1000
+
+DELIMITERS = {MARKS[name]: name for name in ("comma", "semicolon", "tab", "pipe", "blanks")}
+
+DECIMAL = re.compile(r"[+-]?\d+([.,])\d+")
+GROUPED = re.compile(r"[+-]?\d{1,3}([.,])\d{3}(?:\1\d{3})*")
+GROUPED_DECIMAL = re.compile(r"[+-]?\d{1,3}([.,])\d{3}(?:\1\d{3})*(?!\1)([.,])\d+")
+
+LEADING_ZERO = re.compile(r"0\d+")
 
 csv.field_size_limit(sys.maxsize)
 
@@ -62,9 +74,10 @@ class TextFile:
 
     def open_binary(self) -> IO[bytes]:
         """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
+        if self.compression == "none":
+            return self.path.open("rb")
         if self.compression != "zip":
-            binary: IO[bytes] = OPEN[self.compression](self.path, "rb")
-            return binary
+            return cast("IO[bytes]", OPEN[self.compression](self.path))
         archive = zipfile.ZipFile(self.path)
         # Folders, and what macOS adds of its own.
         members = [
@@ -81,16 +94,6 @@ class TextFile:
             raise UserError(f"{self.name} is encrypted; unpack it")
         return archive.open(members[0])
 
-    def is_in(self, encoding: str) -> bool:
-        """Say whether all of it is text in an encoding."""
-        try:
-            with self.open_binary() as binary:
-                for _ in iterdecode(binary, encoding):
-                    pass
-        except UnicodeError:
-            return False
-        return True
-
 
 def open_text_file(path: Path, name: str, encoding: str) -> TextFile:
     """Find out the compression, and the encoding if it is `auto`: UTF-8, or UTF-16 with a mark.
@@ -99,15 +102,16 @@ def open_text_file(path: Path, name: str, encoding: str) -> TextFile:
     """
     with path.open("rb") as binary:
         start = binary.read(6)
-    compressions = [kind for magic, kind in MAGIC.items() if start.startswith(magic)]
-    file = TextFile(path, name, compressions[0] if compressions else "none", encoding)
-    if encoding != "auto" and encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
-        return file
+    compression = next(kind for kind, magic in MAGIC.items() if start.startswith(magic))
+    file = TextFile(path, name, compression, encoding)
     with file.open_binary() as unpacked:
         start = unpacked.read(3)
-    marked = (kind for mark, kind in BYTE_ORDER_MARKS.items() if start.startswith(mark))
-    found = next(marked, "utf-8")
-    return replace(file, encoding=found if encoding == "auto" or found == "utf-8-sig" else "utf-8")
+    if encoding == "auto" and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return replace(file, encoding="utf-16")
+    is_marked = start == codecs.BOM_UTF8
+    if encoding == "auto" or codecs.lookup(encoding).name == "utf-8":
+        return replace(file, encoding="utf-8-sig" if is_marked else "utf-8")
+    return file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,8 +221,11 @@ class CsvFile(TableFile):
         problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
         advice = "save the file as UTF-8, or name the encoding that it has"
         other = "cp1252" if self.file.encoding.startswith("utf-8") else "utf-8"
-        if not self.file.is_in(other):
-            raise UserError(f"{problem}; {advice}")
+        try:
+            with self.file.open_binary() as binary:
+                deque(codecs.iterdecode(binary, other), maxlen=0)
+        except UnicodeError:
+            raise UserError(f"{problem}; {advice}") from None
         raise NeedsParameterError(problem, "encoding", other, advice)
 
 
@@ -233,16 +240,136 @@ def _is_lost(cells: pd.Series) -> bool:
     return cells.dtype == object or (is_string_dtype(cells) and bool(cells.isna().any()))
 
 
-def csv_records(
-    lines: Iterator[str] | list[str] | io.TextIOBase, delimiter: str
-) -> Iterator[list[str]]:
-    """Return the fields of each record; several blanks part fields as one does."""
+def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    """Return the fields of each record; several blanks are as one, also between quotes."""
     if delimiter == " ":
-        return csv.reader((_with_single_blanks(line) for line in lines), delimiter=" ")
+        lines = (" ".join(line.split()) + "\n" for line in lines)
     return csv.reader(lines, delimiter=delimiter)
 
 
-def _with_single_blanks(line: str) -> str:
-    # Several of them between quotes are a text.
-    parts = re.findall(r'"(?:[^"]|"")*"|[^\s"]+', line) if '"' in line else line.split()
-    return " ".join(parts) + "\n"
+def open_csv(path: Path, name: str, reading: Reading) -> CsvFile:
+    """Find out how a file is to be read; raises `UserError` if there is no table in it."""
+    file = open_text_file(path, name, reading.encoding)
+    lines, is_whole = _first_lines(file)
+    delimiter = _find_delimiter(lines) if reading.delimiter == "auto" else MARKS[reading.delimiter]
+    n_comments = _count_comments(lines, delimiter)
+    records = list(islice(csv_records(lines[n_comments:], delimiter), SNIFFED_RECORDS))
+    first, below = records[0], [record for record in records[1:] if record]
+    where = f"{file.name}: row {n_comments + 1}"
+    if not any(field.strip() for field in first):
+        raise UserError(f"{where} is blank; it must name the columns")
+    spelling = spelling_of(reading, _find_decimal(below, delimiter, reading))
+    has_header = has_names(where, first, below, reading, spelling)
+    if has_header and not below and is_whole:
+        raise UserError(f"{file.name} has no rows below its header")
+    if has_header and below and all(len(record) == len(first) + 1 for record in below):
+        # As R writes the names of rows.
+        first = ["", *first]
+    columns, unnamed = names_of(first, has_header=has_header)
+    found: dict[str, str | bool] = {
+        "delimiter": DELIMITERS[delimiter],
+        "encoding": file.encoding.removesuffix("-sig"),
+        "decimal": "comma" if spelling.decimal == "," else "point",
+        "header": has_header,
+    }
+    packed = "" if file.compression == "none" else f"{file.compression}, "
+    header = f"names in row {n_comments + 1}" if has_header else "no header"
+    comments = f", lines beginning with # left out: {n_comments}" if n_comments else ""
+    return CsvFile(
+        name=file.name,
+        description=f"CSV ({packed}{found['encoding']}), delimiter {found['delimiter']}, "
+        f"decimal {found['decimal']}, {header}{comments}",
+        resolved=found,
+        file=file,
+        delimiter=delimiter,
+        spelling=spelling,
+        n_comments=n_comments,
+        has_header=has_header,
+        columns=columns,
+        unnamed=unnamed,
+        codes=_codes(columns, below if has_header else [first, *below], spelling),
+    )
+
+
+def _first_lines(file: TextFile) -> tuple[list[str], bool]:
+    """Return the first lines of a file, and whether these are all.
+
+    Raises `UserError` if it is empty or no text.
+    """
+    try:
+        with file.open_text() as text:
+            start = text.read(SNIFFED_CHARACTERS)
+    except UnicodeError as error:
+        raise NeedsParameterError(
+            f"{file.name} is not {file.encoding} text: {error}", "encoding", "auto"
+        ) from None
+    if not start.strip():
+        raise UserError(f"{file.name} is empty; it must be a table")
+    if "\0" in start:
+        raise UserError(f"{file.name} is not a table; it must be CSV, Parquet or .xlsx")
+    is_whole = len(start) < SNIFFED_CHARACTERS
+    lines = list(io.StringIO(start, newline=""))
+    if not is_whole and len(lines) > 1:
+        # The last one is cut off.
+        lines.pop()
+    return lines, is_whole
+
+
+def _find_delimiter(lines: list[str]) -> str:
+    """Return the one that parts most lines alike, into as many fields as any.
+
+    Where two of them do, the first is it: names contain commas rather than semicolons, and texts
+    contain blanks rather than anything else.
+    """
+    widths: dict[str, list[int]] = {}
+    for delimiter in "\t;,| ":
+        n_comments = _count_comments(lines, delimiter)
+        records = islice(csv_records(lines[n_comments:], delimiter), 100)
+        # There may be nothing below the comments.
+        widths[delimiter] = [len(record) for record in records if record] or [0]
+    # R has no name for the names of rows.
+    even = [
+        delimiter
+        for delimiter, (width, *others) in widths.items()
+        if width > 1 and set(others) in ({width}, {width + 1}, set())
+    ]
+    without_blanks = [delimiter for delimiter in even if delimiter != " "]
+    if even:
+        return max(without_blanks or even, key=lambda candidate: widths[candidate][0])
+    widest = max("\t;,|", key=lambda candidate: widths[candidate][0])
+    return widest if widths[widest][0] > 1 else ","
+
+
+def _count_comments(lines: list[str], delimiter: str) -> int:
+    n = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines[:-1]))
+    if n == 0:
+        return 0
+    last, first = (next(csv_records([line], delimiter)) for line in lines[n - 1 : n + 1])
+    # As wide as the rest, it holds the names of the columns.
+    return n - 1 if len(last) == len(first) else n
+
+
+def _find_decimal(records: list[list[str]], delimiter: str, reading: Reading) -> DecimalMark:
+    if reading.decimal != "auto":
+        return "," if reading.decimal == "comma" else "."
+    decimals, either = Counter[str](), Counter[str]()
+    for field in chain.from_iterable(records):
+        text = field.strip()
+        if match := GROUPED_DECIMAL.fullmatch(text):
+            decimals[match[2]] += 1
+        elif match := GROUPED.fullmatch(text):
+            either[match[1]] += 1
+        elif match := DECIMAL.fullmatch(text):
+            decimals[match[1]] += 1
+    if not decimals and delimiter != ",":
+        decimals = either
+    return "," if decimals[","] > decimals["."] else "."
+
+
+def _codes(columns: list[str], records: list[list[str]], spelling: Spelling) -> frozenset[str]:
+    found = set()
+    for name, column in zip(columns, zip_longest(*records, fillvalue=""), strict=False):
+        cells = {cell.strip() for cell in column} - {*spelling.gaps}
+        if all(map(str.isdecimal, cells)) and any(map(LEADING_ZERO.fullmatch, cells)):
+            found.add(name)
+    return frozenset(found)

@@ -20,10 +20,10 @@ SECONDS_OF_A_DAY = 86_400
 
 def is_date(column: pd.Series) -> bool:
     """Say whether the cells are dates, with or without a time, of a type of their own."""
-    kind = column.dtype
-    return isinstance(kind, pd.ArrowDtype) and (
-        pa.types.is_timestamp(kind.pyarrow_dtype) or pa.types.is_date(kind.pyarrow_dtype)
-    )
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return False
+    kind = column.dtype.pyarrow_dtype
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def find_format(spelled: pd.Series) -> str | None:
@@ -37,11 +37,10 @@ def find_format(spelled: pd.Series) -> str | None:
     from skrub.core import RejectColumn  # noqa: PLC0415
 
     try:
-        found = ToDatetime().fit(spelled).format_
+        found: str | None = ToDatetime().fit(spelled).format_
     except RejectColumn:
-        found = (one for one in OTHER_FORMATS if fits(spelled, one).all())
-        return next(found, None)
-    return None if found is None else str(found)
+        return next((one for one in OTHER_FORMATS if fits(spelled, one).all()), None)
+    return found
 
 
 def day_and_month_swapped(spelled: pd.Series, found: str) -> str | None:
@@ -72,5 +71,4 @@ def part_of(part: DatePart, raw: npt.NDArray[np.float64], first: float) -> npt.N
         return (raw - first) / SECONDS_OF_A_DAY
     stamps = pd.Series(pd.to_datetime(np.floor(raw), unit="s"))
     name = "day_of_week" if part == "weekday" else part
-    values: npt.NDArray[np.float64] = getattr(stamps.dt, name).to_numpy(np.float64)
-    return values
+    return np.asarray(getattr(stamps.dt, name), np.float64)

@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -55,7 +55,7 @@ class EncodedColumn:
     n_gaps: int
     content: str
     """The range of its numbers or its categories, for a person."""
-    suspicions: list[Suspicion] = field(default_factory=list)
+    suspicions: list[Suspicion]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Encoder:
     def __init__(self, rows: TableRows) -> None:
         self.rows, self.params = rows, rows.params
         self.spelling = rows.file.spelling
-        self.kinds = KindFinder(rows.file.name, self.spelling, self.params.day_first)
+        self.kinds = KindFinder(rows.file, self.params.day_first)
         self.train = rows.training
         different = self.train[~rows.is_copy[self.train]]
         self.sample = np.random.default_rng(0).permutation(different)[:SAMPLE]
@@ -116,25 +116,15 @@ class Encoder:
         refused.
         """
         cells = self.rows.cells
-
-        def encoded_or_refusal(name: str) -> EncodedColumn | str | UserError:
-            try:
-                return self.encode(cells.pop(name))
-            except UserError as refusal:
-                return refusal
-
-        names = list(cells)
         share_heap()
         # NumPy, Arrow and scikit-learn let other threads work while they do.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            results = dict(zip(names, pool.map(encoded_or_refusal, names), strict=True))
-        refusals = {name: one for name, one in results.items() if isinstance(one, UserError)}
-        if refusals:
-            first, *others = refusals
-            also = f"; refused as well: {quoted(others)}" if others else ""
-            raise UserError(f"{refusals[first]}{also}")
-        encoded = {name: one for name, one in results.items() if not isinstance(one, UserError)}
-        return put_together(self.rows, encoded)
+            columns = {name: pool.submit(self.encode, cells.pop(name)) for name in list(cells)}
+        refused = [name for name in columns if isinstance(columns[name].exception(), UserError)]
+        if refused:
+            also = f"; refused as well: {quoted(refused[1:])}" if len(refused) > 1 else ""
+            raise UserError(f"{columns[refused[0]].exception()}{also}")
+        return put_together(self.rows, {name: one.result() for name, one in columns.items()})
 
     def encode(self, cells: pd.Series) -> EncodedColumn | str:
         """Learn from the training rows what kind of column it is, and turn it into features.
@@ -142,20 +132,19 @@ class Encoder:
         If it says nothing, return the reason. Raises `UserError` if it is of no kind that a network
         can learn from, or if a cell is not of the column's kind or far too large.
         """
-        is_categorical = str(cells.name) in self.params.categorical
-        kind = self.kinds.find(cells, self.train, is_categorical=is_categorical)
-        match kind:
+        is_categorical = cells.name in self.params.categorical
+        match kind := self.kinds.find(cells, self.train, is_categorical=is_categorical):
             case None:
                 return EMPTY
             case Numbers():
                 return self._numbers(cells, kind)
             case Dates():
                 return self._dates(cells, kind)
-            case Texts():
+            case "text" | "boolean":
                 return self._texts(cells, kind)
 
     def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | str:
-        name, where = str(cells.name), self.kinds.where(cells)
+        name, where = str(cells.name), self.rows.file.where(cells)
         raw = numbers(cells, self.spelling, where, kind.unit)
         train = raw[self.train]
         if np.isnan(train).all():
@@ -203,7 +192,7 @@ class Encoder:
         )
 
     def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | str:
-        name, where = str(cells.name), self.kinds.where(cells)
+        name, where = str(cells.name), self.rows.file.where(cells)
         raw = seconds(cells, self.spelling, where, kind.format)
         indicator = self._indicator(np.isnan(raw))
         first = float(np.nanmin(raw[self.train]))
@@ -244,7 +233,7 @@ class Encoder:
     def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | str:
         name = str(cells.name)
         category = category_names(cells, self.spelling)
-        if kind.kind == "boolean":
+        if kind == "boolean":
             category = category.str.lower()
         train = category.iloc[self.train]
         missing = category.isna().to_numpy()
@@ -271,7 +260,7 @@ class Encoder:
         features = encoder.transform(pd.DataFrame({name: distinct})).T[:, codes]
         schema = CategoricalColumn(
             name=name,
-            kind=kind.kind,
+            kind=kind,
             categories=[text for text in found if text not in rare],
             other=other,
             missing_indicator=bool(len(indicator)),
@@ -290,7 +279,7 @@ class Encoder:
 
     def _refuse_too_many(self, cells: pd.Series, train: pd.Series, found: list[str]) -> NoReturn:
         problem = (
-            f"{self.kinds.where(cells)} has {len(found)} different texts in the training rows, "
+            f"{self.rows.file.where(cells)} has {len(found)} different texts in the training rows, "
             f"such as '{found[0]}' and '{found[-1]}', more than prepare.max_categories "
             f"({self.params.max_categories})"
         )

@@ -12,10 +12,10 @@ from classifier.io.user_error import NeedsParameterError
 from classifier.io.yaml_text import in_quotes
 from classifier.tables.dates import day_and_month_swapped, find_format, fits, is_date
 from classifier.tables.prepare_params import DayFirst
+from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
     UNIT,
-    Spelling,
     common_unit,
     holds_categories,
     is_number,
@@ -44,18 +44,14 @@ class Dates:
     """Whether day and month could be the other way round."""
 
 
-@dataclass(frozen=True)
-class Texts:
-    kind: Literal["text", "boolean"]
+Texts = Literal["text", "boolean"]
 
 
 @dataclass(frozen=True)
 class KindFinder:
     """Finds out from the training rows of a column what kind of column it is."""
 
-    source: str
-    """What messages call the table."""
-    spelling: Spelling
+    file: TableFile
     day_first: DayFirst
 
     def find(
@@ -72,17 +68,17 @@ class KindFinder:
         if known.isna().all():
             return None
         if is_categorical and holds_categories(known):
-            return Texts("text")
+            return "text"
         if is_date(known):
             return Dates(ISO, either_way=False)
         if not holds_categories(known):
             raise NeedsParameterError(
-                f"{self.where(known)} holds values of the type {known.dtype}",
+                f"{self.file.where(known)} holds values of the type {known.dtype}",
                 "ignore",
                 str(known.name),
                 "turn them into numbers",
             )
-        return self._kind_of_texts(texts(known, self.spelling.gaps).dropna())
+        return self._kind_of_texts(texts(known, self.file.spelling.gaps).dropna())
 
     def _kind_of_texts(self, cells: pd.Series) -> Numbers | Dates | Texts | None:
         """Return the kind of a column, given its texts without gaps."""
@@ -90,12 +86,12 @@ class KindFinder:
         if spelled.empty:
             return None
         if set(spelled.str.lower()) <= {"true", "false"}:
-            return Texts("boolean")
+            return "boolean"
         spelled = spelled[~spelled.isin(GAPS_AMONG_NUMBERS)]
         if spelled.empty:
-            return Texts("text")
+            return "text"
         unit = common_unit(spelled)
-        is_numeric = ~np.isnan(parse_numbers(spelled, self.spelling, unit))
+        is_numeric = ~np.isnan(parse_numbers(spelled, self.file.spelling, unit))
         if is_numeric.all():
             digits = spelled.str.isdecimal()
             return Numbers(unit, bool(digits.all() and spelled.str.match(r"0\d").any()))
@@ -105,7 +101,7 @@ class KindFinder:
         self._refuse_dates_and_texts(cells, spelled)
         self._refuse_several_forms(cells, spelled)
         self._refuse_numbers_and_texts(cells, spelled, is_numeric)
-        return Texts("text")
+        return "text"
 
     def _dates(self, spelled: pd.Series, found: str) -> Dates:
         """Return a format that fits all texts, given one in which day and month may be swapped."""
@@ -121,11 +117,11 @@ class KindFinder:
     def _refuse_several_forms(self, cells: pd.Series, spelled: pd.Series) -> None:
         """Refuse a column of numbers some of which have another unit, or none."""
         without = spelled.str.replace(UNIT, "", regex=True)
-        if not np.isnan(parse_numbers(without, self.spelling)).any():
+        if not np.isnan(parse_numbers(without, self.file.spelling)).any():
             units = spelled.str.findall(UNIT).str.join("")
             one, other = spelled.groupby(units).first().iloc[:2]
             raise NeedsParameterError(
-                f"{self.where(cells)} holds numbers of several forms, such as '{one}' and "
+                f"{self.file.where(cells)} holds numbers of several forms, such as '{one}' and "
                 f"'{other}'",
                 "ignore",
                 str(cells.name),
@@ -145,7 +141,7 @@ class KindFinder:
         if len(strays) <= FEW_TEXTS:
             row = cells.isin(strays).idxmax()
             raise NeedsParameterError(
-                f"{self.where(cells)} holds dates, but row {row} is '{cells[row]}'",
+                f"{self.file.where(cells)} holds dates, but row {row} is '{cells[row]}'",
                 "gaps",
                 str(cells[row]),
                 "correct it",
@@ -162,13 +158,9 @@ class KindFinder:
         row = is_stray.idxmax()
         stray = str(cells[row])
         are_gaps = is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS
-        problem = f"{self.where(cells)} holds numbers, but row {row} is '{stray}'"
+        problem = f"{self.file.where(cells)} holds numbers, but row {row} is '{stray}'"
         gap = f"add {in_quotes(stray)} to prepare.gaps if it stands for a missing value"
         category = f"add {in_quotes(cells.name)} to prepare.categorical if its numbers are codes"
         if are_gaps:
             raise NeedsParameterError(f"{problem}; correct it", "gaps", stray, category)
         raise NeedsParameterError(f"{problem}; correct it", "categorical", str(cells.name), gap)
-
-    def where(self, cells: pd.Series) -> str:
-        """Return what messages call a column."""
-        return f"{self.source}: column '{cells.name}'"

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import Spelling, category_names, holds_categories, parse_numbers
+from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
 
 MOST_CLASSES = 1000
 
@@ -31,27 +32,18 @@ class Labels:
     indices: npt.NDArray[np.int64]
     """The class of each row, shape (n,)."""
 
+    def count(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return how many of some rows, positions or a mask, have each class: (n_classes,)."""
+        return np.bincount(self.indices[rows], minlength=len(self.classes))
+
     def limited_to(self, rows: npt.NDArray[np.int64]) -> "Labels":
         """Return the labels without the classes that none of the rows has.
 
         The other rows' indices are -1.
         """
         present = np.unique(self.indices[rows])
-        renumbered = np.full(len(self.classes), -1)
-        renumbered[present] = np.arange(len(present))
         classes = [self.classes[index] for index in present]
-        return replace(self, classes=classes, indices=renumbered[self.indices])
-
-
-def has_target(cells: pd.Series, gaps: list[str]) -> npt.NDArray[np.bool_]:
-    """Say which rows have a target, shape (n,): all but the empty ones, and those of `gaps`.
-
-    What else stands for a missing value in a column of features is a class here.
-    """
-    present: npt.NDArray[np.bool_] = (
-        category_names(cells, Spelling(gaps=("", *gaps))).notna().to_numpy()
-    )
-    return present
+        return replace(self, classes=classes, indices=pd.Index(present).get_indexer(self.indices))
 
 
 def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
@@ -65,8 +57,8 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
             f"{where} holds values of the type {cells.dtype}, but must hold text, whole numbers, "
             "or true and false"
         )
-    codes, distinct = pd.factorize(cells)
-    spelled = pd.Series(distinct).astype("str").str.strip()
+    codes, distinct = pd.factorize(texts(cells, ()))
+    spelled = pd.Series(distinct, dtype="str")
     kind, names = _names(list(spelled))
     classes = sorted(set(names), key=int if kind == "integer" else None)
     if len(classes) == 1:

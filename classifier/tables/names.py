@@ -23,8 +23,7 @@ def has_names(
 ) -> bool:
     """Say whether the first row, which messages call `where`, has the names of the columns.
 
-    `reading` says so, or leaves it to a look at the cells of that row and of those below it. Raises
-    `NeedsParameterError` if it is not said, and the first row looks like data.
+    Raises `NeedsParameterError` if `reading` leaves that to a look, and the row looks like data.
     """
     if reading.header != "auto":
         return reading.header
@@ -45,7 +44,8 @@ def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling
     top of numbers speaks for names. Whole numbers that count up, such as years, may be names.
     """
     is_number = ~np.isnan(parse_numbers(pd.Series(first, dtype="str"), spelling))
-    if is_number.all() and _count_up(first):
+    are_whole = len(first) > 2 and all(cell.strip().isdecimal() for cell in first)
+    if are_whole and (np.diff([int(cell) for cell in first]) == 1).all():
         return False
     speaks_for_data = 0
     for cell, number, column in zip(first, is_number, zip_longest(*below), strict=False):
@@ -58,12 +58,6 @@ def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling
         elif cells.isin([cell.strip()]).any():
             speaks_for_data += 1
     return speaks_for_data > 0
-
-
-def _count_up(cells: list[str]) -> bool:
-    if not all(cell.strip().isdecimal() for cell in cells) or len(cells) < 3:
-        return False
-    return bool((np.diff([int(cell) for cell in cells]) == 1).all())
 
 
 def names_of(first: list[str], *, has_header: bool = True) -> tuple[list[str], list[str]]:

@@ -1,38 +1,30 @@
-"""A table in a file: CSV, Parquet or a workbook, and how its cells are parted and spelled.
+"""A table in a file: CSV, or with types of its own, as in Parquet files and Excel workbooks."""
 
-All this is found out by a look at the beginning of the file.
-"""
-
-import io
-import re
+import datetime as dt
 import zipfile
-from collections import Counter
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.csv_file import CsvFile, TextFile, csv_records, open_text_file
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifier.io.schema import LARGEST_EXACT
+from classifier.io.user_error import UserError, quoted
+from classifier.tables.csv_file import open_csv
 from classifier.tables.names import has_names, names_of
-from classifier.tables.prepare_params import MARKS, Reading
+from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import TableFile, errors_explained
-from classifier.tables.typed_files import open_parquet, open_workbook
-from classifier.tables.values import DecimalMark, Spelling, spelling_of
+from classifier.tables.values import spelling_of
 
 WORKBOOK_MEMBER = "[Content_Types].xml"
 
 OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 """How files of Excel before 2007 begin."""
 
-SNIFFED_CHARACTERS = 65_536
-SNIFFED_RECORDS = 1000
-
-DELIMITERS = {MARKS[name]: name for name in ("comma", "semicolon", "tab", "pipe", "blanks")}
-
-DECIMAL = re.compile(r"[+-]?\d+([.,])\d+")
-GROUPED = re.compile(r"[+-]?\d{1,3}([.,])\d{3}(?:\1\d{3})*")
-GROUPED_DECIMAL = re.compile(r"[+-]?\d{1,3}([.,])\d{3}(?:\1\d{3})*(?!\1)([.,])\d+")
-
-LEADING_ZERO = re.compile(r"0\d+")
+FIRST_ROW = 2
+"""Where a spreadsheet would show the first row of a Parquet file: below the names."""
 
 
 def open_table(path: Path, name: str, reading: Reading) -> TableFile:
@@ -49,134 +41,161 @@ def open_table(path: Path, name: str, reading: Reading) -> TableFile:
                 is_workbook = WORKBOOK_MEMBER in archive.namelist()
             if is_workbook:
                 return open_workbook(path, name, reading)
-        return _open_csv(open_text_file(path, name, reading.encoding), reading)
+        return open_csv(path, name, reading)
 
 
-def _open_csv(file: TextFile, reading: Reading) -> CsvFile:
-    lines, is_whole = _first_lines(file)
-    delimiter = _find_delimiter(lines) if reading.delimiter == "auto" else MARKS[reading.delimiter]
-    n_comments = _count_comments(lines, delimiter)
-    records = list(islice(csv_records(lines[n_comments:], delimiter), SNIFFED_RECORDS))
-    first, below = records[0], [record for record in records[1:] if record]
-    where = f"{file.name}: row {n_comments + 1}"
-    if not any(field.strip() for field in first):
-        raise UserError(f"{where} is blank; it must name the columns")
-    spelling = spelling_of(reading, _find_decimal(below, delimiter, reading))
-    has_header = has_names(where, first, below, reading, spelling)
-    if has_header and not below and is_whole:
-        raise UserError(f"{file.name} has no rows below its header")
-    if has_header and below and all(len(record) == len(first) + 1 for record in below):
-        # As R writes the names of rows.
-        first = ["", *first]
-    columns, unnamed = names_of(first, has_header=has_header)
-    found: dict[str, str | bool] = {
-        "delimiter": DELIMITERS[delimiter],
-        "encoding": file.encoding.removesuffix("-sig"),
-        "decimal": "comma" if spelling.decimal == "," else "point",
-        "header": has_header,
-    }
-    packed = "" if file.compression == "none" else f"{file.compression}, "
-    header = f"names in row {n_comments + 1}" if has_header else "no header"
-    comments = f", lines beginning with # left out: {n_comments}" if n_comments else ""
-    return CsvFile(
-        name=file.name,
-        description=f"CSV ({packed}{found['encoding']}), delimiter {found['delimiter']}, "
-        f"decimal {found['decimal']}, {header}{comments}",
-        resolved=found,
-        file=file,
-        delimiter=delimiter,
-        spelling=spelling,
-        n_comments=n_comments,
-        has_header=has_header,
+@dataclass(frozen=True, kw_only=True)
+class ParquetFile(TableFile):
+    """A Parquet file; its columns keep the types of Arrow."""
+
+    path: Path
+
+    def left_out(self, table: pd.DataFrame) -> dict[str, str]:  # noqa: ARG002 (as others)
+        return dict.fromkeys(self.unnamed, "it is an index that pandas has added")
+
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:  # noqa: ARG002 (as CSV)
+        return self._as_frame(pq.read_table(self.path), FIRST_ROW)
+
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        first_row = FIRST_ROW
+        with pq.ParquetFile(self.path) as file:
+            waiting = file.schema_arrow.empty_table()
+            # Where a chunk ends depends on nothing but the number of rows: its size may decide
+            # how a network's sums are rounded. A batch may end with its group of rows.
+            for batch in file.iter_batches(n_rows):
+                waiting = pa.concat_tables([waiting, pa.table(batch)])
+                if len(waiting) >= n_rows:
+                    yield self._as_frame(waiting.slice(0, n_rows), first_row)
+                    waiting = waiting.slice(n_rows)
+                    first_row += n_rows
+            if len(waiting):
+                yield self._as_frame(waiting, first_row)
+
+    def _as_frame(self, table: pa.Table, first_row: int) -> pd.DataFrame:
+        plain = [
+            pa.field(name, _plain(kind))
+            for name, kind in zip(self.columns, table.schema.types, strict=True)
+        ]
+        renamed = table.rename_columns(self.columns).cast(pa.schema(plain))
+        frame = renamed.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+        frame.index += first_row
+        return frame
+
+
+def open_parquet(path: Path, name: str, reading: Reading) -> ParquetFile:
+    """Read the names of the columns; raises `UserError` if there are no rows."""
+    metadata = pq.read_metadata(path)
+    if metadata.num_rows == 0:
+        raise UserError(f"{name} has no rows")
+    header = [str(column) for column in metadata.schema.to_arrow_schema().names]
+    columns, unnamed = names_of(header)
+    return ParquetFile(
+        path=path,
+        name=name,
+        description="Parquet",
+        resolved={},
         columns=columns,
         unnamed=unnamed,
-        codes=_codes(columns, below if has_header else [first, *below], spelling),
+        spelling=spelling_of(reading),
     )
 
 
-def _first_lines(file: TextFile) -> tuple[list[str], bool]:
-    """Return the first lines of a file, and whether these are all.
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type without ways to store it that pandas does not know."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return views.get(kind, kind)
 
-    Raises `UserError` if it is empty or no text.
+
+@dataclass(frozen=True, kw_only=True)
+class Workbook(TableFile):
+    """A sheet of a workbook, in memory: columns of numbers, dates or true and false, or texts."""
+
+    sheet_cells: pd.DataFrame
+    """The cells as Python has them."""
+
+    def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                name: _typed(cells, ("",) if name in text_columns else self.spelling.gaps)
+                for name, cells in self.sheet_cells.items()
+            },
+            copy=False,
+        )
+
+    def _rows_by(self, n_rows: int) -> Iterator[pd.DataFrame]:
+        table = self._all_rows(set())
+        for start in range(0, len(table), n_rows):
+            yield table.iloc[start : start + n_rows]
+
+
+def open_workbook(path: Path, name: str, reading: Reading) -> Workbook:
+    """Read the sheet that is named, or the first.
+
+    Raises `UserError` if there is no such sheet, or no table in it.
     """
     try:
-        with file.open_text() as text:
-            start = text.read(SNIFFED_CHARACTERS)
-    except UnicodeError as error:
-        raise NeedsParameterError(
-            f"{file.name} is not {file.encoding} text: {error}", "encoding", "auto"
-        ) from None
-    if not start.strip():
-        raise UserError(f"{file.name} is empty; it must be a table")
-    if "\0" in start:
-        raise UserError(f"{file.name} is not a table; it must be CSV, Parquet or .xlsx")
-    is_whole = len(start) < SNIFFED_CHARACTERS
-    lines = list(io.StringIO(start, newline=""))
-    if not is_whole and len(lines) > 1:
-        # The last one is cut off.
-        lines.pop()
-    return lines, is_whole
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheets = [str(sheet) for sheet in book.sheet_names]
+            sheet = sheets[0] if reading.sheet is None else reading.sheet
+            if sheet in sheets:
+                cells = pd.read_excel(
+                    book, sheet_name=sheet, header=None, dtype=object, na_filter=False
+                )
+    # openpyxl has no error of its own for a broken file: it may be anything.
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{name} cannot be read as a workbook: {error}") from None
+    there = quoted(sheets)
+    if sheet not in sheets:
+        raise UserError(
+            f"{name} has no sheet '{sheet}'; prepare.sheet must be null or one of: {there}"
+        )
+    if cells.empty:
+        raise UserError(f"{name}: the sheet '{sheet}' is empty; its sheets are: {there}")
+    spelling = spelling_of(reading)
+    first = [_spelled(cell) for cell in cells.iloc[0]]
+    below = cells.iloc[1:1000].map(_spelled).to_numpy().tolist()
+    has_header = has_names(f"{name}: row 1", first, below, reading, spelling)
+    if has_header:
+        cells = cells.iloc[1:]
+        if cells.empty:
+            raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
+    cells.columns, unnamed = names_of(first, has_header=has_header)
+    cells.index = pd.RangeIndex(1 + has_header, 1 + has_header + len(cells))
+    of = f" of {there}" if len(sheets) > 1 else ""
+    header = "names in row 1" if has_header else "no header"
+    return Workbook(
+        name=name,
+        description=f"workbook, sheet '{sheet}'{of}, {header}",
+        resolved={"sheet": sheet, "header": has_header},
+        columns=list(cells),
+        unnamed=unnamed,
+        spelling=spelling,
+        sheet_cells=cells,
+    )
 
 
-def _find_delimiter(lines: list[str]) -> str:
-    """Return the one that parts most lines alike, into as many fields as any.
-
-    Where two of them do, the first is it: names contain commas rather than semicolons, and texts
-    contain blanks rather than anything else.
-    """
-    widths: dict[str, list[int]] = {}
-    for delimiter in "\t;,| ":
-        n_comments = _count_comments(lines, delimiter)
-        records = islice(csv_records(lines[n_comments:], delimiter), 100)
-        # There may be nothing below the comments.
-        widths[delimiter] = [len(record) for record in records if record] or [0]
-    # R has no name for the names of rows.
-    even = [
-        delimiter
-        for delimiter, (width, *others) in widths.items()
-        if width > 1 and set(others) in ({width}, {width + 1}, set())
-    ]
-    without_blanks = [delimiter for delimiter in even if delimiter != " "]
-    if even:
-        return max(without_blanks or even, key=lambda candidate: widths[candidate][0])
-    widest = max("\t;,|", key=lambda candidate: widths[candidate][0])
-    return widest if widths[widest][0] > 1 else ","
+def _typed(cells: pd.Series, gaps: tuple[str, ...]) -> pd.Series:
+    """Return a column of the one type that all cells have which are no gaps, else of texts."""
+    is_gap = cells.map(lambda cell: isinstance(cell, str) and cell.strip() in gaps)
+    kinds = {type(cell) for cell in cells[~is_gap]}
+    filled = cells.mask(is_gap, None)
+    if kinds and kinds <= {int, float} and filled.dropna().abs().max() <= LARGEST_EXACT:
+        return filled.astype("float64")
+    if kinds == {bool}:
+        return filled.astype(pd.ArrowDtype(pa.bool_()))
+    if kinds and kinds <= {dt.datetime, pd.Timestamp}:
+        return pd.to_datetime(filled).astype(pd.ArrowDtype(pa.timestamp("us")))
+    return cells.map(_spelled).astype("str")
 
 
-def _count_comments(lines: list[str], delimiter: str) -> int:
-    n = 0
-    while n < len(lines) - 1 and lines[n].startswith("#"):
-        n += 1
-    if n == 0:
-        return 0
-    last, first = (next(csv_records([line], delimiter)) for line in lines[n - 1 : n + 1])
-    # As wide as the rest, it holds the names of the columns.
-    return n - 1 if len(last) == len(first) else n
-
-
-def _find_decimal(records: list[list[str]], delimiter: str, reading: Reading) -> DecimalMark:
-    if reading.decimal != "auto":
-        return "," if reading.decimal == "comma" else "."
-    decimals, either = Counter[str](), Counter[str]()
-    for record in records:
-        for field in record:
-            text = field.strip()
-            if match := GROUPED_DECIMAL.fullmatch(text):
-                decimals[match[2]] += 1
-            elif match := GROUPED.fullmatch(text):
-                either[match[1]] += 1
-            elif match := DECIMAL.fullmatch(text):
-                decimals[match[1]] += 1
-    if not decimals and delimiter != ",":
-        decimals = either
-    return "," if decimals[","] > decimals["."] else "."
-
-
-def _codes(columns: list[str], records: list[list[str]], spelling: Spelling) -> frozenset[str]:
-    found = set()
-    for index, name in enumerate(columns):
-        cells = {record[index].strip() for record in records if index < len(record)}
-        cells -= {*spelling.gaps}
-        if all(cell.isdecimal() for cell in cells) and any(map(LEADING_ZERO.fullmatch, cells)):
-            found.add(name)
-    return frozenset(found)
+def _spelled(cell: object) -> str:
+    """Return a cell as CSV would have it."""
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return str(cell)
+    if abs(cell) <= LARGEST_EXACT:
+        return str(int(cell) if float(cell).is_integer() else cell)
+    # pandas has made whole numbers of floats, and of large ones nobody knows which they were.
+    is_float = isinstance(cell, float) or (cell.bit_length() < 1024 and cell == float(cell))
+    return str(float(cell) if is_float else cell)

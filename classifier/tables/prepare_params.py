@@ -65,15 +65,8 @@ class Reading(Params):
     not_gaps: list[str] = Field(description=f"{TEXTS}, such as ['NA'] or []")
 
 
-AS_THE_FILE_SAYS = Reading(
-    sheet=None,
-    delimiter="auto",
-    encoding="auto",
-    decimal="auto",
-    thousands="auto",
-    header="auto",
-    gaps=[],
-    not_gaps=[],
+AS_THE_FILE_SAYS = Reading.model_validate(
+    dict.fromkeys(Reading.model_fields, "auto") | {"sheet": None, "gaps": [], "not_gaps": []}
 )
 
 
@@ -103,25 +96,17 @@ class PrepareParams(Reading):
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="after")
-    def _leave_rows_to_train_on(self) -> Self:
+    def _suit_one_another(self) -> Self:
         if self.test_size + self.val_size >= 1:
             raise ValueError(
                 f"test_size is {self.test_size} and val_size is {self.val_size}; "
                 "together they must be below 1, to leave rows to train on"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _do_not_train_on_the_future(self) -> Self:
         if self.split == "time" and self.folds > 1:
             raise ValueError(
                 f"folds is {self.folds}, but must be 1 with split: time: a network that leaves out "
                 "early rows would be trained on later ones, which is to know the future"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _name_the_column_that_the_split_goes_by(self) -> Self:
         for split, key, value in [
             ("group", "group", self.group),
             ("time", "order_by", self.order_by),

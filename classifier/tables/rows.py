@@ -10,15 +10,15 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from classifier.dealing import Positions
 from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
-from classifier.tables.folds import NO_FOLD, deal_folds
 from classifier.tables.kinds import Dates, KindFinder, Numbers
-from classifier.tables.labels import Labels, has_target, parse_labels
+from classifier.tables.labels import Labels, parse_labels
 from classifier.tables.names import check_names, choose_features
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.splits import Positions, Splitter
+from classifier.tables.splits import NO_FOLD, Splitter, deal_folds
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     Spelling,
@@ -36,7 +36,7 @@ class TableRows:
 
     params: PrepareParams
     file: TableFile
-    numbers: npt.NDArray[np.int64]
+    numbers: Positions
     """The rows' numbers as a spreadsheet shows them, shape (n,)."""
     cells: dict[str, pd.Series]
     """The columns of features, by name."""
@@ -44,7 +44,7 @@ class TableRows:
     """The classes of all rows; those in no part may have the index -1."""
     is_copy: npt.NDArray[np.bool_]
     """Whether a row is equal to one further up, shape (n,)."""
-    units: npt.NDArray[np.int64]
+    units: Positions
     """Numbers, shape (n,), the same for rows that belong together: equal ones, those of a group."""
     parts: dict[str, Positions]
     """Positions of the train, val and test rows, each in order.
@@ -54,8 +54,8 @@ class TableRows:
     """
     training: Positions
     """Positions of the rows that train some network, in order."""
-    fold: npt.NDArray[np.int64]
-    """The number of the network that leaves a row out, shape (n,); -1: none does."""
+    fold: Positions
+    """The number of the network that leaves a row out, shape (n,); `NO_FOLD`: none does."""
     left_out: dict[str, str]
     """Columns that are no features, with the reason; not those that parameters leave out."""
     n_without_target: int
@@ -86,15 +86,15 @@ def read_rows(params: PrepareParams) -> TableRows:
     left_out.pop(params.target, None)
     names = choose_features(file.columns, params, left_out)
 
-    with_target = has_target(table[params.target], params.target_gaps)
+    # What else stands for a missing value in a column of features is a class here.
+    gaps = Spelling(gaps=("", *params.target_gaps))
+    with_target = category_names(table[params.target], gaps).notna()
     if not with_target.any():
         raise UserError(f"{file.name}: the target column '{params.target}' is empty in every row")
-    used = dict.fromkeys([*names, params.target, params.group, params.order_by])
     if not with_target.all():
         table = table[with_target]
+    used = dict.fromkeys([*names, params.target, params.group, params.order_by])
     cells = {name: table[name] for name in used if name is not None}
-    rows = table.index.to_numpy()
-
     labels = parse_labels(cells[params.target], file.spelling, file.name)
     compared = [cells[name] for name in cells if name != params.group]
     first = together = first_equal_rows(compared, file.spelling)
@@ -113,13 +113,11 @@ def read_rows(params: PrepareParams) -> TableRows:
     trains_all = fold[learning] == NO_FOLD
     parts |= {"train": learning[trains_all], "val": learning[~trains_all]}
     training = parts["train"] if params.folds == 1 else learning
-    test_cells = table.iloc[parts["test"]]
-    # Column by column, it makes room for the features.
-    del table
+    # The table is to be freed column by column, to make room for the features.
     return TableRows(
         params=params,
         file=file,
-        numbers=rows,
+        numbers=table.index.to_numpy(),
         cells={name: cells.pop(name) for name in names},
         labels=labels.limited_to(training),
         is_copy=first != np.arange(len(first)),
@@ -129,7 +127,7 @@ def read_rows(params: PrepareParams) -> TableRows:
         fold=fold,
         left_out=left_out,
         n_without_target=int((~with_target).sum()),
-        test_cells=test_cells,
+        test_cells=table.iloc[parts["test"]],
     )
 
 
@@ -139,23 +137,18 @@ def first_equal_rows(table: list[pd.Series], spelling: Spelling) -> Positions:
     Texts are equal whatever the blanks around them, or if they are the same number; so are gaps.
     """
     first = np.arange(len(table[0]))
-    # Numbers come first, since most of them are different.
-    table = sorted(table, key=lambda cells: not is_number(cells))
     # Of these rows, each is equal to another in all columns so far.
-    candidates = first.copy()
-    if is_number(table[0]):
-        candidates = np.flatnonzero(table[0].duplicated(keep=False))
-    group = np.zeros(len(candidates), np.int64)
-    for column in table:
-        if not len(candidates):
-            return first
+    candidates, group = first, np.zeros(len(first), np.int64)
+    # Numbers come first, since most of them are different.
+    for column in sorted(table, key=lambda cells: not is_number(cells)):
         cells = column.iloc[candidates]
-        codes = pd.factorize(cells if is_number(cells) else category_names(cells, spelling))[0] + 1
-        group = pd.factorize(group * (codes.max() + 1) + codes)[0]
+        plain = cells if is_number(cells) else category_names(cells, spelling)
+        codes, distinct = pd.factorize(plain)
+        group = pd.factorize(group * (len(distinct) + 1) + codes)[0]
         is_shared = np.bincount(group)[group] > 1
         candidates, group = candidates[is_shared], group[is_shared]
-    _, position, group = np.unique(group, return_index=True, return_inverse=True)
-    first[candidates] = candidates[position[group]]
+    _, position, number = np.unique(group, return_index=True, return_inverse=True)
+    first[candidates] = candidates[position[number]]
     return first
 
 
@@ -169,8 +162,7 @@ def joined(first: Positions, groups: Positions) -> Positions:
     edges = coo_array((np.ones(len(first)), (first, len(first) + groups)), shape=(n, n))
     component = connected_components(edges, directed=False)[1][first]
     _, position, number = np.unique(component, return_index=True, return_inverse=True)
-    together: Positions = position[number]
-    return together
+    return np.asarray(position[number])
 
 
 def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDArray[np.float64]:
@@ -178,13 +170,12 @@ def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDAr
 
     Raises `UserError` if they are neither numbers nor dates, or one is missing.
     """
-    where = f"{file.name}: column '{cells.name}', which is prepare.order_by,"
-    kind = KindFinder(file.name, file.spelling, params.day_first).find(cells, np.arange(len(cells)))
-    match kind:
-        case Numbers():
-            found = numbers(cells, file.spelling, where, kind.unit)
-        case Dates():
-            found = seconds(cells, file.spelling, where, kind.format)
+    where = f"{file.where(cells)}, which is prepare.order_by,"
+    match KindFinder(file, params.day_first).find(cells, np.arange(len(cells))):
+        case Numbers(unit=unit):
+            found = numbers(cells, file.spelling, where, unit)
+        case Dates(format=text_format):
+            found = seconds(cells, file.spelling, where, text_format)
         case _:
             raise UserError(f"{where} must hold numbers or dates; name another")
     _refuse_gap(pd.Series(found, cells.index, name=cells.name), file, "order_by")
@@ -195,15 +186,14 @@ def _refuse_gap(cells: pd.Series, file: TableFile, parameter: str) -> None:
     missing = cells.isna()
     if missing.any():
         raise UserError(
-            f"{file.name}: column '{cells.name}', which is prepare.{parameter}, is empty in row "
+            f"{file.where(cells)}, which is prepare.{parameter}, is empty in row "
             f"{missing.idxmax()}; fill it in, or remove the row"
         )
 
 
 def write_cells(path: Path, table: pd.DataFrame, spelling: Spelling) -> None:
     """Write all columns of rows, also those that are no features; of other values, nulls."""
-    columns = {name: _plain(cells, spelling) for name, cells in table.items()}
-    write_parquet(path, pa.table(columns))
+    write_parquet(path, pa.table({name: _plain(cells, spelling) for name, cells in table.items()}))
 
 
 def _plain(cells: pd.Series, spelling: Spelling) -> pa.Array:

@@ -77,7 +77,6 @@ def scaled(kind: Scaler, scaling: Scaling, raw: Numbers) -> Numbers:
         case "squash":
             # Larger ones would overflow when they are squared.
             z = np.clip((numbers - scaling.offset) / scaling.scale, -LARGEST_Z, LARGEST_Z)
-            squashed: Numbers = z / np.sqrt(1 + (z / SQUASHED_TO) ** 2)
-            return squashed
+            return np.asarray(z / np.sqrt(1 + (z / SQUASHED_TO) ** 2))
         case "none":
             return numbers

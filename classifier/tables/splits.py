@@ -1,23 +1,23 @@
-"""Which rows are for training, for validation and for the test."""
+"""Which rows are for training, for validation and for the test; which network leaves out which."""
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from classifier.dealing import Positions, deal
 from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
 from classifier.tables.labels import Labels
-from classifier.tables.prepare_params import RareClasses
-
-Positions = npt.NDArray[np.int64]
+from classifier.tables.prepare_params import PrepareParams, RareClasses
 
 PARTS = ("train", "val", "test")
+
+NO_FOLD = -1
+"""The fold of rows that no network leaves out."""
 
 MOST_FOLDS = 10
 """The most folds that small groups are put into, where there are large ones."""
@@ -54,29 +54,23 @@ class Splitter:
         part[is_common] = self._stratified(labels.indices[is_common])
         # Nothing was kept together so far: what its first row has got is only right for one row.
         part_of_unit = part[first]
-        counts = np.zeros((n_classes, len(PARTS)), np.int64)
-        np.add.at(counts, (labels.indices[is_common], part[is_common]), 1)
-        amiss = np.union1d(class_of_unit[sizes > 1], np.flatnonzero((counts == 0).any(axis=1)))
-        for index in np.setdiff1d(amiss, rare):
+        for index in np.setdiff1d(np.arange(n_classes), rare):
+            wanted = np.bincount(part[labels.indices == index], minlength=len(PARTS))
             units = np.flatnonzero(class_of_unit == index)
-            part_of_unit[units] = self._kept_together(
-                part_of_unit[units], sizes[units], counts[index]
-            )
+            part_of_unit[units] = self._kept_together(part_of_unit[units], sizes[units], wanted)
         return _positions(part_of_unit[unit])
 
     def _stratified(self, target: Positions) -> Positions:
         """Return the parts of rows whose classes are given, shape (n,)."""
-        n_test, n_val = self._sizes(len(target))
         rows = np.arange(len(target))
         part = np.zeros(len(target), np.int64)
-        for number, n in [(2, n_test), (1, n_val)]:
+        for number, n in zip((2, 1), self._sizes(len(target)), strict=True):
+            how = {"test_size": n, "random_state": self.seed}
             try:
-                rows, chosen = train_test_split(
-                    rows, test_size=n, stratify=target[rows], random_state=self.seed
-                )
+                rows, chosen = train_test_split(rows, stratify=target[rows], **how)
             except ValueError:
                 # There are more classes than rows to choose.
-                rows, chosen = train_test_split(rows, test_size=n, random_state=self.seed)
+                rows, chosen = train_test_split(rows, **how)
             part[chosen] = number
         return part
 
@@ -180,18 +174,15 @@ class Splitter:
         n_folds = min(max(2, round(1 / size)), np.bincount(target, minlength=1).max())
         if len(np.unique(groups)) < n_folds or n_folds < 2:
             raise self._too_few_groups()
-        return next(self._folds(target, groups, n_folds))
+        return self._folds(target, groups, n_folds)[0]
 
-    def _folds(self, target: Positions, groups: Positions, n_folds: int) -> Iterator[Positions]:
+    def _folds(self, target: Positions, groups: Positions, n_folds: int) -> list[Positions]:
         """Return stratified folds of whole groups."""
-        splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed).split(
-            target, target, groups
-        )
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed)
         with warnings.catch_warnings():
             # That some class has fewer rows than there are folds.
             warnings.simplefilter("ignore", UserWarning)
-            first = next(splits)
-        return (fold for _, fold in chain([first], splits))
+            return [fold for _, fold in splitter.split(target, target, groups)]
 
     def _too_few_groups(self) -> UserError:
         return UserError(
@@ -227,8 +218,10 @@ class Splitter:
     def _sizes(self, n: int) -> tuple[int, int]:
         """Return how many are for the test and for validation."""
         n_test, n_val = round(self.test_size * n), round(self.val_size * n)
-        sizes = [("test_size", self.test_size, n_test), ("val_size", self.val_size, n_val)]
-        for key, size, taken in sizes:
+        for key, size, taken in [
+            ("test_size", self.test_size, n_test),
+            ("val_size", self.val_size, n_val),
+        ]:
             if taken == 0 or n_test + n_val >= n:
                 raise UserError(
                     f"params.yaml: prepare.{key} is {size}, which of {n} takes "
@@ -262,24 +255,20 @@ class Splitter:
     ) -> dict[str, Positions]:
         """Drop the rows whose class is in no training row, or refuse them if that is chosen."""
         is_known = np.isin(labels.indices, labels.indices[positions["train"]])
-        if self.rare_classes == "drop":
-            positions = {name: rows[is_known[rows]] for name, rows in positions.items()}
-            for name, rows in positions.items():
-                if not len(rows):
-                    raise UserError(
-                        f"{labels.where}: all {name} rows are of classes that are in no training "
-                        "row, and prepare.rare_classes: drop leaves none; "
-                        f"{otherwise or 'set another prepare.test_size or prepare.val_size'}"
-                    )
+        if self.rare_classes != "drop":
+            if not is_known.all():
+                absent = labels.classes[labels.indices[~is_known].min()]
+                problem = f"{labels.where}: class '{absent}' is in no training row"
+                raise NeedsParameterError(problem, "rare_classes", "drop", otherwise)
             return positions
-        if not is_known.all():
-            absent = labels.classes[labels.indices[~is_known].min()]
-            raise NeedsParameterError(
-                f"{labels.where}: class '{absent}' is in no training row",
-                "rare_classes",
-                "drop",
-                otherwise,
-            )
+        positions = {name: rows[is_known[rows]] for name, rows in positions.items()}
+        for name, rows in positions.items():
+            if not len(rows):
+                raise UserError(
+                    f"{labels.where}: all {name} rows are of classes that are in no training "
+                    "row, and prepare.rare_classes: drop leaves none; "
+                    f"{otherwise or 'set another prepare.test_size or prepare.val_size'}"
+                )
         return positions
 
 
@@ -310,3 +299,54 @@ def _nearest_step(ordered: npt.NDArray[np.float64], position: int) -> int:
     """Return the start of a run of equal values that is nearest to a position, 0 if none is."""
     starts = 1 + np.flatnonzero(np.diff(ordered) > 0)
     return int(starts[np.abs(starts - position).argmin()]) if len(starts) else 0
+
+
+def deal_folds(
+    params: PrepareParams, labels: Labels, together: Positions, parts: dict[str, Positions]
+) -> Positions:
+    """Return the number of the network that leaves a row out, shape (n,); test rows have none.
+
+    With one fold, these are the validation rows. With several, each row that does not test is left
+    out by one network, stratified by class. Rows with the same number in `together`, shape (n,),
+    have the same fold. Those without which a network would not be trained on some class train all
+    of them: what has a class to itself, or one of the groups of a class that came into one fold.
+    Raises `UserError` if there are too few different rows, or groups.
+    """
+    fold = np.full(len(together), NO_FOLD)
+    if params.folds == 1:
+        fold[parts["val"]] = 0
+        return fold
+
+    rows = np.concatenate([parts["train"], parts["val"]])
+    units, target = together[rows], labels.indices[rows]
+    is_dealt = may_be_left_out(units, target)
+    n_left_out = len(np.unique(units[is_dealt]))
+    if n_left_out < params.folds:
+        what = "different rows" if params.group is None else f"groups in '{params.group}'"
+        raise UserError(
+            f"{labels.where}: {n_left_out} {what} can be left out in turn, too few for "
+            f"prepare.folds {params.folds}; lower it"
+        )
+    dealt = np.full(len(rows), NO_FOLD)
+    dealt[is_dealt] = deal(units[is_dealt], target[is_dealt], params.folds, params.seed)
+    for each in _by_class(target):
+        folds = np.unique(dealt[each])
+        if len(folds) == 1 and folds[0] != NO_FOLD:
+            having = np.unique(units[each])
+            dealt[units == having[np.bincount(units)[having].argmin()]] = NO_FOLD
+    fold[rows] = dealt
+    return fold
+
+
+def may_be_left_out(units: Positions, target: Positions) -> npt.NDArray[np.bool_]:
+    """Return which rows may be left out, shape (n,): without the others no class would be trained.
+
+    Given are the numbers of what belongs together and the classes, both of shape (n,).
+    """
+    lone = [units[each[0]] for each in _by_class(target) if len(np.unique(units[each])) == 1]
+    return ~np.isin(units, lone)
+
+
+def _by_class(target: Positions) -> list[Positions]:
+    """Return the positions of the rows of each class."""
+    return np.split(np.argsort(target, kind="stable"), np.cumsum(np.bincount(target))[:-1])

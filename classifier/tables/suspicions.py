@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from classifier.io.prepared import hash_of_columns
+
 SAMPLE = 20_000
 """The most training rows that are looked at."""
 
@@ -67,9 +69,7 @@ def tells_the_class(
     answers = np.where(counts.any(axis=1), counts.argmax(axis=1), commonest)
     accuracy = (answers[codes[half:]] == target[half:]).mean()
     baseline = (target[half:] == commonest).mean()
-    if baseline == 1:
-        return
-    if (accuracy - baseline) / (1 - baseline) >= least:
+    if baseline < 1 and (accuracy - baseline) / (1 - baseline) >= least:
         yield Suspicion(
             f"'{name}' all but tells the class: by itself it is right in {100 * accuracy:.1f}% of "
             f"the training rows, the commonest class in {100 * baseline:.1f}%; if it is known only "
@@ -109,11 +109,11 @@ def suspicious_numbers(
         return
     for extreme in (np.nanmin(train), np.nanmax(train)):
         spelled = f"{extreme:.12g}"
-        if set(spelled.lstrip("-")) != {"9"} or abs(extreme) == 9:
+        n = int((train == extreme).sum())
+        if n < 2 or set(spelled.lstrip("-")) != {"9"} or abs(extreme) == 9:
             continue
         others = train[(train != extreme) & ~np.isnan(train)]
-        n = int((train == extreme).sum())
-        if n < 2 or len(np.unique(others)) < 3:
+        if len(np.unique(others)) < 3:
             continue
         low, high = others.min(), others.max()
         if np.abs(others - extreme).min() > high - low:
@@ -157,28 +157,18 @@ def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iter
 
 def are_all_different(raw: npt.NDArray[np.float64], exact: pd.Series) -> bool:
     """Say whether all numbers are whole and different, with gaps in less than half of the rows."""
-    if not are_whole(raw[:1000]):
-        return False
-    present = exact.dropna()
-    return bool(len(present) > max(10, len(raw) / 2) and are_whole(raw) and present.is_unique)
-
-
-def are_whole(raw: npt.NDArray[np.float64]) -> bool:
-    return bool((np.isnan(raw) | (np.trunc(raw) == raw)).all())
+    are_whole = (np.isnan(raw) | (np.trunc(raw) == raw)).all()
+    present = exact.dropna() if are_whole else exact
+    return bool(are_whole and len(present) > max(10, len(raw) / 2) and present.is_unique)
 
 
 def columns_alike(features: dict[str, npt.NDArray[np.float32]]) -> Iterator[Suspicion]:
     """Warn of columns whose features, each of shape (n_features, n), are the same in all rows."""
-    groups: dict[bytes, list[str]] = {}
+    alike: dict[str, list[str]] = {}
     for name, values in features.items():
-        groups.setdefault(values[:, :1000].tobytes(), []).append(name)
-    copies = {
-        name: first
-        for first, *others in groups.values()
-        for name in others
-        if np.array_equal(features[first], features[name])
-    }
-    for name, first in list(copies.items())[:MOST_COPIES]:
+        alike.setdefault(hash_of_columns([values]), []).append(name)
+    copies = [(name, first) for first, *others in alike.values() for name in others]
+    for name, first in copies[:MOST_COPIES]:
         yield Suspicion(f"'{name}' says the same as '{first}' in every row")
     if len(copies) > MOST_COPIES:
         yield Suspicion(f"{len(copies) - MOST_COPIES} columns more say the same as another one")

@@ -71,6 +71,10 @@ class TableFile(ABC):
             for chunk in self._rows_by(CHUNK_ROWS):
                 yield chunk[~chunk.isna().all(axis="columns")]
 
+    def where(self, cells: pd.Series) -> str:
+        """Return what messages call a column."""
+        return f"{self.name}: column '{cells.name}'"
+
     def left_out(self, table: pd.DataFrame) -> dict[str, str]:
         """Return the columns without a name that hold no data, each with the reason.
 

@@ -22,12 +22,11 @@ def table_report_of(table: PreparedTable) -> TableReport:
     """Count what there is, and collect what is suspicious."""
     rows, columns, schema = table.rows, table.columns, table.schema
     n = len(rows.numbers)
-    counts = _class_counts(rows)
-    sizes = [int(count.sum()) for count in counts.values()]
+    sizes = [int(count.sum()) for count in _class_counts(rows).values()]
     n_used = sum(sizes)
-    warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
-    features = {column.schema.name: column.features for column in columns}
-    warnings += map(str, columns_alike(features))
+    alike = columns_alike({column.schema.name: column.features for column in columns})
+    suspicions = [suspicion for column in columns for suspicion in column.suspicions]
+    warnings = [str(suspicion) for suspicion in [*suspicions, *alike]]
     warnings += [
         f"classes {in_quotes(names)} differ in case or blanks alone; if they are the "
         "same, spell them alike in the table"
@@ -54,8 +53,8 @@ def table_report_of(table: PreparedTable) -> TableReport:
             f"times or rare classes make it {_listed(sizes)}"
         )
     for part in ("val", "test"):
-        present = np.unique(rows.labels.indices[rows.parts[part]])
-        absent = [name for index, name in enumerate(schema.classes) if index not in present]
+        is_absent = rows.labels.count(rows.parts[part]) == 0
+        absent = [name for name, is_so in zip(schema.classes, is_absent, strict=True) if is_so]
         if absent:
             warnings.append(f"no {part} row is of class {in_quotes(absent)}")
     if schema.label_kind == "integer" and len(schema.classes) > A_GLANCE:
@@ -122,11 +121,7 @@ def _class_counts(rows: TableRows) -> dict[str, npt.NDArray[np.int64]]:
         folds = {f"fold {number}": rows.fold == number for number in range(rows.params.folds)}
         always = {"train": parts["train"]} if len(parts["train"]) else {}
         parts = always | folds | {"test": parts["test"]}
-    n = len(rows.labels.classes)
-    return {
-        part: np.bincount(rows.labels.indices[positions], minlength=n)
-        for part, positions in parts.items()
-    }
+    return {part: rows.labels.count(positions) for part, positions in parts.items()}
 
 
 def _listed(numbers: list[int]) -> str:
@@ -136,13 +131,13 @@ def _listed(numbers: list[int]) -> str:
 
 def _lines_of_classes(rows: TableRows) -> list[list[str]]:
     classes, counts = rows.labels.classes, _class_counts(rows)
+    of_class = zip(*counts.values(), strict=True)
     lines = [
-        [name, *(str(count[index]) for count in counts.values())]
-        for index, name in enumerate(classes[:MOST_LINES])
+        [name, *map(str, row)] for name, row in zip(classes[:MOST_LINES], of_class, strict=False)
     ]
     if len(classes) > MOST_LINES:
         lines.append([f"and {len(classes) - MOST_LINES} classes more", *[""] * len(counts)])
-    sums = [str(count.sum()) for count in counts.values()]
+    sums = (str(count.sum()) for count in counts.values())
     return [[rows.params.target, *counts], *lines, ["all", *sums]]
 
 

@@ -105,17 +105,15 @@ def parse_numbers(
     if unit:
         spelled = without_unit(spelled, unit)
     if spelling.thousands:
-        is_grouped = spelled.str.fullmatch(spelling.grouped).eq(True)  # noqa: FBT003 (NaN is none)
+        is_grouped = spelled.str.fullmatch(spelling.grouped, na=False)
         if is_grouped.any():
             marks = rf"[{re.escape(spelling.thousands)}]"
-            plain = spelled[is_grouped].str.replace(marks, "", regex=True)
-            spelled = spelled.mask(is_grouped, plain)
+            spelled = spelled.mask(is_grouped, spelled.str.replace(marks, "", regex=True))
     if spelling.decimal == ",":
         # A point would be one for thousands in the wrong place.
-        spelled = spelled.mask(spelled.str.contains(".", regex=False).eq(True))  # noqa: FBT003
+        spelled = spelled.mask(spelled.str.contains(".", regex=False, na=False))
         spelled = spelled.str.replace(",", ".", regex=False)
-    parsed: npt.NDArray[np.float64] = pd.to_numeric(spelled, errors="coerce").to_numpy(np.float64)
-    return parsed
+    return np.asarray(pd.to_numeric(spelled, errors="coerce"), np.float64)
 
 
 def common_unit(spelled: pd.Series) -> str:
@@ -130,8 +128,7 @@ def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
     """Return the texts without their unit, NaN for those that have none at an end."""
     number = rf"([+-]?)\s*(?:{re.escape(unit)}\s*([+-]?[\d.,].*)|([\d.,].*?)\s*{re.escape(unit)})"
     parts = spelled.str.extract(f"^{number}$")
-    sign, behind, before = (parts[index] for index in range(3))
-    return sign + behind.fillna(before)
+    return parts[0] + parts[1].fillna(parts[2])
 
 
 def holds_categories(cells: pd.Series) -> bool:
@@ -191,10 +188,9 @@ def numbers(
 
     Each text may have a unit before or behind its number. Raises `UserError` if a cell holds none.
     """
-    found: npt.NDArray[np.float64]
     if is_number(cells) and unit not in {"%", "‰"}:
         # Integers beyond 2**53 are rounded: `suspicious_numbers` tells.
-        found = cells.to_numpy(np.float64, na_value=np.nan)
+        found = np.asarray(cells.to_numpy(np.float64, na_value=np.nan))
     elif is_text(cells) or cells.isna().all():
         spelled = texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
         found = parse_numbers(spelled, spelling, unit)
@@ -221,8 +217,7 @@ def seconds(
         zone = getattr(stamps.type, "tz", None)
         # A type with finer steps is cut off.
         whole = stamps.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.int64())
-        stamp: npt.NDArray[np.float64] = whole.to_numpy(zero_copy_only=False).astype(np.float64)
-        return stamp / 1e6
+        return np.asarray(whole.to_numpy(zero_copy_only=False), np.float64) / 1e6
     if is_text(cells):
         cells = texts(cells, (*GAPS_AMONG_NUMBERS, *spelling.gaps))
     if cells.isna().all():
@@ -254,8 +249,7 @@ def categories(
         lower = spelled.str.lower()
         # Not what else there is: a gap may be a text in capitals.
         spelled = spelled.mask(lower.isin(column.categories), lower)
-    found: npt.NDArray[np.object_] = spelled.fillna("").to_numpy(object)
-    return found
+    return np.asarray(spelled.fillna(""), object)
 
 
 def _wrong_type(cells: pd.Series, where: str, what: str) -> UserError:
