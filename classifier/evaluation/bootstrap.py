@@ -99,14 +99,16 @@ def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
         # Gorodkin's R_K, from how often each class is, is predicted, and is right.
         covariance = n * n_right.sum(axis=1) - (n_actual * n_predicted).sum(axis=1)
         variances = (n**2 - (n_actual**2).sum(axis=1)) * (n**2 - (n_predicted**2).sum(axis=1))
-        roc_aucs, average_precisions = zip(*(ranking(counts) for ranking in rankings), strict=True)
-        # A resample may lack all that a mean is of.
+        # A resample may lack what a number, or all that a mean is of: 0 / 0 is NaN.
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            roc_aucs, average_precisions = zip(
+                *(ranking(counts) for ranking in rankings), strict=True
+            )
             return {
-                "balanced_accuracy": np.nanmean(quotient(n_right, n_actual), axis=1),
-                "macro_f1": np.nanmean(quotient(2 * n_right, n_actual + n_predicted), axis=1),
+                "balanced_accuracy": np.nanmean(n_right / n_actual, axis=1),
+                "macro_f1": np.nanmean(2 * n_right / (n_actual + n_predicted), axis=1),
                 # 0 for constant answers, as scikit-learn's.
-                "matthews_correlation": np.nan_to_num(quotient(covariance, np.sqrt(variances))),
+                "matthews_correlation": np.nan_to_num(covariance / np.sqrt(variances)),
                 "log_loss": counts @ losses / n,
                 "brier_score": counts @ brier_scores / n,
                 "roc_auc": np.nanmean(roc_aucs, axis=0),
@@ -142,17 +144,8 @@ def _ranking(
         # Nothing is drawn yet at the first steps of some resamples.
         precision = (positive / np.maximum(rows, 1))[:, 1:]
         return (
-            quotient(
-                np.asarray(np.trapezoid(positive, negative)), positive[:, -1] * negative[:, -1]
-            ),
-            quotient((precision * np.diff(positive)).sum(axis=1), positive[:, -1]),
+            np.trapezoid(positive, negative) / (positive[:, -1] * negative[:, -1]),
+            (precision * np.diff(positive)).sum(axis=1) / positive[:, -1],
         )
 
     return areas
-
-
-def quotient(
-    dividend: npt.NDArray[np.float64], divisor: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the quotients, NaN where the divisor is 0."""
-    return np.divide(dividend, divisor, out=np.full_like(dividend, np.nan), where=divisor > 0)
