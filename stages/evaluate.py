@@ -36,7 +36,9 @@ def main() -> None:
     params.must_suit(classes)
     n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts.train)
     left_out, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
-    holds_values = read_columns()
+    with open_parquet(CELLS) as file:
+        # By column, whether it holds numbers or texts.
+        holds_values = {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
     params.must_slice(holds_values, read_section("prepare")["data"])
     trained, temperature = load_networks(
         Path("models/weights.pt"), Task.of(schema), n=1 + int(left_out.fold.max())
@@ -77,7 +79,8 @@ def main() -> None:
     columns = dict.fromkeys([*importance["column"], *holds_values])
     cells_of_wrong = read_cells([name for name in columns if name != schema.target], wrong.index)
 
-    how = classes, int(n_train.argmax()), params.confidence
+    majority_class = int(n_train.argmax())
+    how = classes, majority_class, params.confidence
     evaluated = Evaluated(
         **measure(answers, *how).model_dump(),
         positive_class=None if positive is None else classes[positive],
@@ -118,16 +121,10 @@ def main() -> None:
     write_json(Path("metrics.json"), evaluated)
 
     balanced = read_section("train").get("class_weights") == "balanced"
-    said = verdicts(evaluated, classes, n_train.tolist(), params.confidence, balanced=balanced)
+    said = verdicts(evaluated, classes[majority_class], params.confidence, balanced=balanced)
     print(*said, sep="\n")
     if positive is not None and answers.decision.threshold != MOST_PROBABLE:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
-
-
-def read_columns() -> dict[str, bool]:
-    """Return the names of the table's columns, and whether each holds numbers or texts."""
-    with open_parquet(CELLS) as file:
-        return {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
 
 
 def read_cells(names: Iterable[str], rows: pd.Index | None = None) -> dict[str, pd.Series]:

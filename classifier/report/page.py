@@ -84,10 +84,10 @@ class Facts:
 
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
+        n_train = self.rows["train"]
         said = verdicts(
             self.metrics,
-            self.schema.classes,
-            self.rows["train"],
+            self.schema.classes[n_train.index(max(n_train))],
             self.params["evaluate"]["confidence"],
             balanced=self.params["train"]["class_weights"] == "balanced",
         )
