@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.evaluated import Interval
@@ -81,8 +82,12 @@ def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
     Where a resample lacks a class, a mean over the classes is that of the others: counting it as 0
     would blame the model for the draw.
     """
+    rows, shape = np.arange(len(answers.target)), answers.probabilities.shape
     # 1 for the class of each row, else 0, shape (n, n_classes).
-    actual, predicted = np.eye(answers.n_classes)[[answers.target, answers.predicted]]
+    actual, predicted = (
+        csr_array((np.ones(shape[0]), (rows, of_row)), shape)
+        for of_row in (answers.target, answers.predicted)
+    )
     right = actual * predicted
     losses = answers.log_losses()
     brier_scores = ((answers.probabilities - actual) ** 2).sum(axis=1)
