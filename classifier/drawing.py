@@ -158,8 +158,9 @@ def draw_confusion(predictions: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(names)), names, rotation=0 if fits else 90, parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
         size = 8 if len(classes) > 5 else 11
+        colors = np.select([shares == 0, shares > DARK], ["darkgray", "white"], "black")
         for (row, column), count in np.ndenumerate(counts):
-            color = text_color(shares[row, column])
+            color = str(colors[row, column])
             axes.text(
                 column, row, f"{count:,}", ha="center", va="center", fontsize=size, color=color
             )
@@ -173,12 +174,6 @@ def confusion_counts(predictions: pd.DataFrame) -> tuple[npt.NDArray[np.int64], 
     classes = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     table = pd.crosstab(predictions["actual"], predictions["predicted"])
     return table.reindex(index=classes, columns=classes, fill_value=0).to_numpy(), classes
-
-
-def text_color(share: float) -> str:
-    if share == 0:
-        return "darkgray"
-    return "white" if share > DARK else "black"
 
 
 def in_two_lines(name: str) -> str:
@@ -227,8 +222,7 @@ def draw_square(square: Axes, name: str, of_class: pd.DataFrame, kind: CurveKind
         steps = "default" if kind == "ROC" else "steps-pre"
         label = str(model).replace("_", " ")
         square.plot(x, y, line, color=color, drawstyle=steps, label=label)
-    # A class name may hold a dollar sign, which is no start of a formula.
-    square.set_title(f"class {shortened(name)}", fontsize=10, parse_math=False)
+    square.set_title(f"class {shortened(name)}", fontsize=10)
     square.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     square.grid(alpha=0.3)
     if kind == "ROC":
@@ -254,8 +248,7 @@ def draw_reliability(bins: pd.DataFrame) -> Figure:
             fmt="o-",
             color=color,
             capsize=3,
-            # A class name may hold a dollar sign, which is no start of a formula.
-            label=shortened(str(of)).replace("$", r"\$"),
+            label=shortened(str(of)),
         )
         # The narrower bars are drawn over the others.
         rows.bar(shown["confidence"], shown["n_test"], width=width, color=color)
@@ -276,9 +269,7 @@ def draw_importance(importance: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     half = (shown["high"] - shown["low"]) / 2
     axes.barh(range(len(shown)), shown["importance"], xerr=half, color=BLUE, capsize=2)
-    names = [shortened(name) for name in shown["column"]]
-    # A column's name may hold a dollar sign, which is no start of a formula.
-    axes.set_yticks(range(len(shown)), names, parse_math=False)
+    axes.set_yticks(range(len(shown)), map(shortened, shown["column"]))
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel("rise of the log loss when the column is shuffled (validation rows)")
     axes.grid(alpha=0.3, axis="x")
@@ -288,4 +279,6 @@ def draw_importance(importance: pd.DataFrame) -> Figure:
 
 
 def shortened(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """Return a name as far as there is room for it, in which a dollar sign starts no formula."""
+    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return shown.replace("$", r"\$")

@@ -12,8 +12,7 @@ The rules are tried in this order, and the first that holds is the verdict:
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -144,12 +143,11 @@ def has_risen(val_losses: Sequence[float], best: int, baseline: float) -> bool:
         return False
     last_third = after[2 * len(after) // 3 :]
     rise = min(after[-1], median(last_third)) - val_losses[best]
-    rises_before = [
-        max(0.0, later - earlier) for earlier, later in pairwise(val_losses[: best + 1])
-    ]
-    falls_after = [max(0.0, earlier - later) for earlier, later in pairwise(val_losses[best:])]
-    noise_step = fmean(rises_before + falls_after)
-    return rise > max(NOTICEABLE * baseline, NOISE_STEPS * noise_step)
+    # Against the trend is up before the best, and down after it.
+    steps = np.diff(val_losses)
+    steps[best:] *= -1
+    noise_step = np.maximum(steps, 0).mean()
+    return bool(rise > max(NOTICEABLE * baseline, NOISE_STEPS * noise_step))
 
 
 def is_clearly_better(val_loss: float, n_val: int, baseline: float) -> bool:

@@ -1,24 +1,24 @@
 """Test the best weights on rows that no stage before has used."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from classifier.evaluation.answers import Answers, decide, find_positive, log_losses
-from classifier.evaluation.evaluated import Evaluated, Uncalibrated
+from classifier.evaluation.evaluated import Evaluated, OutOfFold, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
-from classifier.evaluation.metrics import compare, measure, measure_out_of_fold, reliability, score
+from classifier.evaluation.metrics import compare, measure, reliability, score
 from classifier.evaluation.predictions import curves, most_wrong, predictions_table, with_cells
 from classifier.evaluation.slices import groups, measure_slices
 from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows, Split, open_parquet, read_probabilities, read_split
+from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
 from classifier.io.schema import read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -36,7 +36,9 @@ def main() -> None:
     params.must_suit(classes)
     n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts.train)
     left_out, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
-    holds_values = read_columns()
+    with open_parquet(CELLS) as file:
+        # By column, whether it holds numbers or texts.
+        holds_values = {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
     params.must_slice(holds_values, read_section("prepare")["data"])
     trained, temperature = load_networks(
         Path("models/weights.pt"), Task.of(schema), n=1 + int(left_out.fold.max())
@@ -44,64 +46,66 @@ def main() -> None:
     networks = [with_temperature(network, temperature) for network in trained]
     positive = find_positive(params.positive_class, classes, n_train)
 
-    def answers_of(
-        of_left_out: npt.NDArray[np.float64], of_test: npt.NDArray[np.float64]
-    ) -> Answers:
-        """Take the left-out rows alone for what is chosen."""
-        decision = decide(params.threshold, positive, left_out.target, of_left_out)
-        return Answers(test.target, of_test, decision)
-
-    def probabilities_of(rows: Split) -> npt.NDArray[np.float64]:
-        return predict_left_out(networks, rows.features, rows.fold)
-
-    of_left_out = probabilities_of(left_out)
-    answers = answers_of(of_left_out, predict_probabilities(networks, test.features))
-    out_of_fold = Answers(left_out.target, of_left_out, answers.decision)
-    left_out_of_baselines, test_of_baselines = (
-        read_probabilities(BASELINE / f"{part}.parquet") for part in ("val", "test")
-    )
-    baselines = {
-        name: answers_of(of_baseline, test_of_baselines[name])
-        for name, of_baseline in left_out_of_baselines.items()
+    of_left_out = {
+        "network": predict_left_out(networks, left_out.features, left_out.fold),
+        **read_probabilities(BASELINE / "val.parquet"),
     }
-    how = classes, int(n_train.argmax()), params.confidence
-    metrics = measure(answers, *how)
-    comparisons = {
-        name: compare(answers, of_baseline, params.confidence)
-        for name, of_baseline in baselines.items()
+    of_test = {
+        "network": predict_probabilities(networks, test.features),
+        **read_probabilities(BASELINE / "test.parquet"),
     }
-    slices = {
-        name: measure_slices(answers, groups(cells), params.confidence)
-        for name, cells in read_cells(params.slices).items()
+    models = {
+        name: Answers(
+            test.target,
+            of_test[name],
+            decide(params.threshold, positive, left_out.target, probabilities),
+        )
+        for name, probabilities in of_left_out.items()
     }
+    answers = models["network"]
+    out_of_fold = replace(answers, target=left_out.target, probabilities=of_left_out["network"])
     importance = permutation_importance(
-        lambda rows: log_losses(rows.target, probabilities_of(rows)).mean(),
+        lambda rows: log_losses(
+            rows.target, predict_left_out(networks, rows.features, rows.fold)
+        ).mean(),
         left_out,
         schema.feature_slices,
         repeats=params.importance_repeats,
         confidence=params.confidence,
     )
-    roc, precision_recall = curves({"network": answers, **baselines}, classes)
+    roc, precision_recall = curves(models, classes)
     wrong = most_wrong(test, answers, classes)
     # What the answers depend on most comes first.
     columns = dict.fromkeys([*importance["column"], *holds_values])
     cells_of_wrong = read_cells([name for name in columns if name != schema.target], wrong.index)
-    uncalibrated = None
-    if temperature != 1:
-        probabilities = predict_probabilities(trained, test.features)
-        scores = score(Answers(test.target, probabilities, answers.decision))
-        uncalibrated = Uncalibrated.model_validate(scores.model_dump())
 
+    majority_class = int(n_train.argmax())
+    how = classes, majority_class, params.confidence
     evaluated = Evaluated(
-        **metrics.model_dump(),
+        **measure(answers, *how).model_dump(),
         positive_class=None if positive is None else classes[positive],
         threshold=answers.decision.threshold_of_positive,
         temperature=temperature,
-        uncalibrated=uncalibrated,
-        baselines=comparisons,
-        slices=slices,
-        out_of_fold=measure_out_of_fold(out_of_fold, *how, len(networks)),
+        uncalibrated=None,
+        baselines={
+            name: compare(answers, one, params.confidence)
+            for name, one in models.items()
+            if name != "network"
+        },
+        slices={
+            name: measure_slices(answers, groups(cells), params.confidence)
+            for name, cells in read_cells(params.slices).items()
+        },
     )
+    if temperature != 1:
+        probabilities = predict_probabilities(trained, test.features)
+        scores = score(replace(answers, probabilities=probabilities))
+        evaluated.uncalibrated = Uncalibrated.model_validate(scores.model_dump())
+    if len(networks) > 1:
+        metrics = measure(out_of_fold, *how, rows="left-out")
+        evaluated.out_of_fold = OutOfFold(
+            **metrics.model_dump(), n_left_out=metrics.n_test, n_networks=len(networks)
+        )
 
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
@@ -117,16 +121,10 @@ def main() -> None:
     write_json(Path("metrics.json"), evaluated)
 
     balanced = read_section("train").get("class_weights") == "balanced"
-    said = verdicts(evaluated, classes, n_train.tolist(), params.confidence, balanced=balanced)
+    said = verdicts(evaluated, classes[majority_class], params.confidence, balanced=balanced)
     print(*said, sep="\n")
     if positive is not None and answers.decision.threshold != MOST_PROBABLE:
         print(threshold_in_words(classes[positive], answers.decision.threshold))
-
-
-def read_columns() -> dict[str, bool]:
-    """Return the names of the table's columns, and whether each holds numbers or texts."""
-    with open_parquet(CELLS) as file:
-        return {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}
 
 
 def read_cells(names: Iterable[str], rows: pd.Index | None = None) -> dict[str, pd.Series]:

@@ -127,12 +127,8 @@ def read_csv(
         with path.open(encoding="utf-8", newline="") as file:
             names, *rows = csv.reader(file, strict=True)
         cells = [dict(zip(names, row, strict=True)) for row in rows]
-        kinds = {
-            **dict.fromkeys(names, others),
-            **dict.fromkeys(texts, str),
-            **dict.fromkeys(numbers, float),
-        }
-        return pd.DataFrame(cells, columns=names).astype(kinds)
+        kinds = dict.fromkeys(names, others) | dict.fromkeys(texts, str)
+        return pd.DataFrame(cells, columns=names).astype(kinds | dict.fromkeys(numbers, float))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; to make it: dvc repro") from None
     except (ValueError, KeyError, csv.Error):

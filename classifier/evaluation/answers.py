@@ -61,12 +61,6 @@ class Answers:
         """Return each row's part of the log loss, shape (n,)."""
         return log_losses(self.target, self.probabilities)
 
-    def brier_scores(self) -> npt.NDArray[np.float64]:
-        """Return each row's part of the Brier score, shape (n,)."""
-        errors = self.probabilities - np.eye(self.n_classes)[self.target]
-        scores: npt.NDArray[np.float64] = (errors**2).sum(axis=1)
-        return scores / 2 if self.n_classes == 2 else scores
-
 
 def log_losses(
     target: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
@@ -98,25 +92,16 @@ def decide(
     target: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
 ) -> Decision:
-    """Return how a model's probabilities become a class, by its answers to left-out rows.
+    """Return how a model's probabilities become a class.
 
-    Parameters
-    ----------
-    rule
-        What is to be best on them, or the threshold itself.
-    positive
-        The class that it is for; None where there are not two.
-    target, probabilities
-        Of the left-out rows, shapes (n,) and (n, n_classes).
-
+    The rule is a threshold for the positive class, which is None where there are not two; or what
+    is to be best on left-out rows, of a target and probabilities of shapes (n,) and (n, n_classes).
     """
     if positive is None:
         return Decision()
-    if isinstance(rule, float):
-        return Decision(positive, rule)
-    return Decision(
-        positive, choose_threshold(rule, target == positive, probabilities[:, positive])
-    )
+    if not isinstance(rule, float):
+        rule = choose_threshold(rule, target == positive, probabilities[:, positive])
+    return Decision(positive, rule)
 
 
 def choose_threshold(

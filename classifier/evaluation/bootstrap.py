@@ -35,24 +35,13 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return the percentile bootstrap intervals of statistics of `n` rows, by name.
 
-    One that no resample has a value of has none, and of 1 row there are none at all. They know
-    only the rows there are: where these are few they are too narrow, and where all of them are
-    right they have no width.
+    The statistics are NaN for a resample that has none, which does not count. One that no resample
+    has a value of has no interval, and of 1 row there are none at all. Intervals know only the rows
+    there are: where these are few they are too narrow, and where all are right they have no width.
 
     Efron, B. and Tibshirani, R. J. (1993), "An Introduction to the Bootstrap", chapter 13.
 
-    Parameters
-    ----------
-    statistics
-        From how often each row is drawn, their values; NaN where a resample has none, which does
-        not count.
-    n
-        How many rows there are.
-    confidence
-        Between 0 and 1.
-    cost
-        How many times the statistics go through all rows.
-
+    `confidence` lies between 0 and 1; `cost` is how many times the statistics go through all rows.
     """
     if n < 2:
         return {}
@@ -93,11 +82,17 @@ def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
     Where a resample lacks a class, a mean over the classes is that of the others: counting it as 0
     would blame the model for the draw.
     """
-    losses, brier_scores = answers.log_losses(), answers.brier_scores()
+    rows, shape = np.arange(len(answers.target)), answers.probabilities.shape
+    # 1 for the class of each row, else 0, shape (n, n_classes).
     actual, predicted = (
-        _members(of_row, answers.n_classes) for of_row in (answers.target, answers.predicted)
+        csr_array((np.ones(shape[0]), (rows, of_row)), shape)
+        for of_row in (answers.target, answers.predicted)
     )
     right = actual * predicted
+    losses = answers.log_losses()
+    brier_scores = ((answers.probabilities - actual) ** 2).sum(axis=1)
+    if answers.n_classes == 2:
+        brier_scores /= 2
     rankings = [
         _ranking(answers.target == index, answers.probabilities[:, index])
         for index in answers.ranked
@@ -109,14 +104,16 @@ def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
         # Gorodkin's R_K, from how often each class is, is predicted, and is right.
         covariance = n * n_right.sum(axis=1) - (n_actual * n_predicted).sum(axis=1)
         variances = (n**2 - (n_actual**2).sum(axis=1)) * (n**2 - (n_predicted**2).sum(axis=1))
-        roc_aucs, average_precisions = zip(*(ranking(counts) for ranking in rankings), strict=True)
-        # A resample may lack all that a mean is of.
+        # A resample may lack what a number, or all that a mean is of: 0 / 0 is NaN.
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            roc_aucs, average_precisions = zip(
+                *(ranking(counts) for ranking in rankings), strict=True
+            )
             return {
-                "balanced_accuracy": np.nanmean(quotient(n_right, n_actual), axis=1),
-                "macro_f1": np.nanmean(quotient(2 * n_right, n_actual + n_predicted), axis=1),
+                "balanced_accuracy": np.nanmean(n_right / n_actual, axis=1),
+                "macro_f1": np.nanmean(2 * n_right / (n_actual + n_predicted), axis=1),
                 # 0 for constant answers, as scikit-learn's.
-                "matthews_correlation": np.nan_to_num(quotient(covariance, np.sqrt(variances))),
+                "matthews_correlation": np.nan_to_num(covariance / np.sqrt(variances)),
                 "log_loss": counts @ losses / n,
                 "brier_score": counts @ brier_scores / n,
                 "roc_auc": np.nanmean(roc_aucs, axis=0),
@@ -126,23 +123,16 @@ def resampled_scores(answers: Answers) -> Callable[[Counts], dict[str, Values]]:
     return scores
 
 
-def _members(classes: npt.NDArray[np.int64], n_classes: int) -> csr_array:
-    """Return 1 for the class of each row, else 0, shape (n, n_classes)."""
-    n = len(classes)
-    return csr_array((np.ones(n), (np.arange(n), classes)), (n, n_classes))
-
-
 def _ranking(
     is_positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float64]
 ) -> Callable[[Counts], tuple[Values, Values]]:
-    """Return what computes the ROC AUC and the average precision of resamples.
+    """Return what computes the ROC AUC and the average precision of resamples, as scikit-learn's.
 
-    They are as scikit-learn's `roc_auc_score` and `average_precision_score`, NaN where a resample
-    lacks what they are of. The first is the probability that a positive row has a higher score
-    than a negative one, equal scores counted half: Hanley, J. A. and McNeil, B. J. (1982), "The
-    meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
-    143, 29-36. The second is the mean precision at the positive rows: the share of positive ones
-    among a row and those of no lower score.
+    They are NaN where a resample lacks what they are of. The first is the probability that a
+    positive row has a higher score than a negative one, equal scores counted half: Hanley, J. A.
+    and McNeil, B. J. (1982), "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve", Radiology 143, 29-36. The second is the mean precision at the
+    positive rows: the share of positive ones among a row and those of no lower score.
     """
     # By falling score; rows of equal score are one step.
     order = np.argsort(-score, kind="stable")
@@ -150,29 +140,17 @@ def _ranking(
 
     def areas(counts: Counts) -> tuple[Values, Values]:
         drawn = counts.take(order, axis=1)
-        # Down to each step, shapes (n_resamples, n_steps).
+        # Down to each step, from nothing on, shapes (n_resamples, n_steps + 1).
         rows, positive = (
-            np.cumsum(one, axis=1).take(ends, axis=1) for one in (drawn, drawn * is_positive[order])
+            np.pad(np.cumsum(one, axis=1).take(ends, axis=1), ((0, 0), (1, 0)))
+            for one in (drawn, drawn * is_positive[order])
         )
         negative = rows - positive
-        area = np.trapezoid(_from_nothing(positive), _from_nothing(negative), axis=1)
         # Nothing is drawn yet at the first steps of some resamples.
-        precision = positive / np.maximum(rows, 1)
-        new = np.diff(positive, axis=1, prepend=0)
+        precision = (positive / np.maximum(rows, 1))[:, 1:]
         return (
-            quotient(np.asarray(area), positive[:, -1] * negative[:, -1]),
-            quotient((precision * new).sum(axis=1), positive[:, -1]),
+            np.trapezoid(positive, negative) / (positive[:, -1] * negative[:, -1]),
+            (precision * np.diff(positive)).sum(axis=1) / positive[:, -1],
         )
 
     return areas
-
-
-def _from_nothing(counts: Counts) -> Counts:
-    return np.pad(counts, ((0, 0), (1, 0)))
-
-
-def quotient(
-    dividend: npt.NDArray[np.float64], divisor: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the quotients, NaN where the divisor is 0."""
-    return np.divide(dividend, divisor, out=np.full_like(dividend, np.nan), where=divisor > 0)

@@ -90,13 +90,13 @@ class ScoresWithIntervals(Scores):
     average_precision_interval: Interval | None = None
     majority_class_accuracy: float
     """The accuracy of always answering the commonest class of the training rows."""
+    undefined: dict[str, str]
+    """The reason for which a metric is null, by its name."""
 
 
 class Metrics(ScoresWithIntervals):
     """The metrics of the network alone, on the test rows."""
 
-    undefined: dict[str, str]
-    """The reason for which a metric is null, by its name."""
     n_test: int
     classes: dict[str, ClassMetrics]
 
@@ -144,8 +144,6 @@ class Uncalibrated(BaseModel):
 class OutOfFold(ScoresWithIntervals):
     """The metrics on the left-out rows, each by the one network that was not trained on it."""
 
-    undefined: dict[str, str]
-    """The reason for which a metric is null, by its name."""
     n_left_out: int
     n_networks: int
 

@@ -27,9 +27,9 @@ from classifier.evaluation.evaluated import (
     Comparison,
     Interval,
     Metrics,
-    OutOfFold,
     Scores,
 )
+from classifier.io.user_error import quoted
 
 EDGES = np.linspace(0, 1, 11)
 """The edges of the bins, as many as Naeini et al. have: see `expected_calibration_error`."""
@@ -43,34 +43,25 @@ def measure(
     *,
     rows: str = "test",
 ) -> Metrics:
-    """Return all metrics of the network on rows; `confidence` is that of the intervals."""
+    """Return all metrics of the network on `rows`; `confidence` is that of the intervals."""
     of_classes = of_each_class(answers)
     scores = score(answers, of_classes)
-    undefined = why_undefined(scores, answers.target, classes, rows)
+    absent = [name for index, name in enumerate(classes) if index not in answers.target]
+    why = f"no {rows} row is of class {quoted(absent)}"
+    undefined = {name: why for name, value in scores if value is None}
     n_test = len(answers.target)
-    found = bootstrap_intervals(
+    intervals = bootstrap_intervals(
         resampled_scores(answers), n_test, confidence, cost=len(answers.ranked)
     )
-    intervals = {name: one for name, one in found.items() if name not in undefined}
     return Metrics(
         **scores.model_dump(),
         accuracy_interval=accuracy_interval(answers.predicted == answers.target, confidence),
-        **_named(intervals),
+        **_named({name: one for name, one in intervals.items() if name not in undefined}),
         majority_class_accuracy=(answers.target == majority_class).mean(),
         undefined=undefined,
         n_test=n_test,
         classes=dict(zip(classes, of_classes, strict=True)),
     )
-
-
-def measure_out_of_fold(
-    answers: Answers, classes: list[str], majority_class: int, confidence: float, n_networks: int
-) -> OutOfFold | None:
-    """Return the metrics on left-out rows, each answered by its network; None of one network."""
-    if n_networks == 1:
-        return None
-    metrics = measure(answers, classes, majority_class, confidence, rows="left-out")
-    return OutOfFold(**metrics.model_dump(), n_left_out=metrics.n_test, n_networks=n_networks)
 
 
 def score(answers: Answers, of_classes: list[ClassMetrics] | None = None) -> Scores:
@@ -100,19 +91,7 @@ def score(answers: Answers, of_classes: list[ClassMetrics] | None = None) -> Sco
 
 
 def _mean_of_all(values: list[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return float(np.mean(found)) if len(found) == len(values) else None
-
-
-def why_undefined(
-    scores: Scores, target: npt.NDArray[np.int64], classes: list[str], rows: str
-) -> dict[str, str]:
-    """Return the names of the metrics that these rows say nothing of, each with the reason."""
-    absent = [name for index, name in enumerate(classes) if not (target == index).any()]
-    names = ", ".join(f"'{name}'" for name in absent)
-    reason = f"no {rows} row is of class {names}"
-    found = ("balanced_accuracy", "roc_auc", "average_precision")
-    return {name: reason for name in found if getattr(scores, name) is None}
+    return None if None in values else float(np.mean(np.array(values, np.float64)))
 
 
 def of_each_class(answers: Answers) -> list[ClassMetrics]:

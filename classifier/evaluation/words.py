@@ -1,9 +1,6 @@
 """The metrics in sentences."""
 
 import shlex
-from collections.abc import Sequence
-
-import numpy as np
 
 from classifier.evaluation.evaluated import (
     Comparison,
@@ -24,19 +21,9 @@ WEIGHTED = (
 
 
 def verdicts(
-    metrics: Evaluated,
-    classes: list[str],
-    n_train: Sequence[int],
-    confidence: float,
-    *,
-    balanced: bool,
+    metrics: Evaluated, majority_class: str, confidence: float, *, balanced: bool
 ) -> list[str]:
-    """Say whether the model is any good.
-
-    There are `n_train` training rows of each of the classes; `balanced` says whether these are
-    weighted, by `train.class_weights`.
-    """
-    majority_class = classes[int(np.argmax(n_train))]
+    """Say whether the model is any good; `balanced` is whether `train.class_weights` is that."""
     return [
         in_words(metrics, majority_class, confidence),
         *out_of_fold_in_words(metrics.out_of_fold, metrics.n_test, confidence),

@@ -45,8 +45,8 @@ PACKAGES = ("torch", "scikit-learn", "pandas", "numpy", "scipy", "skrub")
 MOST_LISTED = 30
 """A table of classes has no more of them."""
 
-MOST_COLUMNS, MOST_CHARACTERS = 8, 40
-"""Of rows of the source table, no more columns are shown, and of a cell no more characters."""
+MOST_COLUMNS = 8
+"""Of rows of the source table, no more columns are shown."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class Facts:
 
     def verdicts(self) -> list[str]:
         """Return what `evaluate` has said: whether it is any good."""
+        n_train = self.rows["train"]
         said = verdicts(
             self.metrics,
-            self.schema.classes,
-            self.rows["train"],
+            self.schema.classes[n_train.index(max(n_train))],
             self.params["evaluate"]["confidence"],
             balanced=self.params["train"]["class_weights"] == "balanced",
         )
@@ -162,12 +162,7 @@ def _filled_in(template: str, facts: Facts, **parts: object) -> str:
         )
 
     environment.globals["number"] = number
-    environment.filters |= {
-        "rounded": rounded,
-        "shortened": shortened,
-        "cell": cell,
-        "in_yaml": in_yaml,
-    }
+    environment.filters |= {"rounded": rounded, "cell": cell, "in_yaml": in_yaml}
     return environment.get_template(template).render(
         facts=facts,
         out_of_fold=facts.metrics.out_of_fold,
@@ -185,11 +180,6 @@ def rounded(value: float | None) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if value == 0 or abs(value) >= SMALL else f"{value:#.3g}"
-
-
-def shortened(text: str) -> str:
-    """Return a text of the table as far as there is room for it in a table of others."""
-    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
 def cell(text: str) -> str:
