@@ -52,13 +52,8 @@ def main() -> None:
 def mend_rwlock(rwlock: Path) -> None:
     """Remove a rwlock that DVC cannot read, or that only processes hold that are gone.
 
-    DVC goes by the number of a process alone, which another one may have by now.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, and a process is at work that may be in it.
-
+    DVC goes by the number of a process alone, which another one may have by now. Raises `UserError`
+    if the lock cannot be read, and a process is at work that may be in it.
     """
     if is_in_order(rwlock):
         return
@@ -110,12 +105,7 @@ def mend_dvc_lock() -> None:
     """Put back git's version of a dvc.lock that is cut off; remove it if git has no good one.
 
     Stages that have run since come from DVC's run cache, which has them before dvc.lock does.
-
-    Raises
-    ------
-    UserError
-        If it is not cut off, but has a merge conflict.
-
+    Raises `UserError` if it is not cut off, but has a merge conflict.
     """
     if not DVC_LOCK.exists() or is_whole(DVC_LOCK.read_bytes()):
         return

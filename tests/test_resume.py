@@ -268,17 +268,6 @@ def test_a_damaged_state_is_reported_and_the_one_before_it_used(
         assert len(capsys.readouterr().out.splitlines()) == 2, name
 
 
-def test_a_state_of_another_version_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    states = SavedStates("run", tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("classifier.resuming.saved_state.FORMAT_VERSION", 0)
-        states.save(state(1))
-    assert states.load() is None
-    assert "format version 0" in capsys.readouterr().out
-
-
 def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
     for index in range(RUNS_KEPT + 3):
         states = SavedStates(f"run{index}", tmp_path)

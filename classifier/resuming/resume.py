@@ -42,13 +42,7 @@ def start_or_go_on(
 ) -> tuple[Training, SavedStates]:
     """Return the training that was saved, or a new one if none is, and where to save it.
 
-    Parameters
-    ----------
-    fingerprint
-        What `fingerprint_of` returned.
-    params, task, device, edges, n_networks
-        As `start_runs` takes them.
-
+    The fingerprint is that of `fingerprint_of`; `start_runs` takes the rest.
     """
 
     def start() -> Training:
@@ -83,9 +77,15 @@ def find_state(
         )
         states = SavedStates(f"{fingerprint}-{params.max_epochs}-{params.patience}")
         saved = states.load()
-    if saved is None or is_wanted_anew(saved, params):
-        return states, None
-    return states, saved
+    # A finished run is here again either because DVC was killed before it could record the result,
+    # or because dvc.lock has the result and `dvc repro --force` asks for it anew.
+    is_wanted_anew = (
+        saved is not None
+        and saved.finished
+        and _has_the_end_of(saved, params)
+        and dvc_has_recorded(params)
+    )
+    return states, None if is_wanted_anew else saved
 
 
 def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams) -> bool:
@@ -96,15 +96,6 @@ def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams
     if saved.finished:
         return params.max_epochs < saved.max_epochs or params.patience < saved.patience
     return scratch.is_past_the_end(params)
-
-
-def is_wanted_anew(saved: SavedState, params: TrainParams) -> bool:
-    """Say whether the run is to be trained once more from the start.
-
-    A finished run is here again either because DVC was killed before it could record the result,
-    or because dvc.lock has the result and `dvc repro --force` asks for it anew.
-    """
-    return saved.finished and _has_the_end_of(saved, params) and dvc_has_recorded(params)
 
 
 def _has_the_end_of(saved: SavedState, params: TrainParams) -> bool:

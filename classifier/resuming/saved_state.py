@@ -19,8 +19,6 @@ from classifier.io.files import atomic_write, errors_name
 
 STATE_FOLDER = Path(".training")
 
-FORMAT_VERSION = 1
-
 RUNS_KEPT = 5
 """How many runs' states the folder holds: those written last."""
 
@@ -65,11 +63,7 @@ class SavedStates:
     def save(self, state: SavedState) -> None:
         """Write a state; the one before it stays as `.previous`.
 
-        Raises
-        ------
-        OSError
-            If it cannot be written, as on a full disk; the state before it is there.
-
+        Raises `OSError` if it cannot be written, as on a full disk; the state before it is there.
         """
         is_new_run = not self._newest.exists()
         with atomic_write(self._newest) as temporary:
@@ -90,12 +84,7 @@ class SavedStates:
 
 
 def _encode(state: SavedState) -> bytes:
-    about = {
-        "version": FORMAT_VERSION,
-        "max_epochs": state.max_epochs,
-        "patience": state.patience,
-        "finished": state.finished,
-    }
+    about = {name: value for name, value in vars(state).items() if name != "checkpoint"}
     content = json.dumps(about).encode() + b"\n" + state.checkpoint
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
@@ -106,12 +95,8 @@ def _decode(data: bytes) -> SavedState:
         raise UnusableStateError("its checksum is wrong")
     about_line, _, checkpoint = content.partition(b"\n")
     try:
-        about = json.loads(about_line)
-        version = about.pop("version")
-        if version != FORMAT_VERSION:
-            raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
-        return SavedState(**about, checkpoint=checkpoint)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return SavedState(**json.loads(about_line), checkpoint=checkpoint)
+    except (ValueError, TypeError, RecursionError):
         raise UnusableStateError("it is none that training has saved") from None
 
 
@@ -127,13 +112,8 @@ def only_one_training_process(folder: Path = STATE_FOLDER) -> Iterator[None]:
     """Hold a lock that the kernel releases when this process ends, however it ends.
 
     While another process holds it, as the stage does that outlived a killed `dvc`, say so in
-    one line and wait: when that process has finished, its state can be taken over.
-
-    Raises
-    ------
-    NotWrittenError
-        If the lock cannot be written, as on a full disk.
-
+    one line and wait: when that process has finished, its state can be taken over. Raises
+    `NotWrittenError` if the lock cannot be written, as on a full disk.
     """
     path = folder / "lock"
     with errors_name(path):
