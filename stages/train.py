@@ -31,7 +31,7 @@ from classifier.training.folds import Fold, must_be_one_network, read_edges, rea
 from classifier.training.loop import Run, TrainParams, evaluate, loss_weight
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.side_by_side import Training, train
+from classifier.training.side_by_side import Training, start_runs, train
 from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
     NetworksReport,
@@ -68,7 +68,7 @@ def main() -> None:
     is_piecewise = params.embedding == "piecewise_linear"
     edges = read_edges(TRAIN_FILE, folds, task) if is_piecewise else None
     training, states = start_or_go_on(
-        params, fingerprint, task, device, edges=edges, n_networks=len(folds)
+        params, fingerprint, lambda: Training(start_runs(params, len(folds), task, device, edges))
     )
     train_to_the_end(training, states, folds, params)
 
