@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from dvc.lock import Lock, LockError
@@ -52,43 +52,31 @@ def main() -> None:
 def mend_rwlock(rwlock: Path) -> None:
     """Remove a rwlock that DVC cannot read, or that only processes hold that are gone.
 
-    DVC goes by the number of a process alone, which another one may have by now.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, and a process is at work that may be in it.
-
+    DVC goes by the number of a process alone, which another one may have by now. Raises `UserError`
+    if the lock cannot be read, and a process is at work that may be in it.
     """
-    if is_in_order(rwlock):
+    if what_is_wrong(rwlock) is None:
         return
     # DVC holds this one while it reads and writes the other.
     with held(rwlock.with_name("rwlock.lock")):
-        if is_in_order(rwlock):
+        wrong = what_is_wrong(rwlock)
+        if wrong is None:
             return
-        why = "whose processes are gone"
-        if holders(rwlock) is None:
-            why = "cut off by a kill"
-            if process := at_work("dvc"):
-                raise UserError(f"{rwlock} cannot be read, and {in_words(process)}")
+        if wrong == "cut off by a kill" and (process := at_work("dvc")):
+            raise UserError(f"{rwlock} cannot be read, and {in_words(process)}")
         rwlock.unlink()
-        print(f"mend: removed {rwlock}, {why}")
+        print(f"mend: removed {rwlock}, {wrong}")
 
 
-def is_in_order(rwlock: Path) -> bool:
-    pids = holders(rwlock)
-    return pids is not None and (not pids or any(map(dvc_may_work_here, pids)))
-
-
-def holders(rwlock: Path) -> set[int] | None:
-    """Return the processes in a rwlock; None if DVC cannot read it."""
+def what_is_wrong(rwlock: Path) -> Literal["cut off by a kill", "whose processes are gone"] | None:
     try:
         lock = RWLOCK_SCHEMA(json.loads(rwlock.read_bytes()))
     except FileNotFoundError:
-        return set()
-    except (ValueError, Invalid):
         return None
-    return {info["pid"] for info in chain(lock["write"].values(), *lock["read"].values())}
+    except (ValueError, Invalid):
+        return "cut off by a kill"
+    pids = {info["pid"] for info in chain(lock["write"].values(), *lock["read"].values())}
+    return "whose processes are gone" if pids and not any(map(dvc_may_work_here, pids)) else None
 
 
 @contextmanager
@@ -110,12 +98,7 @@ def mend_dvc_lock() -> None:
     """Put back git's version of a dvc.lock that is cut off; remove it if git has no good one.
 
     Stages that have run since come from DVC's run cache, which has them before dvc.lock does.
-
-    Raises
-    ------
-    UserError
-        If it is not cut off, but has a merge conflict.
-
+    Raises `UserError` if it is not cut off, but has a merge conflict.
     """
     if not DVC_LOCK.exists() or is_whole(DVC_LOCK.read_bytes()):
         return

@@ -80,14 +80,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def decision_of(threshold: str | None, classes: list[str]) -> Decision:
-    """Return how probabilities become a class.
-
-    Raises
-    ------
-    UserError
-        If that is no threshold, or not of one of two classes.
-
-    """
+    """Return how probabilities become a class; raises `UserError` if the threshold is none."""
     if threshold is None:
         return Decision()
     name, _, text = threshold.rpartition("=")
@@ -134,14 +127,7 @@ def opened(name: str, reading: Reading, schema: Schema) -> Iterator[TableFile]:
 
 
 def check_columns(file: TableFile, schema: Schema) -> None:
-    """Refuse a table that lacks a column, or has one that the predictions are to have.
-
-    Raises
-    ------
-    UserError
-        Names the columns.
-
-    """
+    """Refuse a table that lacks a column, or has one that the predictions are to have."""
     missing = [column.name for column in schema.columns if column.name not in file.columns]
     if missing:
         raise UserError(
@@ -176,11 +162,7 @@ def predict_probabilities(
 ) -> npt.NDArray[np.float64]:
     """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,).
 
-    Raises
-    ------
-    UserError
-        If a value is so large that there are no probabilities.
-
+    Raises `UserError` if a value is so large that there are no probabilities.
     """
     probabilities = model.probabilities(raw)
     without = np.isnan(probabilities).any(axis=1)

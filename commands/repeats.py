@@ -1,9 +1,7 @@
 """Say how sure the differences between experiments are.
 
 Experiments that differ in nothing but seeds form a group. Groups are compared on the splits that
-they share. Repeated splits of one table have rows in common, so their results are not
-independent and Student's interval for a mean would be far too narrow: `difference_interval`
-corrects it.
+they share.
 
 `python -m commands.repeats` reads the experiments of the current commit; what follows on the
 command line goes to `dvc exp show`, for example `--all-commits`.

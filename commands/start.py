@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from classifier.io.files import atomic_write
+from classifier.io.files import write_bytes
 from classifier.io.later_params import read_later_params
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.io.yaml_text import in_yaml
@@ -67,8 +67,7 @@ def write_table_report(path: Path, file: TableFile) -> None:
 
     table = next(file.chunks())
     page = TableReport(table, title=f"{file.name}: the first {len(table)} rows", verbose=0).html()
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_bytes(path, page.encode())
 
 
 def what_is_refused(choice: Choice, table: PreparedTable) -> list[str]:

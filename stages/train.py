@@ -31,7 +31,13 @@ from classifier.training.folds import Fold, must_be_one_network, read_edges, rea
 from classifier.training.loop import Run, TrainParams
 from classifier.training.losses_file import mean_evaluations, record_of
 from classifier.training.ranks import become_torchrun
-from classifier.training.side_by_side import Training, evaluate_last, seeds_of_networks, train
+from classifier.training.side_by_side import (
+    Training,
+    evaluate_last,
+    seeds_of_networks,
+    start_runs,
+    train,
+)
 from classifier.training.step import class_counts, class_weights
 from classifier.verdict import (
     NetworksReport,
@@ -67,8 +73,9 @@ def main() -> None:
     ranks.must_have_the_same(f"{fingerprint} {params.max_epochs} {params.patience}")
     is_piecewise = params.embedding == "piecewise_linear"
     edges = read_edges(TRAIN_FILE, folds, task) if is_piecewise else None
+    seeds = seeds_of_networks(params.seed, len(folds))
     training, states = start_or_go_on(
-        params, fingerprint, task, device, edges=edges, n_networks=len(folds)
+        params, fingerprint, lambda: Training(start_runs(params, seeds, task, device, edges))
     )
     train_to_the_end(training, states, folds, params)
 

@@ -133,7 +133,6 @@ def open_file(kind: Kind, content: bytes) -> str:
             model.probabilities(inputs(model.schema))
             return "taken"
         Path(".training/mutant.state").write_bytes(content)
-        Path(".training/mutant.previous").unlink(missing_ok=True)
         saved = SavedStates("mutant").load()
         if saved is None:
             return "refused"

@@ -301,7 +301,7 @@ def test_training_ends_with_its_folder(project: Project) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(project.path.glob(".training/*.previous")):
+    while not list(project.path.glob(".training/*.state")):
         assert process.poll() is None
         time.sleep(0.05)
     # Training writes into the folder while it is deleted.

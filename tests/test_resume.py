@@ -215,11 +215,6 @@ def damages(good: bytes) -> dict[str, Callable[[Path], object]]:
     def put(data: bytes) -> Callable[[Path], object]:
         return lambda path: path.write_bytes(data)
 
-    def folder(path: Path) -> None:
-        path.unlink()
-        path.mkdir()
-        (path / "file").touch()
-
     def unreadable(path: Path) -> None:
         path.unlink()
         path.symlink_to(path)
@@ -237,46 +232,27 @@ def damages(good: bytes) -> dict[str, Callable[[Path], object]]:
             for at in flips
         },
         "longer": put(good + b"\0"),
-        "a folder": folder,
         "unreadable": unreadable,
     }
 
 
-def test_a_damaged_state_is_reported_and_the_one_before_it_used(
+def test_a_damaged_state_is_reported_and_not_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample = SavedStates("sample", tmp_path)
-    sample.save(state(1))
-    good = (tmp_path / "sample.state").read_bytes()
-    for index, (name, damage) in enumerate(damages(good).items()):
-        states = SavedStates(f"run{index}", tmp_path)
-        states.save(state(1))
+    states, path = SavedStates("run", tmp_path), tmp_path / "run.state"
+    states.save(state(1))
+    for name, damage in damages(path.read_bytes()).items():
         states.save(state(2))
-        path = tmp_path / f"run{index}.state"
         damage(path)
-        assert states.load() == state(1), name
+        assert states.load() is None, name
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 1, name
         assert str(path) in lines[0], name
+        assert not path.is_symlink(), name
+        assert not path.exists(), name
         states.save(state(3))
         assert states.load() == state(3), name
         assert capsys.readouterr().out == "", name
-
-        for suffix in ("state", "previous"):
-            damage(tmp_path / f"run{index}.{suffix}")
-        assert states.load() is None, name
-        assert len(capsys.readouterr().out.splitlines()) == 2, name
-
-
-def test_a_state_of_another_version_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    states = SavedStates("run", tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("classifier.resuming.saved_state.FORMAT_VERSION", 0)
-        states.save(state(1))
-    assert states.load() is None
-    assert "format version 0" in capsys.readouterr().out
 
 
 def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
@@ -285,7 +261,6 @@ def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
         states.save(state(1))
         states.save(state(2))
         os.utime(tmp_path / f"run{index}.state", (index, index))
-        os.utime(tmp_path / f"run{index}.previous", (index, index))
     # Left by a process that was killed while it wrote its first state.
     (tmp_path / "killed.state.tmp").touch()
     os.utime(tmp_path / "killed.state.tmp", (0, 0))
@@ -293,11 +268,7 @@ def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
     os.utime(tmp_path / "nowhere.state", (0, 0), follow_symlinks=False)
     SavedStates("the newest", tmp_path).save(state(1))
     left = {path.name for path in tmp_path.iterdir()}
-    expected = {
-        f"run{index}.{suffix}"
-        for index in range(4, RUNS_KEPT + 3)
-        for suffix in ("state", "previous")
-    }
+    expected = {f"run{index}.state" for index in range(4, RUNS_KEPT + 3)}
     assert left == expected | {"the newest.state"}
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import AttributeProto, ModelProto, TensorProto
+from google.protobuf.message import DecodeError, Message
+from onnx import GraphProto, ModelProto, TensorProto
 from onnxruntime import InferenceSession, SessionOptions
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from pydantic import ValidationError
@@ -37,14 +37,7 @@ class ExportedModel:
     """A model that `write_exported_model` has written."""
 
     def __init__(self, path: Path) -> None:
-        """Load it.
-
-        Raises
-        ------
-        UserError
-            If there is no such model in the file; if it asks for more than to be computed.
-
-        """
+        """Load it; raise `UserError` if it is no such model, or asks for more than computing."""
         content = _read(path)
         try:
             model = onnx.load_model_from_string(content)
@@ -116,12 +109,13 @@ def _check(model: ModelProto, schema: Schema, path: Path) -> None:
     outputs = [value.type.tensor_type.elem_type for value in model.graph.output]
     if outputs != TYPES_OF_OUTPUTS:
         raise UserError(f"{path} does not return probabilities and a class")
-    if any(tensor.HasField("data_location") for tensor in _tensors(model)):
+    tensors = (one for one in _messages(model) if isinstance(one, TensorProto))
+    if any(tensor.HasField("data_location") for tensor in tensors):
         raise UserError(f"{path} asks for other files, as no model that this pipeline exports does")
     others = {
         node.op_type
         for node in model.graph.node
-        if node.domain not in OPSETS or any(_holds_graph(one) for one in node.attribute)
+        if node.domain not in OPSETS or any(isinstance(one, GraphProto) for one in _messages(node))
     } | {function.name for function in model.functions}
     if others:
         raise UserError(
@@ -130,16 +124,10 @@ def _check(model: ModelProto, schema: Schema, path: Path) -> None:
         )
 
 
-def _holds_graph(attribute: AttributeProto) -> bool:
-    return attribute.HasField("g") or len(attribute.graphs) > 0
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    yield from model.graph.initializer
-    for sparse in model.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
+def _messages(message: Message) -> Iterator[Message]:
+    """Yield a part of a model, and all that it holds."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for one in [value] if isinstance(value, Message) else value:
+                yield from _messages(one)

@@ -8,13 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from classifier.exported_model.format import (
-    IR_VERSION,
-    OPSETS,
-    Graph,
-    type_of_input,
-    with_checksum,
-)
+from classifier.exported_model.format import IR_VERSION, OPSETS, Graph, type_of_input, with_checksum
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
@@ -28,18 +22,8 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
     and dates (seconds since 1970), texts for all others (empty for a gap). Its outputs are the
     probabilities, float64 of shape (n, n_classes), and the most probable class, a text, shape (n,).
-    The metadata has the schema and the classes, as JSON.
-
-    Parameters
-    ----------
-    path
-        Where the file is to be.
-    schema
-        What `prepare` has learnt of the table's columns.
-    networks
-        Their probabilities are averaged. They are on the CPU, and the temperature is in their
-        weights.
-
+    The metadata has the schema and the classes, as JSON. The probabilities of the networks, which
+    are on the CPU and have the temperature in their weights, are averaged.
     """
     names = {column.name for column in schema.columns}
     graph = Graph(_free("_", lambda prefix: any(name.startswith(prefix) for name in names)))

@@ -16,13 +16,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it replaces `path`.
 
     The data is on the disk before the name is. When the block raises, `path` stays as it was
-    and the temporary file is removed.
-
-    Raises
-    ------
-    NotWrittenError
-        Names `path`, as on a full disk.
-
+    and the temporary file is removed. Where it cannot be written, raises what `errors_name` does.
     """
     temporary = _temporary(path)
     with errors_name(path):
@@ -41,14 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def errors_name(path: Path) -> Iterator[None]:
-    """Let an error name `path` if it is about that, or about a file that it does not name.
-
-    Raises
-    ------
-    NotWrittenError
-        Names `path`, as on a full disk.
-
-    """
+    """Raise `NotWrittenError` for `path` where an error is about it, or names no file at all."""
     own = {None, str(path), str(_temporary(path)), *map(str, path.parents)}
     try:
         yield
@@ -97,11 +84,7 @@ def write_json(path: Path, model: BaseModel) -> None:
 def read_json(path: Path, model: type[Model], made_by: str = "dvc repro") -> Model:
     """Read what `write_json` has written, and the command `made_by` makes.
 
-    Raises
-    ------
-    UserError
-        If there is no file, or it holds something else.
-
+    Raises `UserError` if there is no file, or it holds something else.
     """
     try:
         return model.model_validate_json(path.read_bytes())

@@ -59,6 +59,7 @@ class EvaluateParams(Params):
     importance_repeats: Annotated[int, AfterValidator(_none_or_several)] = Field(
         ge=0, description="0 for none, or a whole number of at least 2"
     )
+
     slices: Annotated[list[str], AfterValidator(_all_different)] = Field(
         description="a list of different column names, such as [sex, region] or []"
     )
@@ -66,11 +67,7 @@ class EvaluateParams(Params):
     def must_suit(self, classes: list[str]) -> None:
         """Refuse a positive class that is none of two, and a threshold where there are not two.
 
-        Raises
-        ------
-        UserError
-            Names the parameter and the classes.
-
+        Raises `UserError`, which names the parameter and the classes.
         """
         name, n_classes = self.positive_class, len(classes)
         if name is not None and (n_classes != 2 or name not in classes):
@@ -89,14 +86,8 @@ class EvaluateParams(Params):
     def must_slice(self, columns: Mapping[str, bool], source: str) -> None:
         """Refuse slices of columns that the table lacks, or that hold neither numbers nor texts.
 
-        `columns` says of each of the table's columns whether it holds such; messages call the
-        table `source`.
-
-        Raises
-        ------
-        UserError
-            Names the columns.
-
+        `columns` says of each of the table's columns whether it holds such. Raises `UserError`,
+        which names the columns and calls the table `source`.
         """
         missing = [name for name in self.slices if name not in columns]
         if missing:
@@ -120,14 +111,7 @@ class PlotParams(Params):
 
 
 def read_later_params() -> EvaluateParams:
-    """Read and check all these sections; return that which has to suit the table, too.
-
-    Raises
-    ------
-    UserError
-        Names the key, the value found and what is allowed.
-
-    """
+    """Check all these sections as `read_params` does; return that which has to suit the table."""
     read_params("baseline", BaselineParams)
     read_params("plot", PlotParams)
     return read_params("evaluate", EvaluateParams)

@@ -30,20 +30,8 @@ def read_params(
 ) -> SomeParams:
     """Read and check one section of params.yaml.
 
-    Parameters
-    ----------
-    section
-        Name of the section: that of the stage.
-    model
-        What the section has to look like.
-    only_its_keys
-        Leave keys that `model` does not have unchecked: another stage's business.
-
-    Raises
-    ------
-    UserError
-        Names the key, the value found and what is allowed.
-
+    With `only_its_keys`, those that `model` lacks stay unchecked: another stage's business. Raises
+    `UserError`, which names the key, the value found and what is allowed.
     """
     values = read_section(section)
     if only_its_keys:

@@ -91,17 +91,8 @@ def write_split(
 ) -> None:
     """Write what `read_split` reads.
 
-    Parameters
-    ----------
-    path
-        Of the file.
-    rows, units, target, fold
-        As in `Split`.
-    features
-        One array of shape (n,) for each: together they need not be in memory twice.
-    column_names
-        Those of the features, then that of the target.
-
+    The features are an array of shape (n,) for each: together they need not be in memory twice.
+    `column_names` are those of the features, then that of the target.
     """
     names: list[str] = []
     for name in ["row", "unit", "fold", *column_names]:
@@ -124,14 +115,7 @@ def write_parquet(path: Path, table: pa.Table, **options: Any) -> None:  # noqa:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file that a stage has written.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, in the block as well.
-
-    """
+    """Open a file that a stage has written; raises `UserError` where the block cannot read it."""
     try:
         with pq.ParquetFile(path) as file:
             yield file
@@ -218,16 +202,7 @@ def _read_batches(file: pq.ParquetFile, wanted: range) -> Iterator[pa.RecordBatc
 
 
 def write_probabilities(path: Path, probabilities: Mapping[str, npt.NDArray[np.float64]]) -> None:
-    """Write what `read_probabilities` reads.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    probabilities
-        By the model's name, each of shape (n, n_classes).
-
-    """
+    """Write what `read_probabilities` reads: by the model's name, each of shape (n, n_classes)."""
     columns = {
         f"{name} {index}": column
         for name, of_model in probabilities.items()

@@ -10,23 +10,16 @@ SECONDS_BETWEEN_LINES = 10
 
 
 class Progress:
-    """A bar on a terminal; in a log, a line for every tenth of the whole, and now and then.
-
-    Parameters
-    ----------
-    what
-        The name of what is counted, such as epoch.
-    total, done
-        How many there are to be, and how many there are.
-    end
-        What the time that is left leads to.
-
-    """
+    """A bar on a terminal; in a log, a line for every tenth of the whole, and now and then."""
 
     def __init__(self, what: str, total: int, done: int, end: str) -> None:
+        """Count what is called `what`, such as epoch, up to `total`; what is left leads to `end`.
+
+        `done` of them are there already.
+        """
         self._what, self._total, self._done, self._end = what, total, done, end
-        self._started = done, time.monotonic()
-        self._printed_at = time.monotonic()
+        self._first_done, self._started_at = done, time.monotonic()
+        self._printed_at = self._started_at
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -56,9 +49,9 @@ class Progress:
             print(f"{self._what} {done}/{self._total} {numbers}{left}", flush=True)
 
     def _time_left(self) -> str:
-        first, start = self._started
-        if self._done == first:
+        if self._done == self._first_done:
             return ""
-        each = (time.monotonic() - start) / (self._done - first)
+        each = (time.monotonic() - self._started_at) / (self._done - self._first_done)
+
         left = each * max(0, self._total - self._done)
         return f", about {tqdm.format_interval(left)} {self._end}"

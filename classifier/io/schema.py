@@ -4,17 +4,11 @@ import operator
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from classifier.io.files import read_json
 
@@ -207,12 +201,9 @@ class Schema(_Frozen):
     @property
     def feature_slices(self) -> dict[str, slice]:
         """By column, which of the network's inputs are made of it."""
-        ends = list(accumulate(len(column.feature_names()) for column in self.columns))
-        starts = [0, *ends]
-        return {
-            column.name: slice(start, end)
-            for column, start, end in zip(self.columns, starts, ends, strict=False)
-        }
+        ends = accumulate((len(column.feature_names()) for column in self.columns), initial=0)
+        slices = (slice(start, end) for start, end in pairwise(ends))
+        return dict(zip((column.name for column in self.columns), slices, strict=True))
 
     @property
     def feature_names(self) -> list[str]:

@@ -25,18 +25,8 @@ Write = Callable[[pd.DataFrame], None]
 def table_writer(path: Path | None, delimiter: str = ",", decimal: str = ".") -> Iterator[Write]:
     """Yield a function that appends rows to a file; it is there when the block has ended well.
 
-    Parameters
-    ----------
-    path
-        None is standard output.
-    delimiter, decimal
-        Of CSV.
-
-    Raises
-    ------
-    UserError
-        If the suffix is none of those that say what to write.
-
+    Where `path` is None, CSV goes to standard output. Raises `UserError` if its suffix is none of
+    those that say what to write.
     """
     if path is None:
         yield _csv_writer(sys.stdout, delimiter, decimal)

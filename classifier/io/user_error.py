@@ -20,19 +20,10 @@ class NotWrittenError(OSError):
 
 
 class NeedsParameterError(UserError):
-    """Something that a parameter of `prepare` settles; `start` sets it.
+    """A problem that a parameter of `prepare` settles; `start` sets it.
 
-    Parameters
-    ----------
-    problem
-        What is wrong where.
-    parameter
-        Its name in the section `prepare`.
-    value
-        What to set it to, or to add to it where it is a list.
-    otherwise
-        What else would help.
-
+    `value` is what to set the parameter to, or to add to it where it is a list; `otherwise` says
+    what else would help.
     """
 
     def __init__(

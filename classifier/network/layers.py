@@ -85,17 +85,8 @@ class PeriodicEmbedding(nn.Module):
 class SharedLinear(nn.Module):
     """A linear layer of each member; they share the weight, up to scales of its rows and columns.
 
+    Those of the first layer begin with random scales of the inputs, by which they come to differ.
     Wen, Tran, Ba, "BatchEnsemble", ICLR 2020, https://arxiv.org/abs/2002.06715.
-
-    Parameters
-    ----------
-    members
-        How many there are.
-    n_in, n_out
-        Widths of the input and the output.
-    is_first
-        Whether the members begin with random scales of the inputs, by which they come to differ.
-
     """
 
     def __init__(self, members: int, n_in: int, n_out: int, *, is_first: bool) -> None:

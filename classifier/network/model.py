@@ -63,25 +63,11 @@ class Task:
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron, or several that train as one.
+    """A multilayer perceptron, or several that train as one: `members`.
 
-    Parameters
-    ----------
-    n_features, n_classes
-        Widths of the input and the output.
-    hidden
-        Width of each hidden layer; empty for a linear model.
-    activation
-        The function after each hidden layer.
-    dropout
-        Probability of zeroing a hidden unit while training.
-    embedding
-        The vectors that `numbers` become before the first layer.
-    numbers
-        Which features come of numbers, in ascending order.
-    members
-        How many perceptrons there are; the prediction is the mean of their probabilities.
-
+    `hidden` are the widths of the hidden layers, none for a linear model; `dropout` is the
+    probability of zeroing a hidden unit while training. Before the first layer, the features that
+    come of numbers, `numbers` in ascending order, become vectors by `embedding`.
     """
 
     numbers: Tensor
@@ -117,7 +103,11 @@ class MLP(nn.Module):
             self.register_buffer("others", torch.tensor(others, dtype=torch.long), persistent=False)
         layers: list[nn.Module] = []
         for hidden_width in hidden:
-            layers += [self._linear(width, hidden_width, is_first=not layers)]
+            layers.append(
+                nn.Linear(width, hidden_width)
+                if members == 1
+                else SharedLinear(members, width, hidden_width, is_first=not layers)
+            )
             layers.append(ACTIVATIONS[activation]())
             if dropout > 0:
                 layers.append(nn.Dropout(dropout) if members == 1 else SharedDropout(dropout))
@@ -128,11 +118,6 @@ class MLP(nn.Module):
             else SeparateLinear(members, width, n_classes)
         )
         self.layers = nn.Sequential(*layers, last)
-
-    def _linear(self, n_in: int, n_out: int, *, is_first: bool) -> nn.Module:
-        if self.members == 1:
-            return nn.Linear(n_in, n_out)
-        return SharedLinear(self.members, n_in, n_out, is_first=is_first)
 
     def parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Return rows in parts that are small enough for a forward pass without gradients."""
@@ -211,11 +196,8 @@ def networks_to_bytes(
 def load_networks(path: Path, task: Task, n: int | None = None) -> tuple[list[MLP], float]:
     """Return what `networks_to_bytes` saved: networks, and the temperature to divide logits by.
 
-    Raises
-    ------
-    UserError
-        If there is no file, or it holds no network, or that for another task, or not `n` networks.
-
+    Raises `UserError` if there is no file, or it holds no network, or that for another task, or not
+    `n` networks.
     """
     try:
         content = path.read_bytes()
@@ -224,10 +206,12 @@ def load_networks(path: Path, task: Task, n: int | None = None) -> tuple[list[ML
     try:
         with warnings.catch_warnings(action="ignore"):
             saved = torch.load(io.BytesIO(content), weights_only=True)
-        weights = saved["weights"]
+        arguments, weights = saved["architecture"], saved["weights"]
+        if any(arguments[name] != canonical(value) for name, value in asdict(task).items()):
+            raise ValueError("it is for another task")  # noqa: TRY301 (said below)
         networks = []
         for one in weights if isinstance(weights, list) else [weights]:
-            networks.append(MLP(**_must_be_for(task, saved["architecture"])))
+            networks.append(MLP(**arguments))
             networks[-1].load_state_dict(one)
         if n not in {None, len(networks)}:
             raise ValueError("other folds were dealt since")  # noqa: TRY301 (said below)
@@ -238,12 +222,6 @@ def load_networks(path: Path, task: Task, n: int | None = None) -> tuple[list[ML
         raise UserError(
             f"{path} does not hold the weights of this network; to make it anew: dvc repro"
         ) from None
-
-
-def _must_be_for(task: Task, arguments: dict[str, Any]) -> dict[str, Any]:
-    if any(arguments[name] != canonical(value) for name, value in asdict(task).items()):
-        raise ValueError("the network is for another task")
-    return arguments
 
 
 def widths(architecture: Architecture, task: Task) -> list[int]:

@@ -23,15 +23,8 @@ def fit_temperature(networks: Sequence[MLP], left_out: Split) -> float:
     """Return the temperature with which the log loss is lowest, of each row by its network.
 
     It is 1 where all rows are right: the lower the temperature, the better for these, down to
-    probabilities of 0 and 1, which says nothing about others.
-
-    Parameters
-    ----------
-    networks
-        They are on the CPU, and stay as they are.
-    left_out
-        Rows, each with the number of the network that was not fitted to it.
-
+    probabilities of 0 and 1, which says nothing about others. Each row has the number of the
+    network that was not fitted to it. The networks are on the CPU, and stay as they are.
     """
     # Here, since SciPy takes a while to import.
     from scipy.optimize import minimize_scalar  # noqa: PLC0415

@@ -35,9 +35,6 @@ def remember_first_stop(training: Training, params: TrainParams) -> None:
 
 
 def _state_of(run: Run) -> dict[str, Any]:
-    rng_states_of_all = {
-        kind: ranks.gathered(state) for kind, state in rng_states(run.device).items()
-    }
     return {
         "epoch": run.epoch,
         "batch": run.batch,
@@ -46,27 +43,16 @@ def _state_of(run: Run) -> dict[str, Any]:
         "best_model": run.best_weights,
         "early_stopping": asdict(run.early_stopping),
         "history": [asdict(evaluation) for evaluation in run.history],
-        "rng_state": rng_states_of_all,
+        "rng_state": {kind: ranks.gathered(one) for kind, one in rng_states(run.device).items()},
     }
 
 
 def restore(training: Training, checkpoint: bytes, *, before_first_stop: bool = False) -> None:
     """Put a new training, and the random generators, into the state that was saved.
 
-    Parameters
-    ----------
-    training
-        It has as many runs as that of which `training_to_bytes` returned the checkpoint.
-    checkpoint
-        What it returned.
-    before_first_stop
-        Whether to go back to where all networks trained, as with more patience they go on to do.
-
-    Raises
-    ------
-    UserError
-        If that is no such state.
-
+    With `before_first_stop`, go back to where all networks trained, as with more patience they go
+    on to do. Raises `UserError` if the checkpoint is none that `training_to_bytes` has returned of
+    as many runs.
     """
     try:
         with warnings.catch_warnings(action="ignore"):

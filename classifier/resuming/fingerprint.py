@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,22 +74,19 @@ def source_files(*modules: str) -> list[Path]:
     while to_read:
         file = to_read.pop()
         found.add(file)
-        to_read |= set(_imported_files(file)) - found - left_out
+        to_read |= _imported_files(file) - found - left_out
     return sorted(found)
 
 
-def _imported_files(file: Path) -> Iterator[Path]:
+def _imported_files(file: Path) -> set[Path]:
+    """Return the files of this project's modules that a file has `from ... import` of."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom):
             # A name may be that of a module.
-            names = [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            imported = REPOSITORY / f"{name.replace('.', '/')}.py"
-            if imported.is_file():
-                yield imported
+            names |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {REPOSITORY / f"{name.replace('.', '/')}.py" for name in names}
+    return set(filter(Path.is_file, files))
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:

@@ -6,24 +6,20 @@ Rank 0 reads and writes the states for all ranks.
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-import torch
-from torch import Tensor
-
 from classifier.io.params import PARAMS_FILE
 from classifier.io.user_error import UserError
-from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import dvc_has_recorded
 from classifier.resuming.saved_state import SavedState, SavedStates
 from classifier.training import ranks
 from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import Training, seeds_of_networks, start_runs
+from classifier.training.side_by_side import Training
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,29 +28,12 @@ SECONDS_BETWEEN = 0.2
 
 
 def start_or_go_on(
-    params: TrainParams,
-    fingerprint: str,
-    task: Task,
-    device: torch.device,
-    *,
-    edges: Tensor | None = None,
-    n_networks: int = 1,
+    params: TrainParams, fingerprint: str, start: Callable[[], Training]
 ) -> tuple[Training, SavedStates]:
     """Return the training that was saved, or a new one if none is, and where to save it.
 
-    Parameters
-    ----------
-    fingerprint
-        What `fingerprint_of` returned.
-    params, task, device, edges, n_networks
-        As `start_runs` takes them; its seeds are those of `n_networks`.
-
+    The fingerprint is that of `fingerprint_of`; `start` returns a new training.
     """
-
-    def start() -> Training:
-        seeds = seeds_of_networks(params.seed, n_networks)
-        return Training(start_runs(params, seeds, task, device, edges))
-
     states, saved = SavedStates(fingerprint), None
     if ranks.RANK == 0:
         states, saved = find_state(start(), params, fingerprint)
@@ -84,9 +63,15 @@ def find_state(
         )
         states = SavedStates(f"{fingerprint}-{params.max_epochs}-{params.patience}")
         saved = states.load()
-    if saved is None or is_wanted_anew(saved, params):
-        return states, None
-    return states, saved
+    # A finished run is here again either because DVC was killed before it could record the result,
+    # or because dvc.lock has the result and `dvc repro --force` asks for it anew.
+    is_wanted_anew = (
+        saved is not None
+        and saved.finished
+        and _has_the_end_of(saved, params)
+        and dvc_has_recorded(params)
+    )
+    return states, None if is_wanted_anew else saved
 
 
 def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams) -> bool:
@@ -97,15 +82,6 @@ def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams
     if saved.finished:
         return params.max_epochs < saved.max_epochs or params.patience < saved.patience
     return scratch.is_past_the_end(params)
-
-
-def is_wanted_anew(saved: SavedState, params: TrainParams) -> bool:
-    """Say whether the run is to be trained once more from the start.
-
-    A finished run is here again either because DVC was killed before it could record the result,
-    or because dvc.lock has the result and `dvc repro --force` asks for it anew.
-    """
-    return saved.finished and _has_the_end_of(saved, params) and dvc_has_recorded(params)
 
 
 def _has_the_end_of(saved: SavedState, params: TrainParams) -> bool:
@@ -183,18 +159,23 @@ class Agreement:
         self._batches_between = self._batches_left = 1
 
     def after_batch(self) -> Agreed:
-        """Return what to do now; all ranks have to call this after the same batches."""
-        self._batches_left -= 1
-        return self._ask() if self._batches_left == 0 else Agreed()
+        """Return what to do now; all ranks have to call this after the same batches.
 
-    def _ask(self) -> Agreed:
-        """Ask all ranks; the clock of rank 0 says when to save, and when to ask again."""
+        The clock of rank 0 says when to save, and after how many batches to ask again.
+        """
+        self._batches_left -= 1
+        if self._batches_left > 0:
+            return Agreed()
         now, is_first = time.monotonic(), ranks.RANK == 0
+        per_batch = (now - self._asked_at) / self._batches_between
+        fitting = int(self._seconds_between / max(per_batch, 1e-9))
+        # Not many more than before, in case the ones so far were quick by chance.
+        until_next = max(1, min(fitting, 2 * self._batches_between))
         signal_number, save, batches = ranks.largest(
             [
                 self._interruption.signal_number or 0,
                 is_first and now - self._saved_at >= self._save_every_seconds,
-                self._batches_until_next(now) if is_first else 0,
+                until_next if is_first else 0,
             ]
         )
         self._batches_between = self._batches_left = int(batches)
@@ -202,13 +183,6 @@ class Agreement:
         if save:
             self._saved_at = self._asked_at
         return Agreed(int(signal_number) or None, bool(save))
-
-    def _batches_until_next(self, now: float) -> int:
-        """Return how many batches take as long as a signal may wait."""
-        per_batch = (now - self._asked_at) / self._batches_between
-        fitting = int(self._seconds_between / max(per_batch, 1e-9))
-        # Not many more than before, in case the ones so far were quick by chance.
-        return max(1, min(fitting, 2 * self._batches_between))
 
 
 def stop_before_the_end(

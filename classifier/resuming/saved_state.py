@@ -8,18 +8,15 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from classifier.io.files import atomic_write, errors_name
+from classifier.io.files import errors_name, write_bytes
 
 STATE_FOLDER = Path(".training")
-
-FORMAT_VERSION = 1
 
 RUNS_KEPT = 5
 """How many runs' states the folder holds: those written last."""
@@ -41,61 +38,40 @@ class UnusableStateError(Exception):
 
 
 class SavedStates:
-    """The last two states of the run with one fingerprint."""
+    """The states of the run with one fingerprint, each saved in place of the one before it."""
 
     def __init__(self, fingerprint: str, folder: Path = STATE_FOLDER) -> None:
-        self._folder = folder
-        self._newest = folder / f"{fingerprint}.state"
-        self._previous = folder / f"{fingerprint}.previous"
+        self._path = folder / f"{fingerprint}.state"
 
     def load(self) -> SavedState | None:
-        """Return the newest good state, or None; remove what is not usable, and say so."""
-        for path in (self._newest, self._previous):
-            try:
-                return _decode(path.read_bytes())
-            except FileNotFoundError:
-                continue
-            except (OSError, UnusableStateError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                print(f"the saved state {path} is not usable ({reason}) and is removed", flush=True)
-                with suppress(OSError):
-                    _remove(path)
-        return None
+        """Return the state, or None; remove what is not usable, and say so."""
+        try:
+            return _decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, UnusableStateError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(
+                f"the saved state {self._path} is not usable ({reason}) and is removed", flush=True
+            )
+            with suppress(OSError):
+                self._path.unlink()
+            return None
 
     def save(self, state: SavedState) -> None:
-        """Write a state; the one before it stays as `.previous`.
+        """Write a state, and forget the oldest runs.
 
-        Raises
-        ------
-        OSError
-            If it cannot be written, as on a full disk; the state before it is there.
-
+        Raises `OSError` if it cannot be written, as on a full disk; the state before it is there.
         """
-        is_new_run = not self._newest.exists()
-        with atomic_write(self._newest) as temporary:
-            temporary.write_bytes(_encode(state))
-            if not is_new_run:
-                self._newest.replace(self._previous)
-        if is_new_run:
-            self._forget_the_oldest_runs()
-
-    def _forget_the_oldest_runs(self) -> None:
-        runs: dict[str, list[Path]] = {}
+        write_bytes(self._path, _encode(state))
         # lstat, since a link that leads nowhere has no other.
-        for path in sorted(self._folder.glob("*.*"), key=lambda path: -path.lstat().st_mtime):
-            runs.setdefault(path.name.partition(".")[0], []).append(path)
-        for paths in list(runs.values())[RUNS_KEPT:]:
-            for path in paths:
-                _remove(path)
+        files = sorted(self._path.parent.glob("*.state*"), key=lambda path: -path.lstat().st_mtime)
+        for path in files[RUNS_KEPT:]:
+            path.unlink(missing_ok=True)
 
 
 def _encode(state: SavedState) -> bytes:
-    about = {
-        "version": FORMAT_VERSION,
-        "max_epochs": state.max_epochs,
-        "patience": state.patience,
-        "finished": state.finished,
-    }
+    about = {name: value for name, value in vars(state).items() if name != "checkpoint"}
     content = json.dumps(about).encode() + b"\n" + state.checkpoint
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
@@ -106,20 +82,9 @@ def _decode(data: bytes) -> SavedState:
         raise UnusableStateError("its checksum is wrong")
     about_line, _, checkpoint = content.partition(b"\n")
     try:
-        about = json.loads(about_line)
-        version = about.pop("version")
-        if version != FORMAT_VERSION:
-            raise UnusableStateError(f"it is of format version {version}, not {FORMAT_VERSION}")
-        return SavedState(**about, checkpoint=checkpoint)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return SavedState(**json.loads(about_line), checkpoint=checkpoint)
+    except (ValueError, TypeError, RecursionError):
         raise UnusableStateError("it is none that training has saved") from None
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -127,13 +92,8 @@ def only_one_training_process(folder: Path = STATE_FOLDER) -> Iterator[None]:
     """Hold a lock that the kernel releases when this process ends, however it ends.
 
     While another process holds it, as the stage does that outlived a killed `dvc`, say so in
-    one line and wait: when that process has finished, its state can be taken over.
-
-    Raises
-    ------
-    NotWrittenError
-        If the lock cannot be written, as on a full disk.
-
+    one line and wait: when that process has finished, its state can be taken over. Raises
+    `NotWrittenError` if the lock cannot be written, as on a full disk.
     """
     path = folder / "lock"
     with errors_name(path):

@@ -179,6 +179,10 @@ SMALL, LARGE = 5_000, 100_000
 """Numbers of training rows from which a table is no longer small, or large."""
 
 
+BATCH_SIZES = ((500, 32), (2_000, 64), (8_000, 128), (LARGE, 256))
+"""Below so many training rows, so many in a batch: an epoch of few still has several steps."""
+
+
 def training_params(n_train: int) -> dict[str, object]:
     """Return parameters for a table with so many training rows, instead of those of the lesson."""
     if n_train < SMALL:
@@ -199,14 +203,6 @@ def training_params(n_train: int) -> dict[str, object]:
         "momentum": 0.0,
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
-        "batch_size": batch_size(n_train),
+        "batch_size": next((size for rows, size in BATCH_SIZES if n_train < rows), 1024),
         **length,
     }
-
-
-def batch_size(n_train: int) -> int:
-    """Return a power of two with which an epoch of a small table still has several steps."""
-    for rows, size in ((500, 32), (2_000, 64), (8_000, 128), (LARGE, 256)):
-        if n_train < rows:
-            return size
-    return 1024

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
-from classifier.io.files import atomic_write, read_text
+from classifier.io.files import read_text, write_bytes
 from classifier.io.params import PARAMS_FILE, read_section
 from classifier.io.user_error import LISTS, UserError
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
@@ -147,8 +147,7 @@ def _as_comment(reason: str) -> str:
 def write_params(text: str) -> None:
     """Write params.yaml, with line ends as they are in it."""
     newline = "\r\n" if b"\r\n" in PARAMS_FILE.read_bytes() else "\n"
-    with atomic_write(PARAMS_FILE) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline=newline)
+    write_bytes(PARAMS_FILE, text.replace("\n", newline).encode())
 
 
 def path_in_params(table: Path) -> str:
