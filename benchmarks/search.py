@@ -39,9 +39,9 @@ Written by `python -m benchmarks.search`, but for the last section. Iris, the le
 by {N_WORKERS} processes on two cores, each try two networks, from two training seeds, side by side.
 "Pure training" is what was trained, with the same parameters and for as many epochs, by two
 processes as the stage `train` does it, a network after the other: the seconds of their loops,
-without their imports. The search is the whole command: imports, the study on the disk, the report and its
-pictures (but no losses of training rows, which `train` has).
-They take turns; the numbers are medians of
+without their imports. The search is the whole command: imports, the study on the disk, the report
+and its pictures (but no losses of training rows, which `train` has). They take turns; the numbers
+are medians of
 {REPETITIONS}.
 """
 

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from classifier.dealing import Positions
 from classifier.io.prepared import PreparedRows, read_split
 from classifier.io.user_error import UserError
+from classifier.tables.folds import NO_FOLD, Positions, deal_folds
 from classifier.tables.labels import Labels
 from classifier.tables.prepare_params import PrepareParams, RareClasses
 from classifier.tables.rows import TableRows, read_rows
-from classifier.tables.splits import NO_FOLD, Splitter, deal_folds
+from classifier.tables.splits import Splitter
 from tests.in_process import DEFAULTS, run_prepare
 
 PARTS = ("train", "val", "test")
