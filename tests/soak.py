@@ -73,18 +73,6 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.patience": 2,
         "train.lr": 0.05,
     },
-    "full batch, AdamW, dropout": {
-        "train.optimizer": "adamw",
-        "train.dropout": 0.2,
-        "train.max_epochs": 600,
-    },
-    "mini-batch, SGD with momentum, dropout": {
-        "train.optimizer": "sgd",
-        "train.momentum": 0.9,
-        "train.dropout": 0.2,
-        "train.batch_size": 16,
-        "train.max_epochs": 100,
-    },
 }
 
 

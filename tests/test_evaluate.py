@@ -40,7 +40,7 @@ from stages import baseline, evaluate
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import run_all, run_predict, run_prepare
 
-TRAINING = {
+TRAINING: dict[str, object] = {
     "train__hidden": [16],
     "train__optimizer": "adamw",
     "train__lr": 0.01,
@@ -65,6 +65,11 @@ def write_table(n: int = 800) -> None:
     table["leak"] = (is_yes + 0.1 * generator.standard_normal(n)).round(3)
     table["y"] = np.where(is_yes, "yes", "no")
     table.to_csv("t.csv", index=False)
+
+
+def run(folder: Path, **values: object) -> None:
+    """Run the stages on the table of `write_table`, or another one of its name."""
+    run_all(folder, "t.csv", "y", **TRAINING | values)
 
 
 def metrics_of() -> dict[str, Any]:
@@ -104,15 +109,8 @@ def test_no_threshold_is_better_on_the_rows_that_choose_it(
 
 def test_a_threshold_is_chosen_by_the_validation_rows(folder: Path) -> None:
     write_table()
-    run_all(
-        folder,
-        "t.csv",
-        "y",
-        **TRAINING,
-        prepare__ignore=["leak"],
-        baseline__models=["logistic_regression"],
-        evaluate__threshold="best_f1",
-    )
+    with_baseline = {"baseline__models": ["logistic_regression"]}
+    run(folder, prepare__ignore=["leak"], **with_baseline, evaluate__threshold="best_f1")
     metrics = metrics_of()
     # The rarer class.
     assert metrics["positive_class"] == "yes"
@@ -157,7 +155,7 @@ def run_evaluate(folder: Path, **values: object) -> None:
 
 def test_wrong_thresholds_classes_and_slices_are_refused(folder: Path) -> None:
     write_table(200)
-    run_all(folder, "t.csv", "y", **{**TRAINING, "train__max_epochs": 2})
+    run(folder, train__max_epochs=2)
     params, metrics = Path("params.yaml"), Path("metrics.json")
     before = params.read_text(), metrics.read_bytes()
     for key, value, message in [
@@ -225,15 +223,13 @@ def test_a_temperature_undoes_overconfidence(members: int) -> None:
 
 def test_a_temperature_is_in_the_model_that_is_handed_on(folder: Path) -> None:
     write_table(300)
-    values = {**TRAINING, "train__lr": 0.05, "train__max_epochs": 100, "train__patience": 100}
-    run_all(folder, "t.csv", "y", **values, prepare__ignore=["leak"])
+    values = {"train__lr": 0.05, "train__max_epochs": 100, "prepare__ignore": ["leak"]}
+    run(folder, **values, train__patience=100)
     plain = pd.read_csv("reports/predictions.csv")
     assert metrics_of()["temperature"] == 1
     assert metrics_of()["uncalibrated"] is None
     before = metrics_of()
-    run_all(
-        folder, "t.csv", "y", **values, prepare__ignore=["leak"], train__calibration="temperature"
-    )
+    run(folder, **values, train__patience=100, train__calibration="temperature")
     metrics = metrics_of()
     temperature = metrics["temperature"]
     assert temperature != 1
@@ -255,7 +251,7 @@ def test_a_temperature_is_in_the_model_that_is_handed_on(folder: Path) -> None:
 
 def test_importance_shows_a_leak_and_ignores_noise(folder: Path) -> None:
     write_table()
-    run_all(folder, "t.csv", "y", **TRAINING)
+    run(folder)
     importance = pd.read_csv("reports/importance.csv").set_index("column")
     assert importance.index[0] == "leak"
     assert importance["importance"]["leak"] > 5 * importance["importance"].drop("leak").max()
@@ -380,15 +376,7 @@ def test_groups_that_a_good_average_hides_are_measured_and_said(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_table(1600)
-    ignored = ["leak", "other_sex"]
-    run_all(
-        folder,
-        "t.csv",
-        "y",
-        **TRAINING,
-        prepare__ignore=ignored,
-        evaluate__slices=["other_sex", "a"],
-    )
+    run(folder, prepare__ignore=["leak", "other_sex"], evaluate__slices=["other_sex", "a"])
     slices = metrics_of()["slices"]
     predictions = pd.read_csv("reports/predictions.csv")
     rows = pd.read_csv("t.csv").iloc[predictions["row"] - 2]
@@ -487,8 +475,7 @@ def test_a_positive_class_that_yaml_takes_for_a_number(
     table = pd.DataFrame({"a": np.random.default_rng(0).standard_normal(300)})
     table["y"] = np.where(table["a"] > 0.5, "-1", "1")
     table.to_csv("t.csv", index=False)
-    values = {**TRAINING, "train__max_epochs": 4, "evaluate__threshold": 0.4}
-    run_all(folder, "t.csv", "y", **values, evaluate__positive_class=-1)
+    run(folder, train__max_epochs=4, evaluate__threshold=0.4, evaluate__positive_class=-1)
     assert metrics_of()["positive_class"] == "-1"
     # What it says is what `predict` takes, though the class looks like an option.
     (option,) = re.findall(r"--threshold=\S+", capsys.readouterr().out)

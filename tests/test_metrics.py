@@ -27,7 +27,7 @@ from sklearn.metrics import (
 )
 
 from classifier.evaluation import bootstrap as bootstrap_module
-from classifier.evaluation.answers import Answers, Decision, log_losses
+from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.bootstrap import (
     SEED,
     Counts,
@@ -221,27 +221,6 @@ def test_the_bootstrap_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert abs(held - 180) <= 4 * math.sqrt(200 * 0.9 * 0.1)
 
 
-@given(n=st.integers(2, 50), n_classes=st.integers(2, 6), seed=st.integers(0, 1000))
-@settings(max_examples=10, deadline=None)
-def test_numbers_lie_within_their_intervals(n: int, n_classes: int, seed: int) -> None:
-    target, probabilities = some_predictions(n, n_classes, seed)
-    classes = [str(index) for index in range(n_classes)]
-    answers = Answers(target, probabilities, Decision(1 if n_classes == 2 else None))
-    metrics = measure(answers, classes, 0, 0.95)
-    assert metrics.accuracy_interval.low <= metrics.accuracy <= metrics.accuracy_interval.high
-    assert metrics.log_loss == pytest.approx(log_losses(target, probabilities).mean())
-    assert metrics.log_loss == pytest.approx(
-        log_loss(target, probabilities, labels=range(n_classes))
-    )
-    # Rounding: where all rows are alike, an interval is one point.
-    assert metrics.log_loss_interval is not None
-    assert metrics.macro_f1_interval is not None
-    low, high = metrics.log_loss_interval.low, metrics.log_loss_interval.high
-    assert low * (1 - 1e-12) <= metrics.log_loss <= high * (1 + 1e-12)
-    assert 0 <= metrics.macro_f1_interval.low <= metrics.macro_f1_interval.high <= 1
-    assert 0 <= metrics.expected_calibration_error <= 1
-
-
 def of_predicted(answers: Answers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     probabilities = answers.probabilities
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == answers.target
@@ -270,21 +249,6 @@ def test_calibration_of_a_few_rows_by_hand() -> None:
     assert (bins["low"][1], bins["high"][1]) == half
     without_positive = reliability(replace(answers, decision=Decision()), ["no", "yes"], 0.95)
     assert set(without_positive["of"]) == {"predicted class"}
-
-
-def test_errors_of_opposite_sign_show_in_the_positive_class() -> None:
-    """Of one class there are 6%; its odds are as many times too high as weights make them."""
-    generator = np.random.default_rng(0)
-    weighted = 1 / (1 + np.exp(0.5 - generator.standard_normal(20_000)))
-    odds = weighted / (1 - weighted) * 0.06 / 0.94
-    target = (generator.random(20_000) < odds / (1 + odds)).astype(np.int64)
-    probabilities = np.column_stack([1 - weighted, weighted])
-    scores = score(Answers(target, probabilities, Decision(1)))
-    assert scores.expected_calibration_error < 0.03
-    # It is too high everywhere, and so in each bin.
-    difference = weighted.mean() - target.mean()
-    assert difference > 0.3
-    assert scores.classwise_calibration_error == pytest.approx(difference)
 
 
 @given(n=st.integers(1, 60), n_classes=st.integers(2, 5), seed=st.integers(0, 1000))

@@ -46,6 +46,10 @@ addEventListener("load", () => {
 """
 
 
+QUICK = {"train__max_epochs": 20, "train__eval_every": 10}
+WITH_BASELINE = {"baseline__models": ["logistic_regression"]}
+
+
 def open_page(page: Path, profile: Path, width: int) -> dict[str, Any]:
     text = page.read_text()
     # Nothing but what is in it.
@@ -139,15 +143,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["<y>"] = generator.choice(["$1_", "<b>no", "NA-2"], 300)
     with chdir(folder):
         table.to_csv("t.csv", index=False)
-        run_all(
-            folder,
-            "t.csv",
-            "<y>",
-            train__max_epochs=20,
-            train__eval_every=10,
-            baseline__models=["logistic_regression"],
-            evaluate__slices=["g"],
-        )
+        run_all(folder, "t.csv", "<y>", **QUICK, **WITH_BASELINE, evaluate__slices=["g"])
         plot_without_pictures()
     return folder
 
@@ -259,8 +255,7 @@ def test_wrong_rows_are_shown_with_their_cells(folder: Path) -> None:
     is_yes = (table["row"] == "a,b") ^ (generator.random(600) < 0.3)
     table["y"] = np.where(is_yes, "yes", "no")
     table.to_csv("t.csv", index=False)
-    training = {"train__optimizer": "adamw", "train__max_epochs": 50, "train__eval_every": 10}
-    run_all(folder, "t.csv", "y", **training)
+    run_all(folder, "t.csv", "y", **QUICK | {"train__max_epochs": 50}, train__optimizer="adamw")
     plot_without_pictures()
     wrong = pd.read_csv("reports/most_wrong.csv", dtype=str, keep_default_na=False)
     assert len(wrong) == 20
@@ -291,7 +286,7 @@ def test_what_left_out_rows_say_is_told_with_several_folds(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_table(300)
-    run_all(folder, "t.csv", "y", train__max_epochs=20, train__eval_every=10)
+    run_all(folder, "t.csv", "y", **QUICK)
     run_prepare(folder, "t.csv", "y", prepare__folds=3, baseline__models=[])
     capsys.readouterr()
     evaluate_networks([0, 1, 2])
@@ -325,8 +320,7 @@ def test_probabilities_of_weighted_classes_are_said_to_be_none(
     is_yes = generator.random(3000) < 1 / (1 + np.exp(3 - 0.7 * a))
     pd.DataFrame({"a": a, "y": np.where(is_yes, "$yes", "no")}).to_csv("t.csv", index=False)
     training = {"train__optimizer": "adamw", "train__lr": 0.05, "train__batch_size": 100}
-    training |= {"train__max_epochs": 20, "train__eval_every": 20}
-    run_all(folder, "t.csv", "y", **training, train__class_weights="balanced")
+    run_all(folder, "t.csv", "y", **QUICK, **training, train__class_weights="balanced")
     plot_without_pictures()
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["expected_calibration_error"] < 0.1
@@ -366,10 +360,9 @@ def test_the_page_with_all_there_can_be(folder: Path) -> None:
         "y",
         prepare__split="time",
         prepare__order_by="time",
-        train__max_epochs=20,
-        train__eval_every=10,
+        **QUICK,
+        **WITH_BASELINE,
         train__calibration="temperature",
-        baseline__models=["logistic_regression"],
         evaluate__slices=["$" + "c" * 90, "time"],
         evaluate__threshold="best_f1",
         plot__dpi=75,
