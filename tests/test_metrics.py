@@ -334,9 +334,3 @@ def test_evaluate_measures_against_the_commonest_class_of_the_training_rows(
     predictions = pd.read_csv(project.path / "reports/predictions.csv")
     assert metrics["majority_class_accuracy"] == (predictions["actual"] == "versicolor").mean()
     assert "always answering 'versicolor', the commonest class of the training rows" in output
-    bins = pd.read_csv(project.path / "reports/reliability.csv")
-    # Of three classes, none is the positive one.
-    assert set(bins["of"]) == {"predicted class"}
-    assert bins["n_test"].sum() == metrics["n_test"]
-    gaps = (bins["accuracy"] - bins["confidence"]).abs() * bins["n_test"]
-    assert metrics["expected_calibration_error"] == pytest.approx(gaps.sum() / metrics["n_test"])

@@ -32,11 +32,6 @@ TWENTY_EPOCHS = {"train.max_epochs": 20, "train.eval_every": 1, "train.lr": 0.05
 
 CONFIGURATIONS: dict[str, dict[str, object]] = {
     "full batch": {"train.momentum": 0.9, "train.class_weights": "balanced"},
-    "mini-batch": {
-        "train.optimizer": "adam",
-        "train.class_weights": "balanced",
-        "train.batch_size": 3,
-    },
     # Adam would make more of what rounding leaves where a gradient is nearly 0.
     "mini-batch, embedding, members": {
         "train.class_weights": "balanced",
@@ -139,12 +134,9 @@ def test_more_ranks_than_rows(project: Project) -> None:
     """So are those of batches of which some ranks have no row."""
     table = pd.read_csv(project.path / "data/iris.csv")
     table.iloc[::15].to_csv(project.path / "data/iris.csv", index=False)
-    project.set_params(
-        **TWENTY_EPOCHS,
-        **CONFIGURATIONS["mini-batch"],
-        prepare__val_size=0.3,
-        prepare__test_size=0.3,
-    )
+    project.set_params(prepare__val_size=0.3, prepare__test_size=0.3)
+    mini_batch = {"train.optimizer": "adam", "train.batch_size": 3}
+    project.set_params(**TWENTY_EPOCHS, **mini_batch, train__class_weights="balanced")
     run_stages(project.path, "prepare")
     assert len(read_split(project.path / "data/prepared/val.parquet").target) == 3
     one_process = losses_of_one_process(project)

@@ -329,13 +329,6 @@ def test_probabilities_of_weighted_classes_are_said_to_be_none(
     off_by = predictions["probability_$yes"].mean() - share
     assert off_by > 0.3
     assert metrics["classwise_calibration_error"] == pytest.approx(off_by)
-    bins = pd.read_csv("reports/reliability.csv")
-    assert bins.groupby("of")["n_test"].sum().to_dict() == {
-        "predicted class": 600,
-        "class $yes": 600,
-    }
-    of_yes = bins[bins["of"] == "class $yes"]
-    assert (of_yes["accuracy"] * of_yes["n_test"]).sum() / 600 == pytest.approx(share)
     said = "they are no probabilities of this table's rows, and a lower log loss on these need not"
     assert said in capsys.readouterr().out
     assert said.replace("'", "&#39;") in Path("reports/report.html").read_text()
