@@ -69,7 +69,8 @@ def write_table(n: int = 800) -> None:
 
 def run(folder: Path, **values: object) -> None:
     """Run the stages on the table of `write_table`, or another one of its name."""
-    run_all(folder, "t.csv", "y", **TRAINING | values)
+    table = str(values.pop("prepare__data", "t.csv"))
+    run_all(folder, table, "y", **TRAINING | values)
 
 
 def metrics_of() -> dict[str, Any]:
@@ -155,7 +156,8 @@ def run_evaluate(folder: Path, **values: object) -> None:
 
 def test_wrong_thresholds_classes_and_slices_are_refused(folder: Path) -> None:
     write_table(200)
-    run(folder, train__max_epochs=2)
+    pd.read_csv("t.csv").assign(list=[[1, 2]] * 200).to_parquet("t.parquet")
+    run(folder, train__max_epochs=2, prepare__data="t.parquet", prepare__ignore=["list"])
     params, metrics = Path("params.yaml"), Path("metrics.json")
     before = params.read_text(), metrics.read_bytes()
     for key, value, message in [
@@ -164,9 +166,10 @@ def test_wrong_thresholds_classes_and_slices_are_refused(folder: Path) -> None:
         ("positive_class", "maybe", "evaluate.positive_class is 'maybe', but must be null, or one"),
         # As YAML reads a yes.
         ("positive_class", True, r"is 'true', but must be null, or .* quotes"),
-        ("slices", ["age"], "evaluate.slices names 'age', which t.csv lacks; its columns are 'a',"),
+        ("slices", ["age"], "slices names 'age', which t.parquet lacks; its columns are 'a',"),
         ("slices", "sex", "evaluate.slices is 'sex', but must be a list of different column names"),
         ("slices", ["sex", "sex"], r"evaluate.slices is \['sex', 'sex'\], but must be a list of d"),
+        ("slices", ["list"], "column 'list', .* holds neither numbers nor texts"),
         ("importance_repeats", 1, "importance_repeats is 1, but must be 0 for none, or"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -177,9 +180,9 @@ def test_wrong_thresholds_classes_and_slices_are_refused(folder: Path) -> None:
 
 def test_three_classes_have_no_threshold(folder: Path) -> None:
     iris = str(REPOSITORY / "data/iris.csv")
-    run_prepare(folder, iris, "species", evaluate__threshold="best_f1")
+    run_prepare(folder, iris, "species")
     with pytest.raises(UserError) as error:
-        evaluate.main()
+        run_evaluate(folder, evaluate__threshold="best_f1")
     assert str(error.value) == (
         "params.yaml: evaluate.threshold is best_f1, but the table has 3 classes, and only of two "
         "can one have a threshold; set it to 0.5"
@@ -428,35 +431,19 @@ def test_a_value_that_most_rows_have_hides_no_others() -> None:
     assert found.value_counts().to_dict() == {"1": 90, "2 to 13": 12, "(missing)": 0}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_groups_are_read_as_the_table_was(folder: Path, suffix: str) -> None:
+def test_groups_are_read_as_the_table_was(folder: Path) -> None:
     generator = np.random.default_rng(0)
     table = pd.DataFrame({"a": generator.standard_normal(300)})
     table["code"] = generator.choice(["-999", "1", "2"], 300)
     table["zip"] = [f"0{1000 + index % 12}" for index in range(300)]
     table["y"] = np.where(table["a"] > 0, "yes", "no")
-    if suffix == "csv":
-        table.to_csv("t.csv", index=False)
-    else:
-        table["code"] = table["code"].astype(int)
-        table["list"] = [[1, 2]] * 300
-        table.to_parquet("t.parquet")
-    values: dict[str, object] = {
-        **TRAINING,
-        "train__max_epochs": 4,
-        "prepare__gaps": ["-999"],
-        "prepare__ignore": ["list"] if suffix == "parquet" else [],
-        "prepare__categorical": ["zip"],
-        "evaluate__slices": ["code", "zip"],
-    }
-    run_all(folder, f"t.{suffix}", "y", **values)
+    table.to_csv("t.csv", index=False)
+    columns = {"prepare__gaps": ["-999"], "prepare__categorical": ["zip"]}
+    run(folder, train__max_epochs=4, **columns, evaluate__slices=["code", "zip"])
     slices = metrics_of()["slices"]
     assert set(slices["code"]) == {"1", "2", "(missing)"}
     assert len(slices["zip"]) == 10
     assert all(name.startswith("010") or name == "(3 others)" for name in slices["zip"])
-    if suffix == "parquet":
-        with pytest.raises(UserError, match=r"column 'list', .* holds neither numbers nor texts"):
-            run_evaluate(folder, evaluate__slices=["list"])
 
 
 def test_a_temperature_is_left_out_where_all_rows_are_right() -> None:
