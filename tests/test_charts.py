@@ -91,7 +91,7 @@ def texts_of(figure: Figure) -> Iterator[Text]:
     yield from figure.texts
     for legend in figure.legends:
         yield from legend.get_texts()
-    for axes in figure.axes:
+    for axes in (each for each in figure.axes if each.axison):
         yield from axes.texts
         yield axes.title
         for axis, coordinate in ((axes.xaxis, 0), (axes.yaxis, 1)):
@@ -104,14 +104,14 @@ def texts_of(figure: Figure) -> Iterator[Text]:
 
 
 def text_boxes(figure: Figure) -> dict[str, Bbox]:
-    """Return where each text of the drawn figure lies, and check that it lies inside."""
+    """Return where each text of the drawn figure lies; check that it lies inside, to a pixel."""
     FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
-    boxes = {}
+    boxes, whole = {}, figure.bbox.padded(1)
     for number, text in enumerate(texts_of(figure)):
         if text.get_text() and text.get_visible():
             box = text.get_window_extent()
-            assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
-            assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
+            assert whole.x0 <= box.x0 < box.x1 <= whole.x1, text
+            assert whole.y0 <= box.y0 < box.y1 <= whole.y1, text
             boxes[f"{text.get_text()} ({number})"] = box
     return boxes
 
