@@ -67,37 +67,17 @@ def piece(content: bytes, chance: random.Random) -> slice:
     return slice(start, start + chance.choice([1, 2, 4, 16, 256, 4096]))
 
 
-def remove(content: bytes, chance: random.Random) -> bytes:
-    gone = piece(content, chance)
-    return content[: gone.start] + content[gone.stop :]
-
-
-def repeat(content: bytes, chance: random.Random) -> bytes:
-    twice = piece(content, chance)
-    return content[: twice.stop] + content[twice] + content[twice.stop :]
-
-
-def overwrite(content: bytes, chance: random.Random) -> bytes:
-    where = piece(content, chance)
-    length = len(content[where])
-    new = chance.choice([bytes(length), b"\xff" * length, chance.randbytes(length)])
+def replace(content: bytes, chance: random.Random) -> bytes:
+    """Put nothing in the place of a piece, or something else, or what is elsewhere, or it twice."""
+    where, elsewhere = piece(content, chance), piece(content, chance)
+    before = content[where]
+    length = len(before)
+    others = [b"", bytes(length), b"\xff" * length, chance.randbytes(length)]
+    new = chance.choice([*others, content[elsewhere], 2 * before])
     return content[: where.start] + new + content[where.stop :]
 
 
-def swap(content: bytes, chance: random.Random) -> bytes:
-    first, second = sorted(chance.randrange(len(content)) for _ in range(2))
-    end = chance.randrange(second, len(content))
-    return content[:first] + content[second:end] + content[first:second] + content[end:]
-
-
-MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
-    flip_bits,
-    cut_off,
-    remove,
-    repeat,
-    overwrite,
-    swap,
-]
+MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [flip_bits, cut_off, replace]
 
 
 def forged(kind: Kind, content: bytes) -> bytes:
@@ -196,22 +176,21 @@ class Worker:
         return outcome
 
 
+SMALL = {
+    "train__embedding": "periodic",
+    "train__members": 2,
+    "train__hidden": [4],
+    "train__max_epochs": 2,
+    "train__eval_every": 1,
+}
+
+
 def train_in(folder: Path) -> dict[Kind, bytes]:
     """Train a small network on a table of all kinds of columns; return its files."""
     with chdir(folder):
         table_of_all_kinds().to_csv("t.csv", index=False)
         with redirect_stdout(None):
-            run_all(
-                folder,
-                "t.csv",
-                "y",
-                prepare__missing_indicator=True,
-                train__embedding="periodic",
-                train__members=2,
-                train__hidden=[4],
-                train__max_epochs=2,
-                train__eval_every=1,
-            )
+            run_all(folder, "t.csv", "y", **SMALL, prepare__missing_indicator=True)
         (state,) = Path(".training").glob("*.state")
         return {"model": Path("models/model.onnx").read_bytes(), "state": state.read_bytes()}
 

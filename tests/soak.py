@@ -73,18 +73,6 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
         "train.patience": 2,
         "train.lr": 0.05,
     },
-    "full batch, AdamW, dropout": {
-        "train.optimizer": "adamw",
-        "train.dropout": 0.2,
-        "train.max_epochs": 600,
-    },
-    "mini-batch, SGD with momentum, dropout": {
-        "train.optimizer": "sgd",
-        "train.momentum": 0.9,
-        "train.dropout": 0.2,
-        "train.batch_size": 16,
-        "train.max_epochs": 100,
-    },
 }
 
 
@@ -237,18 +225,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--ranks", type=int, default=1, help="above 1: kill them, not dvc")
-    parser.add_argument("--only", default="", help="configurations that begin so")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    configurations = {
-        name: values for name, values in CONFIGURATIONS.items() if name.startswith(arguments.only)
-    }
+    configurations = CONFIGURATIONS
     if arguments.ranks > 1:
         # Several processes train one network.
         configurations = {
             name: values | launch(arguments.ranks)
-            for name, values in configurations.items()
+            for name, values in CONFIGURATIONS.items()
             if "prepare.folds" not in values
         }
     totals, runs, different = Counter[str](), 0, 0

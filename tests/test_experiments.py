@@ -1,9 +1,8 @@
 """Many runs: a grid through the queue, and what its differences are worth."""
 
+import copy
 import json
 import shutil
-import subprocess
-import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -20,9 +19,11 @@ from commands.repeats import (
     finished_runs,
     hash_of_sources,
     judge,
+    report,
 )
 from tests.conftest import Project
 from tests.readme import commands
+from tests.test_resume import start
 
 pytestmark = pytest.mark.xdist_group("queue")
 
@@ -30,8 +31,8 @@ GRID = ("docs/many-runs.md", "A grid")
 REPEATS = ("docs/many-runs.md", "How sure is a difference?")
 
 
-def run_the_queue(project: Project, start: str) -> None:
-    """Let background workers run what is queued; when this returns, they are gone."""
+def run_the_queue(project: Project, start: str, n: int) -> None:
+    """Let background workers run `n` that are queued; when this returns, they are gone."""
     workers: list[Path] = []
     try:
         project.run("sh", "-c", start)
@@ -40,11 +41,13 @@ def run_the_queue(project: Project, start: str) -> None:
             for file in project.path.glob(".dvc/tmp/exps/celery/dvc-exp-worker-*.json")
         ]
         assert len(workers) == 2
-        while any(state in queue_states(project) for state in ("Queued", "Running")):
-            time.sleep(4)
+        # Each look of dvc's own would take longer than a run.
+        results = project.path / ".dvc/tmp/exps/celery/result"
+        while len(list(results.glob("celery-task-meta-*"))) < n and any(map(is_running, workers)):
+            time.sleep(0.5)
     finally:
         project.dvc("queue", "stop")
-        while any(is_running(worker) for worker in workers):
+        while any(map(is_running, workers)):
             time.sleep(0.1)
 
 
@@ -75,7 +78,7 @@ def queue_done(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> P
     )
     project.dvc("exp", "run", "--queue", "--name", "wrong", "-S", "train.lr=-1")
     assert queue_states(project) == ["Queued"] * 7
-    run_the_queue(project, start)
+    run_the_queue(project, start, 7)
     project.run("sh", "-c", status)
     return project
 
@@ -100,26 +103,25 @@ def test_the_queue_runs_all_and_says_what_failed(queue_done: Project) -> None:
 
 
 def test_prepare_runs_once_for_each_split(queue_done: Project) -> None:
-    logs = {run["name"]: log_of(queue_done, run["name"]) for run in experiments(queue_done)}
-    ran = {
-        name: [line.split("'")[1] for line in log.splitlines() if "Running stage" in line]
-        for name, log in logs.items()
-    }
-    for number in range(1, 3):
-        assert ran.pop(f"grid-{number}") == ["train", "evaluate", "plot"]
-    assert sorted(map(len, ran.values())) == [3, 3, 5, 5]
-    for name, stages in ran.items():
-        assert ("Stage 'prepare' is cached" in logs[name]) == ("prepare" not in stages)
+    # What `dvc queue logs` shows. One split is that of the workspace, of which it has run before.
+    logs = [file.read_text() for file in queue_done.path.glob(".dvc/tmp/exps/run/*/*.out")]
+    ran = [
+        [line.split("'")[1] for line in log.splitlines() if "Running stage" in line] for log in logs
+    ]
+    assert sorted(map(len, ran)) == [1, 3, 3, 3, 3, 5, 5]
+    assert ran.count(["train", "evaluate", "plot"]) == 4
+    assert sum("Stage 'prepare' is cached" in log for log in logs) == 2
 
 
-def experiments(project: Project) -> list[dict[str, Any]]:
-    """Return the experiments that ended well, as `dvc exp show --json` shows them."""
-    shown = json.loads(project.run("dvc", "exp", "show", "--json", "--hide-failed").stdout)
+@pytest.fixture(scope="module")
+def shown(queue_done: Project) -> list[dict[str, Any]]:
+    """What `dvc exp show` shows of the experiments that ended well."""
+    found = queue_done.run("dvc", "exp", "show", "--json", "--hide-failed").stdout
+    return list(json.loads(found))
+
+
+def experiments(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [experiment for commit in shown for experiment in commit["experiments"] or []]
-
-
-def log_of(project: Project, name: str) -> str:
-    return project.dvc("queue", "logs", name)
 
 
 def test_results_are_shown_best_first(queue_done: Project) -> None:
@@ -145,11 +147,11 @@ def test_the_best_is_compared_and_applied(own_queue_done: Project) -> None:
     params = own_queue_done.run("dvc", "params", "diff", "--json").stdout
     assert list(json.loads(params)["params.yaml"]) == ["train.lr"]
     assert own_queue_done.repro() == []
-    own_queue_done.commit("the best")
-    assert own_queue_done.dvc("status").strip() == "Data and pipelines are up to date."
 
 
-def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
+def test_repeats_are_reported_and_compared(
+    queue_done: Project, shown: list[dict[str, Any]]
+) -> None:
     (command,) = commands(*REPEATS, block=1)
     lines = queue_done.run("sh", "-c", command).stdout.splitlines()
     runs = pd.DataFrame(
@@ -160,7 +162,7 @@ def test_repeats_are_reported_and_compared(queue_done: Project) -> None:
                 "split": data["params"]["params.yaml"]["data"]["prepare"]["seed"],
                 **data["metrics"]["metrics.json"]["data"],
             }
-            for data in (experiment["revs"][0]["data"] for experiment in experiments(queue_done))
+            for data in (experiment["revs"][0]["data"] for experiment in experiments(shown))
         ]
     )
     for (hidden, lr), group in runs.groupby(["hidden", "lr"]):
@@ -192,16 +194,18 @@ def learning_rate(lines: list[str], number: str) -> float:
     return float(line.split("train.lr=")[1].split()[0])
 
 
-def test_what_has_not_ended_is_left_out(own_queue_done: Project) -> None:
-    report = own_queue_done.run("python", "-m", "commands.repeats").stdout
+def test_what_has_not_ended_is_left_out(
+    own_queue_done: Project, shown: list[dict[str, Any]]
+) -> None:
+    expected = "\n".join(report(finished_runs(shown)))
     own_queue_done.dvc("exp", "run", "--queue", "-S", "prepare.seed=3")
-    assert own_queue_done.run("python", "-m", "commands.repeats").stdout == report
-    shown = json.loads(own_queue_done.run("dvc", "exp", "show", "--json").stdout)
-    finished = [run for commit in shown for run in commit["experiments"] or [] if run["executor"]]
+    found = own_queue_done.run("python", "-m", "commands.repeats").stdout
+    assert found == f"{expected}\n"
     # A run that is under way shows the metrics of the commit that it started from.
-    for run in finished:
+    under_way = copy.deepcopy(shown)
+    for run in experiments(under_way):
         run["executor"]["state"] = "running"
-    assert finished_runs(shown).empty
+    assert finished_runs(under_way).empty
 
 
 def test_repeats_without_experiments(project: Project) -> None:
@@ -275,7 +279,7 @@ def test_equal_differences_prove_nothing() -> None:
 def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
     """Compare two equally good methods on many tables, with ten overlapping splits of each."""
     generator = np.random.default_rng(0)
-    tables, n_rows, n_splits, n_test, n_train = 1000, 150, 10, 30, 90
+    tables, n_rows, n_splits, n_test, n_train = 500, 150, 10, 30, 90
     corrected = naive = 0
     for _ in range(tables):
         row_differences = generator.normal(size=n_rows)
@@ -285,7 +289,7 @@ def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
         corrected += low > 0 or high < 0
         low, high = difference_interval(differences, 0, 0.95)
         naive += low > 0 or high < 0
-    # 5% and three standard errors of a count out of 1000.
+    # 5% and three standard errors of a count out of 500.
     assert corrected / tables < 0.05 + 3 * np.sqrt(0.05 * 0.95 / tables)
     assert naive / tables > 0.2
 
@@ -293,14 +297,7 @@ def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
 def test_training_ends_with_its_folder(project: Project) -> None:
     """`dvc queue stop --kill` kills DVC alone and deletes the folder in which a run trains."""
     project.set_params(train__max_epochs=10**9, train__patience=10**9, train__save_every_seconds=0)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
-        cwd=project.path,
-        env=project.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(project, "python", "-m", "stages.train", warm=True)
     while not list(project.path.glob(".training/*.state")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -309,10 +306,10 @@ def test_training_ends_with_its_folder(project: Project) -> None:
     while project.path.with_name("gone").exists():
         shutil.rmtree(project.path.with_name("gone"), ignore_errors=True)
     try:
-        _, errors = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (process.returncode, errors.splitlines()[-1]) == (
+    assert (process.returncode, output.splitlines()[-1]) == (
         1,
         "train: error: the folder in which it was training has been deleted; nothing is saved",
     )

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -42,8 +42,10 @@ addEventListener("load", async () => {
         legend: texts(svg, ".role-legend-label text"),
         columns: texts(svg, ".role-column-header text"),
         cells: svg.querySelectorAll(".mark-rect.role-mark path").length,
+        // Their heights in pixels.
         rules: [...svg.querySelectorAll(".mark-rule.role-mark line")]
             .map(line => Math.abs(line.getAttribute("y2"))),
+        // How many points each has.
         lines: [...svg.querySelectorAll(".mark-line.role-mark path")]
             .map(line => line.getAttribute("d").match(/[ML]/g).length),
     }));
@@ -57,30 +59,8 @@ addEventListener("load", async () => {
 """
 
 
-@dataclass
-class Chart:
-    title: str
-    labels: list[str]
-    legend: list[str]
-    columns: list[str]
-    cells: int
-    rules: list[float]
-    """The height of each in pixels."""
-    lines: list[int]
-    """The number of points of each."""
-
-
-@dataclass
-class Page:
-    charts: dict[str, Chart]
-    """By title."""
-    pictures: list[tuple[str, int]]
-    """Source and width in pixels."""
-    errors: list[str]
-
-
-def open_in_browser(page: Path, profile: Path) -> Page:
-    """Open the page with its libraries taken from disk; return what is drawn on it."""
+def open_in_browser(page: Path, profile: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Open the page with its libraries taken from disk; return all, and the charts by title."""
     text = page.read_text()
     libraries = re.findall(r'<script src="(https://[^"]+/npm/([\w-]+)@([\d.]+))"></script>', text)
     theirs = {name: version for name, version in VERSIONS.items() if name.startswith("vega")}
@@ -91,13 +71,8 @@ def open_in_browser(page: Path, profile: Path) -> Page:
     text = text.replace("</head>", f"{DESCRIBE_DRAWINGS}</head>", 1)
     assert "https://" not in text.replace("https://vega.github.io/schema/", "")
     page.write_text(text)
-    values = found_by(page, profile, "--allow-file-access-from-files")
-    charts = [Chart(**chart) for chart in values["charts"]]
-    return Page(
-        {chart.title: chart for chart in charts},
-        [(source, width) for source, width in values["pictures"]],
-        values["errors"],
-    )
+    found = found_by(page, profile, "--allow-file-access-from-files")
+    return found, {chart["title"]: chart for chart in found["charts"]}
 
 
 TITLES = {
@@ -120,41 +95,46 @@ LOSS, ACCURACY, CONFUSION, RELIABILITY, IMPORTANCE, ROC, PRECISION_RECALL = TITL
 
 def test_every_chart_is_drawn(project: Project, tmp_path: Path) -> None:
     project.dvc("plots", "show")
-    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
-    assert page.errors == []
-    assert {title: set(chart.labels) for title, chart in page.charts.items()} == TITLES
+    page, charts = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page["errors"] == []
+    assert {title: set(chart["labels"]) for title, chart in charts.items()} == TITLES
     # Six evaluations, of the training and of the validation rows.
-    assert page.charts[LOSS].lines.count(6) >= 2
-    assert {"train_loss", "val_loss"} <= set(page.charts[LOSS].legend)
-    assert 6 in page.charts[ACCURACY].lines
-    assert page.charts[CONFUSION].cells >= 9
+    assert charts[LOSS]["lines"].count(6) >= 2
+    assert {"train_loss", "val_loss"} <= set(charts[LOSS]["legend"])
+    assert 6 in charts[ACCURACY]["lines"]
+    assert charts[CONFUSION]["cells"] >= 9
     bins = pd.read_csv(project.path / "reports/reliability.csv")
-    assert sorted(page.charts[RELIABILITY].lines) == sorted([2, len(bins)])
+    assert sorted(charts[RELIABILITY]["lines"]) == sorted([2, len(bins)])
     # The axis is 300 pixels high and goes from 0 to 1.
-    assert page.charts[RELIABILITY].rules == pytest.approx(300 * (bins["high"] - bins["low"]))
+    assert charts[RELIABILITY]["rules"] == pytest.approx(300 * (bins["high"] - bins["low"]))
     # The bars' ends.
-    assert page.charts[IMPORTANCE].labels
+    assert charts[IMPORTANCE]["labels"]
     for title, name in ((ROC, "roc"), (PRECISION_RECALL, "precision_recall")):
         points = pd.read_csv(project.path / f"reports/{name}.csv").groupby(["class", "model"])
-        assert sorted(page.charts[title].lines) == sorted(points.size())
-        assert {"network", "logistic_regression"} <= set(page.charts[title].legend)
-    assert len(page.pictures) == 6
-    assert all(width > 500 for _, width in page.pictures)
+        assert sorted(charts[title]["lines"]) == sorted(points.size())
+        assert {"network", "logistic_regression"} <= set(charts[title]["legend"])
+    assert len(page["pictures"]) == 6
+    assert all(width > 500 for _, width in page["pictures"])
+
+    # And a chart that cannot be drawn is noticed.
+    file = project.path / "dvc_plots/index.html"
+    file.write_text(file.read_text().replace('"layer"', '"nonsense"'))
+    assert found_by(file, tmp_path / "browser", "--allow-file-access-from-files")["errors"] != []
 
 
 def test_two_runs_are_drawn_side_by_side(ahead_of_git: Project, tmp_path: Path) -> None:
     project = ahead_of_git
     project.commit("slower")
     project.dvc("plots", "diff", "HEAD~1")
-    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
-    assert page.errors == []
-    assert set(page.charts) == set(TITLES)
-    assert page.charts[LOSS].lines.count(6) >= 4
+    page, charts = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page["errors"] == []
+    assert set(charts) == set(TITLES)
+    assert charts[LOSS]["lines"].count(6) >= 4
     for title in (LOSS, ACCURACY, RELIABILITY, IMPORTANCE, ROC, PRECISION_RECALL):
-        assert {"HEAD~1", "workspace"} <= set(page.charts[title].legend), title
-    assert set(page.charts[CONFUSION].columns) == {"HEAD~1", "workspace"}
-    assert page.charts[CONFUSION].cells >= 18
-    assert len(page.pictures) == 12
+        assert {"HEAD~1", "workspace"} <= set(charts[title]["legend"]), title
+    assert set(charts[CONFUSION]["columns"]) == {"HEAD~1", "workspace"}
+    assert charts[CONFUSION]["cells"] >= 18
+    assert len(page["pictures"]) == 12
 
     changed = json.loads(project.run("dvc", "metrics", "diff", "--json", "HEAD~1").stdout)
     assert {"log_loss", "log_loss_interval.low", "macro_f1_interval.high"} <= set(
@@ -173,13 +153,6 @@ def test_losses_are_drawn_while_training_runs(project: Project, tmp_path: Path) 
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate()
-    page = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
-    assert page.errors == []
-    assert max(page.charts[LOSS].lines) >= 20
-
-
-def test_a_chart_that_cannot_be_drawn_is_noticed(project: Project, tmp_path: Path) -> None:
-    project.dvc("plots", "show")
-    page = project.path / "dvc_plots/index.html"
-    page.write_text(page.read_text().replace('"layer"', '"nonsense"'))
-    assert open_in_browser(page, tmp_path / "browser").errors != []
+    page, charts = open_in_browser(project.path / "dvc_plots/index.html", tmp_path / "browser")
+    assert page["errors"] == []
+    assert max(charts[LOSS]["lines"]) >= 20

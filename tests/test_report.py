@@ -3,23 +3,26 @@
 import json
 import re
 import shutil
+from contextlib import chdir
 from functools import reduce
 from html import unescape
 from operator import getitem
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.image import imread
 
 from classifier.io.user_error import UserError
 from classifier.search.search_report import SearchReport
 from stages import plot
 from tests.browser import CHROMIUM, COLLECT_ERRORS, found_by
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all, run_prepare
+from tests.in_process import DEFAULTS, run_all, run_prepare
 from tests.test_evaluate import evaluate_networks, write_table
 
 DESCRIBE = """
@@ -41,6 +44,10 @@ addEventListener("load", () => {
 });
 </script>
 """
+
+
+QUICK = {"train__max_epochs": 20, "train__eval_every": 10}
+WITH_BASELINE = {"baseline__models": ["logistic_regression"]}
 
 
 def open_page(page: Path, profile: Path, width: int) -> dict[str, Any]:
@@ -94,72 +101,14 @@ NO_CHROMIUM = pytest.mark.skipif(
 
 
 @NO_CHROMIUM
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_page_in_a_browser(project: Project, tmp_path: Path, width: int) -> None:
-    page, shown_places = check_page(project.path, tmp_path / "browser", width)
+def test_the_page_in_a_browser(project: Project, tmp_path: Path) -> None:
+    page, shown_places = check_page(project.path, tmp_path / "browser", 1200)
     for name in ("accuracy", "roc_auc", "log_loss", "majority_class_accuracy", "n_test"):
         assert json.dumps([name]) in shown_places
     assert json.dumps(["baselines", "gradient_boosting", "brier_score"]) in shown_places
     assert json.dumps(["classes", "setosa", "recall"]) in shown_places
     for heading in ("The data", "Where it errs", "What its answers depend on"):
         assert heading in page["text"]
-
-
-def test_its_bytes_repeat(project: Project) -> None:
-    before = project.contents("reports/report.html", "reports/model-card.md")
-    assert len(before) == 2
-    project.stage("plot")
-    assert project.contents("reports/report.html", "reports/model-card.md") == before
-
-
-def test_what_it_must_not_be_used_for_is_filled_in(project: Project) -> None:
-    (project.path / "intended-use.md").write_text(
-        "Not for **children**.\n\n<b>x</b> [a](javascript:1) ![y](http://z/y.png)"
-    )
-    assert project.repro() == ["plot"]
-    page = (project.path / "reports/report.html").read_text()
-    assert "<p>Not for <strong>children</strong>.</p>" in page
-    assert "&lt;b&gt;x" in page
-    # Nothing that runs or loads; a link is one only when it is followed.
-    assert 'href="javascript' not in page
-    assert 'src="http' not in page
-    assert "Not for **children**." in (project.path / "reports/model-card.md").read_text()
-
-
-def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
-    project: Project,
-) -> None:
-    prepared = json.loads((project.path / "data/prepared/rows.json").read_text())
-    prepared_rows = prepared["hash_of_train_and_val"]
-    cases: list[tuple[dict[str, Any], str, bool]] = [
-        ({"lr": 0.5, "hidden": [10]}, prepared_rows, True),
-        ({"lr": 0.4}, prepared_rows, False),
-        ({"lr": 0.5}, "others", False),
-    ]
-    for params, rows, is_told in cases:
-        report = SearchReport(
-            n_tries=77,
-            n_finished=50,
-            n_stopped=27,
-            n_failed=0,
-            seeds=[1],
-            n_folds=1,
-            best_try=3,
-            best_loss=0.4,
-            luck=0.0123,
-            first_loss=0.5,
-            params=params,
-            prepared_rows=rows,
-        )
-        (project.path / "reports/search.json").write_text(report.model_dump_json())
-        project.stage("plot")
-        for name in ("report.html", "model-card.md"):
-            text = (project.path / "reports" / name).read_text()
-            assert ("the best of 77 tries" in text) == is_told
-            assert ("about 0.0123 of the loss of 0.4000 is likely luck" in text) == is_told
-    (project.path / "reports/search.json").write_text('{"n_tries": 77}')
-    result = project.stage("plot", status=1)
-    assert "to make it anew: make search, or git checkout reports/search.json" in result.stderr
 
 
 def copy_what_is_no_output(folder: Path) -> None:
@@ -170,27 +119,114 @@ def copy_what_is_no_output(folder: Path) -> None:
 
 
 @pytest.fixture
-def noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(folder: Path) -> Path:
+    """A folder, the current one, with what `plot` reads and no stage writes."""
+    copy_what_is_no_output(folder)
+    return folder
+
+
+def plot_without_pictures() -> None:
+    """Run `plot` in the current folder, but for what takes long."""
+    with patch.object(plot, "png_of", return_value=b""):
+        plot.main()
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page of a table of noise, with names that are no HTML."""
-    monkeypatch.chdir(tmp_path)
-    copy_what_is_no_output(tmp_path)
+    folder = tmp_path_factory.mktemp("noise")
+    copy_what_is_no_output(folder)
     # Of other noise, the baseline may be worse than guessing.
     generator = np.random.default_rng(4)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["<i>a", "b|c"])
     table["g"] = generator.choice(["<script>x", "y"], 300)
     table["<y>"] = generator.choice(["$1_", "<b>no", "NA-2"], 300)
-    table.to_csv("t.csv", index=False)
-    run_all(
-        tmp_path,
-        "t.csv",
-        "<y>",
-        train__max_epochs=20,
-        train__eval_every=10,
-        baseline__models=["logistic_regression"],
-        evaluate__slices=["g"],
+    with chdir(folder):
+        table.to_csv("t.csv", index=False)
+        run_all(folder, "t.csv", "<y>", **QUICK, **WITH_BASELINE, evaluate__slices=["g"])
+        plot_without_pictures()
+    return folder
+
+
+@pytest.fixture
+def own_noise(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, the current folder."""
+    shutil.copytree(noise, tmp_path / "noise")
+    monkeypatch.chdir(tmp_path / "noise")
+    return tmp_path / "noise"
+
+
+def test_what_it_must_not_be_used_for_is_filled_in(own_noise: Path) -> None:
+    file = own_noise / "intended-use.md"
+    file.write_text("Not for **children**.\n\n<b>x</b> [a](javascript:1) ![y](http://z/y.png)")
+    plot_without_pictures()
+    page = (own_noise / "reports/report.html").read_text()
+    assert "<p>Not for <strong>children</strong>.</p>" in page
+    assert "&lt;b&gt;x" in page
+    # Nothing that runs or loads; a link is one only when it is followed.
+    assert 'href="javascript' not in page
+    assert 'src="http' not in page
+    assert "Not for **children**." in (own_noise / "reports/model-card.md").read_text()
+
+    file.write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"^intended-use.md must be UTF-8 text: .*$"):
+        plot.main()
+    file.unlink()
+    restore = "^intended-use.md is missing; restore it with: git checkout intended-use.md$"
+    with pytest.raises(UserError, match=restore):
+        plot.main()
+
+
+@pytest.mark.parametrize(
+    ("params", "are_these_rows", "is_told"),
+    [
+        ({"lr": DEFAULTS["train"]["lr"], "hidden": DEFAULTS["train"]["hidden"]}, True, True),
+        ({"lr": 0.4}, True, False),
+        ({"lr": DEFAULTS["train"]["lr"]}, False, False),
+    ],
+)
+def test_a_search_is_told_of_if_it_found_these_parameters_with_these_rows(
+    own_noise: Path, params: dict[str, Any], *, are_these_rows: bool, is_told: bool
+) -> None:
+    prepared = json.loads((own_noise / "data/prepared/rows.json").read_text())
+    report = SearchReport(
+        n_tries=77,
+        n_finished=50,
+        n_stopped=27,
+        n_failed=0,
+        seeds=[1],
+        n_folds=1,
+        best_try=3,
+        best_loss=0.4,
+        luck=0.0123,
+        first_loss=0.5,
+        params=params,
+        prepared_rows=prepared["hash_of_train_and_val"] if are_these_rows else "others",
     )
-    plot.main()
-    return tmp_path
+    (own_noise / "reports/search.json").write_text(report.model_dump_json())
+    plot_without_pictures()
+    for name in ("report.html", "model-card.md"):
+        text = (own_noise / "reports" / name).read_text()
+        assert ("the best of 77 tries" in text) == is_told
+        assert ("about 0.0123 of the loss of 0.4000 is likely luck" in text) == is_told
+
+
+def test_damaged_files_get_one_line(own_noise: Path) -> None:
+    search = own_noise / "reports/search.json"
+    (own_noise / "reports/out_of_fold.csv").unlink()  # The only one that it does not read.
+    files = [*own_noise.glob("reports/*.csv"), *own_noise.glob("reports/*.json")]
+    for file in (own_noise / "metrics.json", *files):
+        whole, name = file.read_bytes(), file.relative_to(own_noise)
+        anew = "make search, or git checkout reports/search.json" if file == search else "dvc repro"
+        for content in (b"", b"\xff\n", b"[1]\n", b'{"a": {"left": 1}}', b"a,b\n1\n"):
+            file.write_bytes(content)
+            what = f"{name} is not what a stage has written; to make it anew: {anew}"
+            with pytest.raises(UserError, match=f"^{what}"):
+                plot.main()
+        file.unlink()
+        with pytest.raises(UserError, match=f"^{name} is missing; to"):
+            plot.main()
+        file.write_bytes(whole)
 
 
 def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Path) -> None:
@@ -210,11 +246,7 @@ def test_the_page_of_noise_says_that_nobody_beats_the_commonest_class(noise: Pat
     assert "out_of_fold" not in (noise / "metrics.json").read_text()
 
 
-def test_wrong_rows_are_shown_with_their_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    copy_what_is_no_output(tmp_path)
+def test_wrong_rows_are_shown_with_their_cells(folder: Path) -> None:
     generator = np.random.default_rng(0)
     table = pd.DataFrame({f"n{index}": generator.integers(0, 9, 600) for index in range(9)})
     # The name of a column of ours, and texts: neither HTML nor short, and no number but a version.
@@ -223,9 +255,8 @@ def test_wrong_rows_are_shown_with_their_cells(
     is_yes = (table["row"] == "a,b") ^ (generator.random(600) < 0.3)
     table["y"] = np.where(is_yes, "yes", "no")
     table.to_csv("t.csv", index=False)
-    training = {"train__optimizer": "adamw", "train__max_epochs": 50, "train__eval_every": 10}
-    run_all(tmp_path, "t.csv", "y", **training, plot__dpi=50)
-    plot.main()
+    run_all(folder, "t.csv", "y", **QUICK | {"train__max_epochs": 50}, train__optimizer="adamw")
+    plot_without_pictures()
     wrong = pd.read_csv("reports/most_wrong.csv", dtype=str, keep_default_na=False)
     assert len(wrong) == 20
     important = pd.read_csv("reports/importance.csv")["column"].tolist()
@@ -237,7 +268,7 @@ def test_wrong_rows_are_shown_with_their_cells(
     for name in important:
         gaps_are_empty = source[name].replace("NA", "")
         assert wrong[names.get(name, name)].tolist() == gaps_are_empty.tolist(), name
-    page = (tmp_path / "reports/report.html").read_text()
+    page = Path("reports/report.html").read_text()
     (head,) = re.findall("<tr><th>row</th>.*", page)
     shown = re.findall("<th>(.*?)</th>", head)[4:]
     assert shown == list(wrong)[4:12]
@@ -252,16 +283,14 @@ def test_wrong_rows_are_shown_with_their_cells(
 
 
 def test_what_left_out_rows_say_is_told_with_several_folds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    copy_what_is_no_output(tmp_path)
     write_table(300)
-    run_all(tmp_path, "t.csv", "y", train__max_epochs=20, train__eval_every=10)
-    run_prepare(tmp_path, "t.csv", "y", prepare__folds=3, baseline__models=[], plot__dpi=50)
+    run_all(folder, "t.csv", "y", **QUICK)
+    run_prepare(folder, "t.csv", "y", prepare__folds=3, baseline__models=[])
     capsys.readouterr()
     evaluate_networks([0, 1, 2])
-    plot.main()
+    plot_without_pictures()
     found = json.loads(Path("metrics.json").read_text())["out_of_fold"]
     said = "the 240 left-out rows, each predicted by the one of 3 networks that was not trained on"
     printed = capsys.readouterr().out
@@ -283,27 +312,16 @@ def test_what_left_out_rows_say_is_told_with_several_folds(
 
 
 def test_probabilities_of_weighted_classes_are_said_to_be_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of one class there are 6%, and its probability is 0.4: the predicted class hides that."""
-    monkeypatch.chdir(tmp_path)
-    copy_what_is_no_output(tmp_path)
     generator = np.random.default_rng(0)
     a = generator.standard_normal(3000).round(3)
     is_yes = generator.random(3000) < 1 / (1 + np.exp(3 - 0.7 * a))
     pd.DataFrame({"a": a, "y": np.where(is_yes, "$yes", "no")}).to_csv("t.csv", index=False)
     training = {"train__optimizer": "adamw", "train__lr": 0.05, "train__batch_size": 100}
-    run_all(
-        tmp_path,
-        "t.csv",
-        "y",
-        **training,
-        train__max_epochs=20,
-        train__eval_every=20,
-        train__class_weights="balanced",
-        plot__dpi=50,
-    )
-    plot.main()
+    run_all(folder, "t.csv", "y", **QUICK, **training, train__class_weights="balanced")
+    plot_without_pictures()
     metrics = json.loads(Path("metrics.json").read_text())
     assert metrics["expected_calibration_error"] < 0.1
     predictions = pd.read_csv("reports/predictions.csv")
@@ -311,13 +329,6 @@ def test_probabilities_of_weighted_classes_are_said_to_be_none(
     off_by = predictions["probability_$yes"].mean() - share
     assert off_by > 0.3
     assert metrics["classwise_calibration_error"] == pytest.approx(off_by)
-    bins = pd.read_csv("reports/reliability.csv")
-    assert bins.groupby("of")["n_test"].sum().to_dict() == {
-        "predicted class": 600,
-        "class $yes": 600,
-    }
-    of_yes = bins[bins["of"] == "class $yes"]
-    assert (of_yes["accuracy"] * of_yes["n_test"]).sum() / 600 == pytest.approx(share)
     said = "they are no probabilities of this table's rows, and a lower log loss on these need not"
     assert said in capsys.readouterr().out
     assert said.replace("'", "&#39;") in Path("reports/report.html").read_text()
@@ -325,10 +336,8 @@ def test_probabilities_of_weighted_classes_are_said_to_be_none(
 
 
 @NO_CHROMIUM
-def test_the_page_with_all_there_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_with_all_there_can_be(folder: Path) -> None:
     """Threshold, temperature, groups, names as long as a line, and a class that no row tests."""
-    monkeypatch.chdir(tmp_path)
-    copy_what_is_no_output(tmp_path)
     generator = np.random.default_rng(1)
     table = pd.DataFrame(generator.standard_normal((300, 2)).round(2), columns=["a", "b" * 90])
     table["time"] = range(300)
@@ -339,20 +348,21 @@ def test_the_page_with_all_there_can_be(tmp_path: Path, monkeypatch: pytest.Monk
     table.loc[240:, "y"] = "no"
     table.to_csv("t.csv", index=False)
     run_all(
-        tmp_path,
+        folder,
         "t.csv",
         "y",
         prepare__split="time",
         prepare__order_by="time",
-        train__max_epochs=20,
-        train__eval_every=10,
+        **QUICK,
+        **WITH_BASELINE,
         train__calibration="temperature",
-        baseline__models=["logistic_regression"],
         evaluate__slices=["$" + "c" * 90, "time"],
         evaluate__threshold="best_f1",
+        plot__dpi=75,
     )
     plot.main()
-    page, shown_places = check_page(tmp_path, tmp_path / "browser", 500)
+    assert imread("reports/loss.png").shape[:2] == (487, 600)
+    page, shown_places = check_page(folder, folder / "browser", 500)
     assert json.dumps(["threshold"]) in shown_places
     assert json.dumps(["uncalibrated", "log_loss"]) in shown_places
     assert json.dumps(["slices", "$" + "c" * 90, "e", "accuracy"]) in shown_places
@@ -378,30 +388,3 @@ def test_the_model_card_begins_with_metadata_that_a_program_reads(noise: Path) -
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
     assert "b\\|c: the log loss rises by" in text
     assert re.search(r"(?<!\\)<", text) is None
-
-
-def test_an_intended_use_that_cannot_be_read_gets_one_line(project: Project) -> None:
-    file = project.path / "intended-use.md"
-    file.write_bytes(b"\xff")
-    error = project.stage("plot", status=1).stderr
-    assert error.startswith("plot: error: intended-use.md must be UTF-8 text: ")
-    assert error.count("\n") == 1
-    file.unlink()
-    error = project.stage("plot", status=1).stderr
-    assert error == (
-        "plot: error: intended-use.md is missing; restore it with: git checkout intended-use.md\n"
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\n", b"[1]\n", b'{"a": {"left": 1}}', b"a,b\n1\n"])
-def test_damaged_files_get_one_line(noise: Path, content: bytes) -> None:
-    (noise / "reports/out_of_fold.csv").unlink()  # The only one that it does not read.
-    files = [noise / "metrics.json", *noise.glob("reports/*.csv"), *noise.glob("reports/*.json")]
-    for file in files:
-        whole = file.read_bytes()
-        name = file.relative_to(noise)
-        for damage in (lambda file=file: file.write_bytes(content), file.unlink):
-            damage()
-            with pytest.raises(UserError, match=rf"^{name} is (not what a stage has|missing; to)"):
-                plot.main()
-        file.write_bytes(whole)

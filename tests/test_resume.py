@@ -1,8 +1,6 @@
 """A run that is interrupted, extended or repeated ends in the same bytes."""
 
 import fcntl
-import io
-import json
 import os
 import pty
 import random
@@ -13,14 +11,13 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
-from itertools import chain, count, islice
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,32 +31,16 @@ from classifier.training.side_by_side import Training
 from classifier.training.step import Rows, batches
 from tests import soak
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_stages
+from tests.in_process import DEFAULTS, run_stages
 
-TORCHRUN = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["train"]["torchrun"]
-
-DEFAULTS: dict[str, Any] = {
+QUICK = DEFAULTS["train"] | {
     "hidden": [5],
-    "activation": "relu",
-    "dropout": 0.0,
-    "embedding": "none",
-    "members": 1,
-    "optimizer": "sgd",
     "lr": 0.5,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "max_grad_norm": None,
-    "class_weights": "none",
-    "batch_size": None,
     "max_epochs": 12,
     "eval_every": 2,
     "patience": 2,
-    "min_delta": 0.0,
-    "save_every_seconds": 10,
     "device": "cpu",
     "threads": 1,
-    "calibration": "none",
-    "torchrun": TORCHRUN,
     "seed": 3,
 }
 
@@ -85,7 +66,7 @@ Outputs = dict[str, bytes]
 
 
 def make_params(**values: object) -> TrainParams:
-    return TrainParams.model_validate(DEFAULTS | values)
+    return TrainParams.model_validate(QUICK | values)
 
 
 def some_rows(n: int, seed: int) -> Rows:
@@ -104,7 +85,7 @@ def new_run(params: TrainParams) -> Run:
 
 
 @given(values=CHOICES, cuts=st.lists(st.integers(0, 25), max_size=3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_run_cut_off_anywhere_ends_in_the_same_bytes(
     values: dict[str, Any], cuts: list[int]
 ) -> None:
@@ -125,7 +106,7 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bytes(
 
 
 @given(values=CHOICES, max_epochs=st.integers(1, 15), patience=st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_state_is_past_the_end_if_the_run_would_not_have_come_there(
     values: dict[str, Any], max_epochs: int, patience: int
 ) -> None:
@@ -151,21 +132,17 @@ def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
     assert len(orders) == 12
 
 
-@pytest.mark.parametrize("roots", [COMPUTING, ["search/searching.py"]])
-def test_the_fingerprint_covers_every_module_that_computes(roots: Sequence[str]) -> None:
-    program = f"""
-import sys
-for root in {list(roots)}:
-    __import__("classifier." + root.removesuffix(".py").replace("/", "."))
-for module in list(sys.modules.values()):
-    print(getattr(module, "__file__", None))
-"""
+def test_the_fingerprint_covers_every_module_that_computes() -> None:
+    """Those of a training run, and those of a search."""
+    roots = [*COMPUTING, "search/searching.py"]
+    modules = ["classifier." + root.removesuffix(".py").replace("/", ".") for root in roots]
+    program = f"import sys, {', '.join(modules)}\nfor module in list(sys.modules.values()):\n"
+    program += "    print(getattr(module, '__file__', None))"
     python = [sys.executable, "-c", program]
     output = subprocess.run(python, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     folder = REPOSITORY / "classifier"
     imported = {Path(line) for line in output.stdout.splitlines() if line.startswith(f"{folder}/")}
-    covered = source_files(*roots)
-    assert set(covered) == imported - {folder / module for module in NOT_COMPUTING}
+    assert set(source_files(*roots)) == imported - {folder / module for module in NOT_COMPUTING}
     assert all((folder / module).is_file() for module in NOT_COMPUTING)
 
 
@@ -176,23 +153,30 @@ def test_each_influence_is_in_the_fingerprint(
     for file in files:
         file.write_text(file.name)
     train_file, val_file, other = files
-    task = Task(4, 3, (0, 1))
-    cpu: dict[str, Any] = {"device_type": "cpu", "threads": 1}
-    found = [
-        fingerprint_of(make_params(), train_file, val_file, task, **cpu),
-        fingerprint_of(make_params(lr=0.25), train_file, val_file, task, **cpu),
-        fingerprint_of(make_params(), other, val_file, task, **cpu),
-        fingerprint_of(make_params(), train_file, other, task, **cpu),
-        fingerprint_of(make_params(), train_file, val_file, Task(4, 3, (0, 2)), **cpu),
-        fingerprint_of(make_params(), train_file, val_file, task, device_type="cuda", threads=1),
-        fingerprint_of(make_params(), train_file, val_file, task, device_type="cpu", threads=2),
+    usual: dict[str, Any] = {
+        "params": make_params(),
+        "train_file": train_file,
+        "val_file": val_file,
+        "task": Task(4, 3, (0, 1)),
+        "device_type": "cpu",
+        "threads": 1,
+    }
+    changes: list[dict[str, Any]] = [
+        {},
+        {"params": make_params(lr=0.25)},
+        {"train_file": other},
+        {"val_file": other},
+        {"task": Task(4, 3, (0, 2))},
+        {"device_type": "cuda"},
+        {"threads": 2},
     ]
+    found = [fingerprint_of(**usual | change) for change in changes]
     monkeypatch.setattr(torch, "__version__", "another")
-    found.append(fingerprint_of(make_params(), train_file, val_file, task, **cpu))
+    found.append(fingerprint_of(**usual))
     assert len({*found}) == len(found)
     # What may be set for a longer run changes no epoch.
     same = make_params(max_epochs=99, patience=9, save_every_seconds=1, calibration="temperature")
-    assert fingerprint_of(same, train_file, val_file, task, **cpu) == found[-1]
+    assert fingerprint_of(**usual | {"params": same}) == found[-1]
 
 
 def test_what_an_editor_leaves_behind_is_no_module_that_computes(project: Project) -> None:
@@ -211,48 +195,40 @@ def state(epoch: int) -> SavedState:
     return SavedState(epoch, patience=1, finished=False, checkpoint=bytes(range(256)) * 4)
 
 
-def damages(good: bytes) -> dict[str, Callable[[Path], object]]:
-    def put(data: bytes) -> Callable[[Path], object]:
-        return lambda path: path.write_bytes(data)
-
-    def unreadable(path: Path) -> None:
-        path.unlink()
-        path.symlink_to(path)
-
-    newline = good.index(b"\n")
-    second = good.index(b"\n", newline + 1)
-    cuts = {1, newline - 1, newline, newline + 1, second, second + 1, second + 2, len(good) - 1}
-    flips = {0, newline, newline + 2, second, second + 1, len(good) // 2, len(good) - 1}
-    return {
-        "empty": put(b""),
-        "nonsense": put(b"nonsense"),
-        **{f"cut at {cut}": put(good[:cut]) for cut in cuts},
-        **{
-            f"flipped at {at}": put(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
-            for at in flips
-        },
-        "longer": put(good + b"\0"),
-        "unreadable": unreadable,
-    }
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def put_what_leads_nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    # What else a damage can be: tests/mutations.py.
+    [lambda path: path.write_bytes(b""), cut_off, flip_a_bit, put_what_leads_nowhere],
+)
 def test_a_damaged_state_is_reported_and_not_used(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object]
 ) -> None:
     states, path = SavedStates("run", tmp_path), tmp_path / "run.state"
-    states.save(state(1))
-    for name, damage in damages(path.read_bytes()).items():
-        states.save(state(2))
-        damage(path)
-        assert states.load() is None, name
-        lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 1, name
-        assert str(path) in lines[0], name
-        assert not path.is_symlink(), name
-        assert not path.exists(), name
-        states.save(state(3))
-        assert states.load() == state(3), name
-        assert capsys.readouterr().out == "", name
+    states.save(state(2))
+    damage(path)
+    assert states.load() is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(path) in line
+    assert not path.is_symlink()
+    assert not path.exists()
+    states.save(state(3))
+    assert states.load() == state(3)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_folder_keeps_the_newest_runs(tmp_path: Path) -> None:
@@ -279,22 +255,19 @@ def test_killed_again_and_again(project: Project, tmp_path: Path) -> None:
     # Others: in the long form, and in test_a_run_cut_off_anywhere_ends_in_the_same_bytes.
     name = "full batch, SGD with momentum"
     configuration, chance = soak.CONFIGURATIONS[name], random.Random(name)
-    reference, seconds = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
+    reference, _ = soak.undisturbed(project, tmp_path / "undisturbed", configuration)
     killed_project = project.copy(tmp_path / "killed")
     # The first one comes before even the quickest run is over, the second while DVC says in
     # dvc.lock that `train` has run.
-    moments = chain(
-        [soak.after(chance.uniform(0.3, 2)), soak.at_change("dvc.lock", 1)],
-        (soak.after(chance.uniform(0.3, seconds)) for _ in count()),
-    )
+    moments = iter([soak.after(chance.uniform(0.3, 2)), soak.at_change("dvc.lock", 1)])
     counts = soak.kill_until_done(
-        killed_project, configuration, kills=3, moments=lambda: next(moments)
+        killed_project, configuration, kills=2, moments=lambda: next(moments)
     )
     assert counts["killed"] >= 1
     assert killed_project.outputs() == reference.outputs()
 
 
-LONG_TRAINING = {"train.max_epochs": 12_000, "train.eval_every": 200, "train.lr": 0.01}
+LONG_TRAINING = {"train.max_epochs": 6_000, "train.eval_every": 100, "train.lr": 0.01}
 
 
 def wait_for_evaluations(
@@ -310,12 +283,13 @@ def wait_for_evaluations(
     pytest.fail("no evaluations")
 
 
-def start(project: Project, *command: str) -> "subprocess.Popen[str]":
+def start(project: Project, *command: str, warm: bool = False) -> "subprocess.Popen[str]":
+    """Start what is to be killed; `warm` where the process alone is, and not all of its group."""
     (project.path / "reports/losses.csv").unlink(missing_ok=True)
     return subprocess.Popen(
         command,
         cwd=project.path,
-        env=project.env,
+        env=project.warm_env if warm else project.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -344,18 +318,45 @@ def long_project(project: Project, _expected_of_long: Outputs) -> tuple[Project,
     return project, _expected_of_long
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal(long_project: tuple[Project, Outputs], number: signal.Signals) -> None:
-    project, expected = long_project
-    process = start(project, sys.executable, "-m", "stages.train")
+def interrupt(project: Project, number: signal.Signals) -> int:
+    """Train until a signal ends it; return the epoch that is saved."""
+    process = start(project, "python", "-m", "stages.train", warm=True)
     wait_for_evaluations(project, process)
     process.send_signal(number)
     output, _ = process.communicate()
     assert process.returncode == 128 + number
-    assert output.splitlines()[-1].startswith(f"{number.name}: epoch ")
-    assert output.splitlines()[-1].endswith(" is saved; to go on from there: dvc repro")
+    said = rf"{number.name}: epoch (\d+) is saved; to go on from there: dvc repro"
+    found = re.fullmatch(said, output.splitlines()[-1])
+    assert found is not None, output
     assert not (project.path / "reports/losses.csv").exists()
-    assert "going on from epoch" in run_stages(project.path, "train")
+    return int(found[1])
+
+
+def test_a_run_that_a_signal_ended_survives_an_experiment_and_a_shorter_one(
+    long_project: tuple[Project, Outputs],
+) -> None:
+    project, expected = long_project
+    saved = interrupt(project, signal.SIGTERM)
+    project.set_params(train__lr=0.3, train__max_epochs=100)
+    assert "going on" not in run_stages(project.path, "train")
+    project.set_params(**LONG_TRAINING | {"train.max_epochs": 100})
+    output = run_stages(project.path, "train")
+    assert f"the state at epoch {saved}, saved by a longer run, is left alone" in output
+    assert "going on" not in output
+    project.set_params(**LONG_TRAINING)
+    assert f"going on from epoch {saved}, " in run_stages(project.path, "train")
+    assert outputs_of_train(project) == expected
+
+
+def test_a_damaged_state_file_does_not_stop_a_run(
+    long_project: tuple[Project, Outputs],
+) -> None:
+    project, expected = long_project
+    interrupt(project, signal.SIGINT)
+    files = (project.path / ".training").glob("*.state")
+    newest = max(files, key=lambda path: path.stat().st_mtime)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert f"{newest.relative_to(project.path)} is not usable" in run_stages(project.path, "train")
     assert outputs_of_train(project) == expected
 
 
@@ -393,7 +394,7 @@ def test_ctrl_c_in_a_terminal(long_project: tuple[Project, Outputs]) -> None:
     assert "SIGINT: epoch " in text
     assert " is saved; to go on from there: dvc repro" in text
     assert "exited with 130" in text
-    assert re.search(r"epoch \d+/12000, train_loss=0\.\d+ val_loss=0\.\d+ best=0\.\d+ <", text)
+    assert re.search(r"epoch \d+/6000, train_loss=0\.\d+ val_loss=0\.\d+ best=0\.\d+ <", text)
     assert "Traceback" not in text
     assert "going on from epoch" in project.dvc("repro", "train")
     assert outputs_of_train(project) == expected
@@ -403,14 +404,14 @@ def test_an_orphan_is_waited_for_and_its_work_taken_over(
     long_project: tuple[Project, Outputs],
 ) -> None:
     project, expected = long_project
-    first = start(project, "dvc", "repro")
+    first = start(project, "dvc", "repro", warm=True)
     wait_for_evaluations(project, first)
     orphan = int((project.path / ".training/lock").read_text())
     first.kill()
     first.wait()
     # Stopped, so that it still lives when the second one arrives.
     os.kill(orphan, signal.SIGSTOP)
-    second = start(project, "dvc", "repro", "train")
+    second = start(project, "dvc", "repro", "train", warm=True)
     assert second.stdout is not None
     waiting = next(line for line in second.stdout if "waiting for process" in line)
     assert waiting.startswith(f"waiting for process {orphan}, ")
@@ -418,41 +419,8 @@ def test_an_orphan_is_waited_for_and_its_work_taken_over(
     output, _ = second.communicate()
     assert second.returncode == 0, output
     # Nothing was trained twice: the orphan's run was over by then.
-    assert "going on from epoch 12000" in output
+    assert "going on from epoch 6000" in output
     assert outputs_of_train(project) == expected
-
-
-def test_a_damaged_state_file_does_not_stop_a_run(
-    long_project: tuple[Project, Outputs],
-) -> None:
-    project, expected = long_project
-    process = start(project, sys.executable, "-m", "stages.train")
-    wait_for_evaluations(project, process)
-    process.terminate()
-    process.communicate()
-    newest = max(
-        (project.path / ".training").glob("*.state"), key=lambda path: path.stat().st_mtime
-    )
-    newest.write_bytes(newest.read_bytes()[:-1])
-    assert f"{newest.relative_to(project.path)} is not usable" in run_stages(project.path, "train")
-    assert outputs_of_train(project) == expected
-
-
-def train_with_files_limited_to(project: Project, limit: int) -> "subprocess.CompletedProcess[str]":
-    """Run `train` where a file cannot have more than `limit` bytes, as on a full disk."""
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, "-m", "stages.train"],
-        cwd=project.path,
-        env=project.env,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit_files,
-    )
 
 
 def test_a_full_disk_while_saving_state(project: Project, tmp_path: Path) -> None:
@@ -465,33 +433,23 @@ def test_a_full_disk_while_saving_state(project: Project, tmp_path: Path) -> Non
     limit = max(len(content) for content in expected.values()) + 20
     assert len(expected["models/checkpoint.pt"]) + 20 == limit
 
-    result = train_with_files_limited_to(project, limit)
+    result = subprocess.run(
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.path,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        # As on a full disk.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert result.returncode == 0, result.stderr
     assert "warning: the state at epoch 60 cannot be saved" in result.stdout
     assert not list((project.path / ".training").glob("*.tmp"))
     assert {name: (project.path / name).read_bytes() for name in expected} == expected
 
 
-def test_a_full_disk_while_writing_outputs(project: Project) -> None:
-    for output in project.path.glob("models/*.*"):
-        output.unlink()
-
-    # The weights can be written.
-    result = train_with_files_limited_to(project, 4000)
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line == "train: error: models/checkpoint.pt cannot be written: File too large"
-    assert not (project.path / "models/checkpoint.pt").exists()
-    assert not list(project.path.glob("models/*.tmp"))
-
-
-@pytest.mark.parametrize(
-    "further",
-    [
-        {"train.max_epochs": 95},
-        {"train.patience": 50},
-    ],
-)
+@pytest.mark.parametrize("further", [{"train.max_epochs": 95}, {"train.patience": 50}])
 def test_a_longer_run_goes_on_from_the_shorter_one(
     project: Project, tmp_path: Path, further: dict[str, object]
 ) -> None:
@@ -531,44 +489,6 @@ def test_a_shorter_or_forced_run_trains_from_scratch(project: Project) -> None:
     assert "going on" not in output
 
 
-def test_an_interrupted_run_survives_an_experiment(
-    long_project: tuple[Project, Outputs],
-) -> None:
-    project, expected = long_project
-    process = start(project, sys.executable, "-m", "stages.train")
-    wait_for_evaluations(project, process)
-    process.terminate()
-    process.communicate()
-    project.set_params(train__lr=0.3, train__max_epochs=400)
-    assert "going on" not in run_stages(project.path, "train")
-    project.set_params(**LONG_TRAINING)
-    assert "going on from epoch" in run_stages(project.path, "train")
-    assert outputs_of_train(project) == expected
-
-
-@pytest.mark.parametrize("shorter", [{"train.max_epochs": 400}, {"train.patience": 1}])
-def test_an_interrupted_run_survives_a_shorter_one(
-    long_project: tuple[Project, Outputs], shorter: dict[str, object]
-) -> None:
-    project, expected = long_project
-    if "train.patience" in shorter:
-        # Then nothing but the first evaluation is an improvement.
-        project.set_params(train__min_delta=10.0)
-    process = start(project, sys.executable, "-m", "stages.train")
-    wait_for_evaluations(project, process, count=4)
-    process.terminate()
-    output, _ = process.communicate()
-    (saved,) = re.findall(r"epoch (\d+) is saved", output)
-    project.set_params(**shorter)
-    output = run_stages(project.path, "train")
-    assert f"the state at epoch {saved}, saved by a longer run, is left alone" in output
-    assert "going on" not in output
-    project.set_params(**LONG_TRAINING, train__patience=50)
-    assert f"going on from epoch {saved}, " in run_stages(project.path, "train")
-    if "train.max_epochs" in shorter:
-        assert outputs_of_train(project) == expected
-
-
 def test_a_loss_that_is_not_finite(project: Project) -> None:
     project.set_params(train__lr=1e30)
     output = project.dvc("repro", status=255)
@@ -577,18 +497,3 @@ def test_a_loss_that_is_not_finite(project: Project) -> None:
     assert "lower train.lr (it is 1e+30)" in line
     assert "Traceback" not in output
     assert not project.contents("models/*.pt", "reports/losses.csv", "reports/training.json")
-
-
-def test_the_checkpoint_can_be_trained_on_by_hand(project: Project) -> None:
-    from classifier.network.model import MLP  # noqa: PLC0415
-
-    data = (project.path / "models/checkpoint.pt").read_bytes()
-    checkpoint = torch.load(io.BytesIO(data), weights_only=True)
-    assert checkpoint["epoch"] == 60
-    report = json.loads((project.path / "reports/training.json").read_text())
-    assert checkpoint["early_stopping"]["best_epoch"] == report["best_epoch"]
-    saved = torch.load(project.path / "models/weights.pt", weights_only=True)
-    weights = saved["weights"]
-    assert all(torch.equal(weights[name], checkpoint["best_model"][name]) for name in weights)
-    model = MLP(**saved["architecture"])
-    model.load_state_dict(checkpoint["model"])
