@@ -208,6 +208,13 @@ def _ahead_of_git(_trained: Project) -> Project:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def fresh_clone(_fresh_clone: Project, tmp_path: Path) -> Project:
     """A clone in which nothing has run yet."""
     return _fresh_clone.copy(tmp_path / "project")
