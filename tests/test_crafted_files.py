@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 import yaml
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto
 
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.schema import read_schema
@@ -97,38 +97,20 @@ def with_weights_elsewhere(model: ModelProto) -> None:
 
 
 def with_a_constant_elsewhere(model: ModelProto) -> None:
-    constant = helper.make_node("Constant", [], ["constant"], value=TensorProto())
-    with_weights_elsewhere(model)
-    constant.attribute[0].t.CopyFrom(model.graph.initializer[0])
-    model.graph.initializer[0].CopyFrom(onnx.load("models/model.onnx").graph.initializer[0])
-    model.graph.node.append(constant)
+    value = model.graph.node.add(op_type="Constant").attribute.add(name="value")
+    value.t.data_location = TensorProto.EXTERNAL
 
 
 def with_an_operator_of_the_runtime(model: ModelProto) -> None:
-    model.graph.node.append(
-        helper.make_node("EPContext", [], ["context"], domain="com.microsoft", embed_mode=0)
-    )
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node.add(op_type="EPContext", domain="com.microsoft")
 
 
 def with_a_loop(model: ModelProto) -> None:
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go on"], ["still"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go on", TensorProto.BOOL, []),
-        ],
-        [helper.make_tensor_value_info("still", TensorProto.BOOL, [])],
-    )
-    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    model.graph.node.append(helper.make_node("Loop", ["", "yes"], [], body=body))
+    model.graph.node.add(op_type="Loop").attribute.add(name="body").g.SetInParent()
 
 
 def with_a_function(model: ModelProto) -> None:
-    identity = helper.make_node("Identity", ["x"], ["y"])
-    opsets = [helper.make_opsetid("", 20)]
-    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [identity], opsets))
+    model.functions.add(name="Relu")
 
 
 def without_outputs(model: ModelProto) -> None:

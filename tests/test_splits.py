@@ -100,9 +100,10 @@ def test_what_belongs_together_is_on_one_side(
         assert classes["train"] >= classes["val"] | classes["test"]
         if split == "random" and rare_classes == "error":
             assert classes["train"] == classes["val"] == classes["test"] == set(table["y"])
-        if rare_classes != "drop":
-            assert len(inside) == len(table)
-        warned = any("groups, copies, equal" in line for line in table_report()["warnings"])
+        report = table_report()
+        assert report["rows_of_rare_classes"] == len(table) - len(inside)
+        assert rare_classes == "drop" or len(inside) == len(table)
+        warned = any("groups, copies, equal" in line for line in report["warnings"])
         sizes = [((parts == part).sum(), size) for part, size in zip(PARTS, SIZES, strict=True)]
         asked = [(n, round(len(inside) * size)) for n, size in sizes]
         assert warned == any(2 * n < wanted or n > 2 * wanted for n, wanted in asked)
@@ -261,25 +262,11 @@ def test_which_of_equal_groups_test_is_a_matter_of_the_seed() -> None:
     assert tested == {0, 1, 2, 3}
 
 
-def test_a_class_that_whole_groups_keep_from_training_is_dropped(folder: Path) -> None:
-    groups = [row // 3 for row in range(18)]
-    # The four groups with class c all come into the validation and the test rows.
-    pd.DataFrame({"x": range(18), "who": groups, "y": list("caaabcbabbcccacaba")}).to_csv(
-        "t.csv", index=False
-    )
-    run_prepare(
-        folder,
-        "t.csv",
-        "y",
-        prepare__split="group",
-        prepare__group="who",
-        prepare__rare_classes="drop",
-        prepare__test_size=0.3,
-        prepare__val_size=0.3,
-        prepare__seed=11,
-    )
-    assert {int(index) for part in PARTS for index in prepared(part).target} == {0, 1}
-    assert table_report()["rows_of_rare_classes"] == 6
+def test_a_class_that_whole_groups_keep_from_training_is_dropped() -> None:
+    # The four groups with class 2 all come into the validation and the test rows.
+    labels = labels_of(np.array([*map(int, "200012101122202010")]))
+    parts = Splitter(0.3, 0.3, "drop", 11).by_group(labels, np.arange(18) // 3)
+    assert {int(index) for rows in parts.values() for index in labels.indices[rows]} == {0, 1}
 
 
 def test_sizes_are_those_asked_for_whatever_the_copies(folder: Path) -> None:
