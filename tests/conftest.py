@@ -186,30 +186,9 @@ def _trained(_fresh_clone: Project) -> Project:
     return made_once("trained", make)
 
 
-@pytest.fixture(scope="session")
-def _as_made(_fresh_clone: Project) -> Project:
-    def make(path: Path) -> Project:
-        project = _fresh_clone.copy(path)
-        project.repro()
-        return project
-
-    return made_once("as made", make)
-
-
-@pytest.fixture(scope="session")
-def _ahead_of_git(_trained: Project) -> Project:
-    def make(path: Path) -> Project:
-        project = _trained.copy(path)
-        project.set_params(train__lr=0.1)
-        project.repro()
-        return project
-
-    return made_once("ahead of git", make)
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
+    """An empty folder, the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -227,12 +206,25 @@ def project(_trained: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def as_made(_as_made: Project, tmp_path: Path) -> Project:
+def as_made(_fresh_clone: Project, tmp_path: Path) -> Project:
     """A clone as `make repro` leaves it. It takes long: for the tests of the group "docs"."""
-    return _as_made.copy(tmp_path / "project")
+
+    def make(path: Path) -> Project:
+        project = _fresh_clone.copy(path)
+        project.run(*MAKE_REPRO)
+        return project
+
+    return made_once("as made", make).copy(tmp_path / "project")
 
 
 @pytest.fixture
-def ahead_of_git(_ahead_of_git: Project, tmp_path: Path) -> Project:
+def ahead_of_git(_trained: Project, tmp_path: Path) -> Project:
     """A project in which `dvc repro` has run since, with another train.lr: not yet committed."""
-    return _ahead_of_git.copy(tmp_path / "project")
+
+    def make(path: Path) -> Project:
+        project = _trained.copy(path)
+        project.set_params(train__lr=0.1)
+        project.repro()
+        return project
+
+    return made_once("ahead of git", make).copy(tmp_path / "project")

@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -17,6 +16,14 @@ FAULTS = "EVERY_WRITE=1 pytest tests/test_faults.py"
 SEARCH_SOAK = "python -m tests.search_soak --kills 30 --workers 2"
 MUTATIONS = "python -m tests.mutations --count 10000"
 
+QUEUE_DONE = "tests/test_experiments.py::queue_done"
+THE_BEST = "tests/test_experiments.py::test_the_best_is_compared_and_applied"
+REPEATS = "tests/test_experiments.py::test_repeats_are_reported_and_compared"
+SEARCH = "tests/test_search.py::test_what_the_page_says"
+FOLDER = "tests/test_remotes.py::test_a_folder"
+S3 = "tests/test_remotes.py::test_storage_that_speaks_s3"
+SECOND_CLONE = "tests/test_remotes.py::check_second_clone"
+
 SHORT_FORMS = {
     SOAK: "soak.kill_until_done(",
     SEARCH_SOAK: "search_soak.kill_until_done(",
@@ -26,9 +33,7 @@ SHORT_FORMS = {
 """What a test calls instead of a command that takes long."""
 
 RUN_ELSEWHERE = {
-    "README.md": {
-        "make test": ".ci/run",
-    },
+    "README.md": {"make test": ".ci/run"},
     "docs/change-the-code.md": {
         # With fewer kills.
         SOAK: "tests/test_resume.py::test_killed_again_and_again",
@@ -40,16 +45,14 @@ RUN_ELSEWHERE = {
     },
     "docs/many-runs.md": {
         # Fewer runs of each; then one start for both.
-        "dvc exp run --queue": "tests/test_experiments.py::queue_done",
-        "dvc queue start": "tests/test_experiments.py::queue_done",
-        "dvc queue status": "tests/test_experiments.py::queue_done",
+        "dvc exp run --queue": QUEUE_DONE,
+        "dvc queue start": QUEUE_DONE,
+        "dvc queue status": QUEUE_DONE,
         "dvc exp show": "tests/test_experiments.py::test_results_are_shown_best_first",
-        "dvc plots diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "dvc metrics diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "dvc exp apply": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "python -m commands.repeats": (
-            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
-        ),
+        "dvc plots diff": THE_BEST,
+        "dvc metrics diff": THE_BEST,
+        "dvc exp apply": THE_BEST,
+        "python -m commands.repeats": REPEATS,
     },
     "docs/one-big-run.md": {
         "dvc exp run": "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter",
@@ -58,15 +61,13 @@ RUN_ELSEWHERE = {
     },
     "docs/search.md": {
         # With fewer tries.
-        "make search": "tests/test_search.py::test_what_the_page_says",
-        "python -m commands.search --apply": "tests/test_search.py::test_what_the_page_says",
+        "make search": SEARCH,
+        "python -m commands.search --apply": SEARCH,
         "dvc repro": "README.md",
         "python -m commands.search --queue": "tests/test_search.py::test_the_best_are_queued",
-        "dvc queue start": "tests/test_experiments.py::queue_done",
-        "python -m commands.repeats": (
-            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
-        ),
-        "python -m commands.search --workers": "tests/test_search.py::test_what_the_page_says",
+        "dvc queue start": QUEUE_DONE,
+        "python -m commands.repeats": REPEATS,
+        "python -m commands.search --workers": SEARCH,
         "python -m commands.search --storage": (
             "tests/test_search.py::test_several_use_a_storage_one_after_the_other"
         ),
@@ -77,17 +78,17 @@ RUN_ELSEWHERE = {
         # Nothing is left to install.
         "pip install -r": "tests/test_constraints.py::test_nothing_is_left_to_install",
         # In a folder that is there.
-        "dvc remote add --default storage /mnt": "tests/test_remotes.py::test_a_folder",
-        "git commit": "tests/test_remotes.py::test_a_folder",
-        "dvc push": "tests/test_remotes.py::test_a_folder",
-        "dvc pull": "tests/test_remotes.py::check_second_clone",
-        "dvc repro": "tests/test_remotes.py::check_second_clone",
-        "dvc exp push": "tests/test_remotes.py::test_a_folder",
+        "dvc remote add --default storage /mnt": FOLDER,
+        "git commit": FOLDER,
+        "dvc push": FOLDER,
+        "dvc pull": SECOND_CLONE,
+        "dvc repro": SECOND_CLONE,
+        "dvc exp push": FOLDER,
         # Not run but compared: what it installs is there.
-        "pip install 'dvc[s3]": "tests/test_remotes.py::test_storage_that_speaks_s3",
-        "dvc remote add --default storage s3": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "pip install 'dvc[s3]": S3,
+        "dvc remote add --default storage s3": S3,
         # At an address of this machine.
-        "dvc remote modify": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "dvc remote modify": S3,
     },
 }
 """How the lines begin that are not run here, and what runs them instead."""
@@ -138,17 +139,12 @@ def as_the_page_says(output: str, expected: str) -> bool:
     return found and (len(printed) == len(patterns) or not whole)
 
 
-def test_the_readme_from_top_to_bottom(fresh_clone: Project) -> None:
-    (fresh_clone.path / ".venv").symlink_to(sys.prefix)
-    assert typed("README.md")[0][0] == "make repro"
-    do_what_is_typed(fresh_clone, "README.md")
-
-
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES[1:] if typed(page) or fenced(read(page), "python")]
+    "page", [page for page in PAGES if typed(page) or fenced(read(page), "python")]
 )
 def test_a_page_from_top_to_bottom(page: str, as_made: Project) -> None:
+    (as_made.path / ".venv").symlink_to(sys.prefix)
     do_what_is_typed(as_made, page)
 
 
@@ -179,8 +175,9 @@ def runs(runner: str, line: str) -> bool:
     return SHORT_FORMS.get(line, "commands(") in source
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short_and_lists_each_page() -> None:
     assert len(read("README.md").splitlines()) <= 200
+    assert [page for page in PAGES[1:] if f"]({page})" not in read("README.md")] == []
 
 
 def test_the_table_of_parameters() -> None:
@@ -208,11 +205,3 @@ def test_the_links_lead_somewhere(page: str) -> None:
 def anchor(heading: str) -> str:
     """Return the name that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def test_each_page_is_on_the_readme_list() -> None:
-    assert [page for page in PAGES[1:] if f"]({page})" not in read("README.md")] == []
-
-
-def test_ci_runs_the_test_command() -> None:
-    assert "make test" in Path(REPOSITORY / ".ci/run").read_text()
