@@ -20,6 +20,9 @@ from classifier.exported_model.format import IR_VERSION, OPSETS, Graph
 from classifier.io.prepared import Split, read_split
 from classifier.io.schema import Schema, read_schema
 from classifier.io.user_error import UserError
+from classifier.tables.open_table import open_table
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
+from classifier.tables.values import raw_values
 from commands import predict, start
 from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY
@@ -64,6 +67,16 @@ def table_report() -> dict[str, Any]:
 def refused(expected: str) -> pytest.RaisesExc[UserError]:
     """Expect a `UserError` in whose message this occurs."""
     return pytest.raises(UserError, match=re.escape(expected))
+
+
+def raw_of(name: str, schema: Schema) -> dict[str, npt.NDArray[Any]]:
+    """Return what `predict` gives to the model for the rows of a file."""
+    file = open_table(Path(name), name, AS_THE_FILE_SAYS)
+    (cells,) = file.chunks()
+    return {
+        column.name: raw_values(column, cells[column.name], file.spelling, name)
+        for column in schema.columns
+    }
 
 
 def run_all(folder: Path, table: str, target: str, **values: object) -> None:

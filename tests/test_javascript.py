@@ -11,9 +11,9 @@ import pytest
 
 from classifier.exported_model.load import ExportedModel
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all
+from tests.in_process import raw_of, run_all
 from tests.readme import fenced, read
-from tests.test_exported_model import QUICK, raw_of
+from tests.test_exported_model import QUICK
 from tests.test_networks import table_of_all_kinds
 
 NODE = shutil.which("node")
@@ -76,7 +76,8 @@ def test_texts_gaps_and_dates(folder: Path) -> None:
     table.to_csv("t.csv", index=False)
     params = {"prepare__missing_indicator": True, "prepare__scaler": "squash"}
     run_all(folder, "t.csv", "y", **QUICK, **params, train__members=3)
-    raw = raw_of("t.csv", model := ExportedModel(folder / "models/model.onnx"))
+    model = ExportedModel(folder / "models/model.onnx")
+    raw = raw_of("t.csv", model.schema)
     columns = {name: pd.Series(values).tolist() for name, values in raw.items()}
     columns["color"] = table["color"].tolist()
     (folder / "table.json").write_text(json.dumps(columns).replace("NaN", "null"))

@@ -33,7 +33,6 @@ from classifier.network.model import (
     networks_to_bytes,
 )
 from tests.in_process import prepared, prepared_schema, run_all, run_predict, run_prepare
-from tests.test_predict import assert_the_same
 
 FEATURES = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
 EDGES = torch.quantile(FEATURES, torch.linspace(0, 1, N_BINS + 1), dim=0).T
@@ -66,11 +65,7 @@ def test_periodic_embeddings_are_those_of_rtdl() -> None:
     torch.manual_seed(1)
     ours = PeriodicEmbedding(5)
     theirs = rtdl_num_embeddings.PeriodicEmbeddings(
-        5,
-        WIDTH,
-        n_frequencies=N_FREQUENCIES,
-        frequency_init_scale=FREQUENCY_SCALE,
-        lite=True,
+        5, WIDTH, n_frequencies=N_FREQUENCIES, frequency_init_scale=FREQUENCY_SCALE, lite=True
     )
     theirs.load_state_dict(
         {
@@ -217,28 +212,6 @@ def table_of_all_kinds() -> pd.DataFrame:
 @pytest.fixture(autouse=True)
 def _in_a_folder(folder: Path) -> None:
     table_of_all_kinds().to_csv(folder / "t.csv", index=False)
-
-
-@pytest.mark.parametrize(("embedding", "members"), [("none", 1), ("piecewise_linear", 3)])
-def test_the_exported_model_predicts_what_was_evaluated(
-    folder: Path, embedding: str, members: int
-) -> None:
-    run_all(
-        folder,
-        "t.csv",
-        "y",
-        prepare__scaler="squash",
-        prepare__missing_indicator=True,
-        train__embedding=embedding,
-        train__members=members,
-        train__hidden=[8],
-        train__max_epochs=4,
-        train__eval_every=2,
-        train__lr=0.1,
-    )
-    evaluated = pd.read_csv("reports/predictions.csv")
-    run_predict("t.csv", "-o", "out.csv")
-    assert_the_same(pd.read_csv("out.csv").iloc[evaluated["row"] - 2], evaluated)
 
 
 def test_which_features_come_of_numbers_is_in_the_schema(folder: Path) -> None:

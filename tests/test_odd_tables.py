@@ -114,10 +114,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         Outcome(error="is not UTF-8 text: 'gr\N{REPLACEMENT CHARACTER}n'"),
     ),
     "many blanks": (csv(sep=" ").replace(b" ", b"   ").replace(b"\n", b" \n "), SAME),
-    "an index": (
-        BASE.to_csv().encode(),
-        Outcome(left_out=["c1"]),
-    ),
+    "an index": (BASE.to_csv().encode(), Outcome(left_out=["c1"])),
     "an index that pandas has named": (
         csv(front("Unnamed: 0", range(N))),
         Outcome(left_out=["Unnamed: 0"]),
@@ -132,10 +129,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         b"".join(line + b",\n" for line in csv().splitlines()),
         Outcome(left_out=["c5"]),
     ),
-    "a dash for a gap": (
-        csv(each("x", every(17, "-"))),
-        Outcome(x=but_for(17, None)),
-    ),
+    "a dash for a gap": (csv(each("x", every(17, "-"))), Outcome(x=but_for(17, None))),
     "another text for a gap": (
         csv(each("x", every(17, "unknown"))),
         Outcome(error="add 'unknown' to prepare.gaps", x=but_for(17, None)),
@@ -163,10 +157,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
     ),
     "a sentinel of many digits": (
         csv(each("x", every(9, 99_999_999))),
-        Outcome(
-            warning="add '99999999' to prepare.gaps",
-            x=but_for(9, 99_999_999),
-        ),
+        Outcome(warning="add '99999999' to prepare.gaps", x=but_for(9, 99_999_999)),
     ),
     "thousands": (
         each_x(lambda x: f"{int(x * 10_000):,}"),
@@ -192,11 +183,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
     ),
     "some per cent, some not": (
         csv(each("x", lambda i, x: f"{x}%" if i % 3 else x)),
-        Outcome(
-            error="holds numbers of several forms, such as",
-            columns=["z", "colour"],
-            x=None,
-        ),
+        Outcome(error="holds numbers of several forms, such as", columns=["z", "colour"], x=None),
     ),
     "blanks around names": (csv(BASE.rename(columns={"x": " x ", "label": "label "})), SAME),
     "classes in upper and lower case": (
@@ -231,10 +218,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
     ),
     "a comment": (b"# exported 2024\n" + csv(), Outcome(first_row=3)),
     "old line ends": (csv().replace(b"\n", b"\r"), SAME),
-    "rows without a target": (
-        csv(each("label", every(20, ""))),
-        Outcome(n=95),
-    ),
+    "rows without a target": (csv(each("label", every(20, ""))), Outcome(n=95)),
     "a rare class": (
         csv(each("label", lambda i, y: "maybe" if i in {3, 50} else y)),
         Outcome(
@@ -243,10 +227,6 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
             classes=["maybe", "no", "yes"],
         ),
     ),
-    "an identifier": (
-        csv(front("id", [f"cust-{i:05d}" for i in range(N)])),
-        Outcome(error="add 'id' to prepare.ignore"),
-    ),
     "a row number": (
         csv(front("nr", range(100, 100 + N))),
         Outcome(
@@ -254,7 +234,6 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         ),
     ),
     "a constant column": (csv(front("k", "A")), Outcome(left_out=["k"])),
-    "an empty column": (csv(front("k", "")), Outcome(left_out=["k"])),
     "line ends in texts": (csv(changed(colour=BASE["colour"] + "\nish")), SAME),
     "an infinite number": (
         csv(each("x", lambda i, x: "inf" if i == 7 else x)),

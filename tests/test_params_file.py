@@ -11,13 +11,13 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from classifier.io.params import read_params, read_section
+from classifier.io.params import read_section
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
 from classifier.starting.choice import Choice, DecidedParam, choose, first_params, training_params
 from classifier.starting.params_file import with_params, write_params
-from classifier.tables.prepare_params import AS_THE_FILE_SAYS, PrepareParams
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from tests.conftest import REPOSITORY
-from tests.in_process import refused, run_start
+from tests.in_process import refused
 from tests.test_odd_tables import BASE, NO_HEADER, ODD, N, csv, front
 
 SHIPPED = (REPOSITORY / "params.yaml").read_text()
@@ -74,14 +74,6 @@ def test_a_second_table_as_in_a_fresh_clone(folder: Path) -> None:
     for first, second, expected in zip(fresh, chosen[5:] + chosen, fresh[5:] + fresh, strict=False):
         FILE.write_text(first)
         assert as_started(*second) == expected
-
-
-@pytest.mark.parametrize("name", ["No", "12:30:45"])
-def test_row_numbers_of_any_name_are_left_out(folder: Path, name: str) -> None:
-    (folder / "t.csv").write_bytes(csv(front(name, range(N))))
-    run_start("t.csv", "label", "--force")
-    assert read_params("prepare", PrepareParams).ignore == [name]
-    assert yaml.safe_load(FILE.read_text())["prepare"]["ignore"] == [name]
 
 
 @pytest.mark.parametrize(
@@ -217,10 +209,7 @@ def test_what_people_write_is_kept(data: st.DataObject) -> None:
     choice = Choice(PREPARE.model_copy(update=after), decisions)
     result = as_started(choice, training)
 
-    meant = written | {
-        "prepare": choice.params.model_dump(),
-        "train": written["train"] | training,
-    }
+    meant = written | {"prepare": choice.params.model_dump(), "train": written["train"] | training}
     assert from_yaml(result) == meant | from_yaml(OTHERS)
     assert yaml.safe_load(result)["prepare"] == meant["prepare"]
     assert OTHERS.removesuffix("\n") in result

@@ -21,7 +21,14 @@ from classifier.tables import csv_file
 from classifier.tables.labels import parse_labels
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
-from tests.in_process import prepared, prepared_bytes, prepared_schema, refused, run_prepare
+from tests.in_process import (
+    prepared,
+    prepared_bytes,
+    prepared_schema,
+    refused,
+    run_prepare,
+    table_report,
+)
 
 
 def csv_table(
@@ -158,15 +165,20 @@ def test_types_that_parquet_has_alone(folder: Path) -> None:
     assert (schema.label_kind, schema.classes) == ("boolean", ["false", "true"])
 
 
-def test_a_text_among_the_numbers_of_rows_that_do_not_train(folder: Path) -> None:
-    (folder / "t.csv").write_text(GOOD)
+def test_a_cell_of_another_kind_in_a_row_that_does_not_train(folder: Path) -> None:
+    dates = [f"2024-01-{1 + i % 28:02}" for i in range(60)]
+    table = pd.DataFrame({"day": dates, "x": range(60), "y": ["a", "b"] * 30}, dtype=object)
+    table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y")
     row = prepared("test").rows[0]
-    lines = GOOD.splitlines()
-    lines[row - 1] = "1,many,a"
-    (folder / "t.csv").write_text("\n".join(lines))
-    with refused(f"column 'z', row {row} is 'many', but must be a number"):
-        run_prepare(folder, "t.csv", "y")
+    for name, kind in {"day": "a date like 2024-05-31", "x": "a number"}.items():
+        other = table.copy()
+        other.loc[row - 2, name] = "soon"
+        other.to_csv("t.csv", index=False)
+        with refused(f"column '{name}', row {row} is 'soon', but must be {kind}"):
+            run_prepare(folder, "t.csv", "y")
+        run_prepare(folder, "t.csv", "y", prepare__gaps=["soon"])
+        assert table_report()["gaps"] == 1
 
 
 def mixed_table(n: int = 200) -> pd.DataFrame:

@@ -146,10 +146,7 @@ def test_rows_of_a_rare_class_train_or_are_left_out(
     seed=st.integers(0, 50),
 )
 def test_the_largest_group_trains_and_small_ones_are_folds_of_scikit_learn(
-    rows: tuple[Positions, Labels],
-    sizes: tuple[float, float],
-    rare_classes: RareClasses,
-    seed: int,
+    rows: tuple[Positions, Labels], sizes: tuple[float, float], rare_classes: RareClasses, seed: int
 ) -> None:
     (groups, labels), (test_size, val_size) = rows, sizes
     try:
