@@ -35,7 +35,7 @@ class Command:
 
 
 PICKLE = pickle.dumps(Command())
-NESTED = "[" * 100_000
+NESTED = "[" * 10_000
 YAML = "!!python/object/apply:os.system ['touch pwned']"
 
 

@@ -135,6 +135,6 @@ def test_a_table_may_have_many_columns(folder: Path) -> None:
     names = [f"pixel {index}" for index in range(600)]
     table = pd.DataFrame(np.random.default_rng(0).standard_normal((60, 600)), columns=names)
     table.assign(y=table["pixel 0"] > 0).to_csv("w.csv")
-    run_all(folder, "w.csv", "y", **QUICK)
+    run_all(folder, "w.csv", "y", **QUICK, evaluate__importance_repeats=0)
     model = ExportedModel(folder / "models/model.onnx")
     assert model.probabilities(raw_of("w.csv", model.schema)).shape == (60, 2)

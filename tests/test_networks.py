@@ -43,21 +43,16 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_members_that_share_a_weight_are_those_of_tabm() -> None:
+def test_members_are_those_of_tabm() -> None:
     torch.manual_seed(1)
-    ours = SharedLinear(3, 5, 4, is_first=True)
-    theirs = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init=("normal", "ones"))
-    scales = {"r": ours.scale_in, "s": ours.scale_out}
-    theirs.load_state_dict({"weight": ours.weight, "bias": ours.bias, **scales})
     inputs = torch.randn(7, 3, 5)
-    assert_same(ours(inputs), theirs(inputs))
-
-
-def test_members_with_weights_of_their_own_are_those_of_tabm() -> None:
-    torch.manual_seed(1)
+    shared = SharedLinear(3, 5, 4, is_first=True)
+    theirs = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init=("normal", "ones"))
+    scales = {"r": shared.scale_in, "s": shared.scale_out}
+    theirs.load_state_dict({"weight": shared.weight, "bias": shared.bias, **scales})
+    assert_same(shared(inputs), theirs(inputs))
     ours, theirs = SeparateLinear(3, 5, 4), tabm.LinearEnsemble(5, 4, k=3)
     theirs.load_state_dict(ours.state_dict())
-    inputs = torch.randn(7, 3, 5)
     assert_same(ours(inputs), theirs(inputs))
 
 

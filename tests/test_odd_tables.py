@@ -107,6 +107,9 @@ class Outcome:
 
 SAME = Outcome()
 NO_HEADER = Outcome(error="set prepare.header: false", columns=["c1", "c2", "c3"], first_row=1)
+TEN_THOUSANDTHS = Outcome(
+    warning="'x' is another whole number in every row", x=lambda i: int(BASE["x"][i] * 10_000)
+)
 
 ODD: dict[str, tuple[bytes, Outcome]] = {
     "cp1252": (
@@ -159,19 +162,10 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         csv(each("x", every(9, 99_999_999))),
         Outcome(warning="add '99999999' to prepare.gaps", x=but_for(9, 99_999_999)),
     ),
-    "thousands": (
-        each_x(lambda x: f"{int(x * 10_000):,}"),
-        Outcome(
-            warning="'x' is another whole number in every row",
-            x=lambda i: int(BASE["x"][i] * 10_000),
-        ),
-    ),
+    "thousands": (each_x(lambda x: f"{int(x * 10_000):,}"), TEN_THOUSANDTHS),
     "points for thousands": (
         each_x(lambda x: f"{int(x * 10_000):,}".replace(",", "."), sep=";", decimal=","),
-        Outcome(
-            warning="'x' is another whole number in every row",
-            x=lambda i: int(BASE["x"][i] * 10_000),
-        ),
+        TEN_THOUSANDTHS,
     ),
     "per cent": (
         each_x(lambda x: f"{x * 100:.1f}%"),

@@ -94,27 +94,6 @@ def is_run_here(page: str, command: str) -> bool:
     return not command.startswith(tuple(chain(*RUN_ELSEWHERE.get(page, {}).values())))
 
 
-def do_what_is_typed(project: Project, page: str) -> None:
-    """Type the commands of a page, from top to bottom; then run its Python, block by block."""
-    for command, expected in typed(page):
-        if not is_run_here(page, command):
-            continue
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=project.path,
-            env=project.warm_env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        printed = f"$ {command}\n{result.stdout}"
-        assert result.returncode == 0, printed
-        assert not expected or as_the_page_says(result.stdout, expected), printed
-    for example in fenced(read(page), "python"):
-        project.run(sys.executable, "-c", example)
-
-
 def as_the_page_says(output: str, expected: str) -> bool:
     """Look for each line of a page in the output, which a line `...` allows to have more.
 
@@ -133,8 +112,25 @@ def as_the_page_says(output: str, expected: str) -> bool:
     "page", [page for page in PAGES if typed(page) or fenced(read(page), "python")]
 )
 def test_a_page_from_top_to_bottom(page: str, as_made: Project) -> None:
+    """Type its commands, then run its Python, block by block."""
     (as_made.path / ".venv").symlink_to(sys.prefix)
-    do_what_is_typed(as_made, page)
+    for command, expected in typed(page):
+        if not is_run_here(page, command):
+            continue
+        result = subprocess.run(
+            ["bash", "-c", command],
+            cwd=as_made.path,
+            env=as_made.warm_env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        printed = f"$ {command}\n{result.stdout}"
+        assert result.returncode == 0, printed
+        assert not expected or as_the_page_says(result.stdout, expected), printed
+    for example in fenced(read(page), "python"):
+        as_made.run(sys.executable, "-c", example)
 
 
 @pytest.mark.parametrize("page", PAGES)
