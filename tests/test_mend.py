@@ -50,13 +50,15 @@ def state(project: Project) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_nothing_wrong_nothing_said_nothing_changed(project: Project, fresh_clone: Project) -> None:
-    for each in (project, fresh_clone):
-        before = state(each)
-        assert mended(each) == ""
-        assert state(each) == before
-    # DVC has never run in the second.
-    assert not (fresh_clone.path / ".dvc/tmp").exists()
+@pytest.mark.parametrize("name", ["project", "fresh_clone"])
+def test_nothing_wrong_nothing_said_nothing_changed(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    project: Project = request.getfixturevalue(name)
+    before = state(project)
+    assert mended(project) == ""
+    assert state(project) == before
+    assert (project.path / ".dvc/tmp").exists() == (name == "project")
 
 
 # dvc.lock
