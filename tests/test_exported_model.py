@@ -126,7 +126,7 @@ def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
         run_all(folder, name, "y", **QUICK, prepare__missing_indicator=True)
         model = ExportedModel(folder / "models/model.onnx")
         found.append(model.probabilities(raw_of(name, model.schema)))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     outputs = [one.name for one in onnx.load(folder / "models/model.onnx").graph.output]
     assert outputs == ["probabilities_", "predicted_"]
 

@@ -127,7 +127,9 @@ def test_every_format_gives_the_same_bytes_and_predictions(folder: Path) -> None
         run_prepare(folder, name, "klasse", prepare__encoding=codec, **TRAINING)
         assert prepared_bytes() == expected, name
         run_predict(name, "-o", "predicted.parquet", "--encoding", codec)
-        test = pd.read_parquet("predicted.parquet").iloc[evaluated["row"] - 2]
+        predicted = pd.read_parquet("predicted.parquet")
+        assert len(predicted) == len(TABLE)
+        test = predicted.iloc[evaluated["row"] - 2]
         assert list(test["predicted"]) == list(evaluated["predicted"])
         # In single precision a sum's rounding may depend on how many rows there are beside it.
         np.testing.assert_allclose(test["probability_jä"], evaluated["probability_jä"], atol=1e-6)
