@@ -211,7 +211,7 @@ def as_made(_fresh_clone: Project, tmp_path: Path) -> Project:
 
     def make(path: Path) -> Project:
         project = _fresh_clone.copy(path)
-        project.repro()
+        project.run(*MAKE_REPRO)
         return project
 
     return made_once("as made", make).copy(tmp_path / "project")

@@ -1,5 +1,7 @@
 """The stages run here, in a folder of their own, where starting processes would take long."""
 
+import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import chdir, redirect_stdout
@@ -11,9 +13,16 @@ from unittest.mock import patch
 import numpy.typing as npt
 import onnx
 import onnxruntime
+import pytest
 import yaml
 
 from classifier.exported_model.format import IR_VERSION, OPSETS, Graph
+from classifier.io.prepared import Split, read_split
+from classifier.io.schema import Schema, read_schema
+from classifier.io.user_error import UserError
+from classifier.tables.open_table import open_table
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
+from classifier.tables.values import raw_values
 from commands import predict, start
 from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY
@@ -34,6 +43,40 @@ def run_prepare(folder: Path, table: str, target: str, **values: object) -> None
     """Run `prepare` in the current folder, which is `folder`."""
     write_params(folder, prepare__data=table, prepare__target=target, **values)
     prepare.main()
+
+
+def prepared(part: str) -> Split:
+    """Return the train, val or test rows as `prepare` has left them in the current folder."""
+    return read_split(Path(f"data/prepared/{part}.parquet"))
+
+
+def prepared_schema() -> Schema:
+    return read_schema(Path("data/prepared/schema.json"))
+
+
+def prepared_bytes() -> dict[str, bytes]:
+    """Return all that `prepare` has written for the stages after it, by name."""
+    return {path.name: path.read_bytes() for path in Path("data/prepared").iterdir()}
+
+
+def table_report() -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(Path("reports/table.json").read_text())
+    return report
+
+
+def refused(expected: str) -> pytest.RaisesExc[UserError]:
+    """Expect a `UserError` in whose message this occurs."""
+    return pytest.raises(UserError, match=re.escape(expected))
+
+
+def raw_of(name: str, schema: Schema) -> dict[str, npt.NDArray[Any]]:
+    """Return what `predict` gives to the model for the rows of a file."""
+    file = open_table(Path(name), name, AS_THE_FILE_SAYS)
+    (cells,) = file.chunks()
+    return {
+        column.name: raw_values(column, cells[column.name], file.spelling, name)
+        for column in schema.columns
+    }
 
 
 def run_all(folder: Path, table: str, target: str, **values: object) -> None:

@@ -1,13 +1,12 @@
 """Files that somebody made to do harm: each is refused in one line, and nothing in it is run."""
 
-import ast
 import hashlib
 import json
 import os
 import pickle
-import sys
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +14,7 @@ import onnx
 import pytest
 import torch
 import yaml
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto
 
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.schema import read_schema
@@ -24,7 +23,7 @@ from classifier.network.model import Task, load_networks
 from classifier.resuming.saved_state import SavedStates
 from stages import baseline, evaluate, plot, prepare, train
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_predict, run_start
+from tests.in_process import refused, run_predict, run_start
 from tests.readme import PAGES, fenced, read
 
 
@@ -36,25 +35,8 @@ class Command:
 
 
 PICKLE = pickle.dumps(Command())
-NESTED = "[" * 100_000
+NESTED = "[" * 10_000
 YAML = "!!python/object/apply:os.system ['touch pwned']"
-
-
-def refused(project: Project, *command: str) -> str:
-    """Return the line with which a command refuses."""
-    result = project.run(*command, status=1)
-    assert not (project.path / "pwned").exists()
-    (line,) = result.stderr.splitlines()
-    assert "Traceback" not in result.stdout
-    assert "EP Error" not in result.stdout
-    return line
-
-
-def predict(project: Project) -> str:
-    command = ["-m", "commands.predict", "data/iris.csv", "-o", "out.csv", "--model", "bad.onnx"]
-    line = refused(project, sys.executable, *command)
-    assert not (project.path / "out.csv").exists()
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +45,21 @@ def _crafted(_trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
 
 
 @pytest.fixture
-def crafted(_crafted: Project) -> Project:
-    """A project that each test leaves as it was."""
-    return _crafted
+def crafted(_crafted: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a project that each test leaves as it was; it is the current one."""
+    monkeypatch.chdir(_crafted.path)
+    yield _crafted.path
+    assert not Path("pwned").exists()
 
 
-def test_the_pickles_here_do_run_what_they_say(tmp_path: Path) -> None:
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        pickle.loads(PICKLE)  # noqa: S301
-        torch.save(Command(), "file.pt")
-        assert Path("pwned").exists()
-        Path("pwned").unlink()
-        torch.load("file.pt", weights_only=False)
-        assert Path("pwned").exists()
-    finally:
-        os.chdir(before)
+@pytest.mark.usefixtures("folder")
+def test_the_pickles_here_do_run_what_they_say() -> None:
+    pickle.loads(PICKLE)  # noqa: S301
+    torch.save(Command(), "file.pt")
+    assert Path("pwned").exists()
+    Path("pwned").unlink()
+    torch.load("file.pt", weights_only=False)
+    assert Path("pwned").exists()
 
 
 def pickled(path: Path) -> None:
@@ -100,9 +80,13 @@ NO_MODELS: list[Callable[[Path], None]] = [pickled, saved_by_torch, zipped]
 
 
 @pytest.mark.parametrize("craft", NO_MODELS)
-def test_a_model_that_is_none(crafted: Project, craft: Callable[[Path], None]) -> None:
-    craft(crafted.path / "bad.onnx")
-    assert "bad.onnx is not a model that this pipeline exports, or it is da" in predict(crafted)
+def test_a_model_and_weights_that_are_none(crafted: Path, craft: Callable[[Path], None]) -> None:
+    craft(crafted / "bad")
+    with refused("bad is not a model that this pipeline exports, or it is damaged"):
+        run_predict("data/iris.csv", "-o", "out.csv", "--model", "bad")
+    assert not Path("out.csv").exists()
+    with refused("does not hold the weights of this network"):
+        load_networks(crafted / "bad", Task(4, 3))
 
 
 def with_weights_elsewhere(model: ModelProto) -> None:
@@ -113,60 +97,24 @@ def with_weights_elsewhere(model: ModelProto) -> None:
 
 
 def with_a_constant_elsewhere(model: ModelProto) -> None:
-    constant = helper.make_node("Constant", [], ["constant"], value=TensorProto())
-    with_weights_elsewhere(model)
-    constant.attribute[0].t.CopyFrom(model.graph.initializer[0])
-    model.graph.initializer[0].CopyFrom(onnx.load("models/model.onnx").graph.initializer[0])
-    model.graph.node.append(constant)
+    value = model.graph.node.add(op_type="Constant").attribute.add(name="value")
+    value.t.data_location = TensorProto.EXTERNAL
 
 
 def with_an_operator_of_the_runtime(model: ModelProto) -> None:
-    model.graph.node.append(
-        helper.make_node("EPContext", [], ["context"], domain="com.microsoft", embed_mode=0)
-    )
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node.add(op_type="EPContext", domain="com.microsoft")
 
 
 def with_a_loop(model: ModelProto) -> None:
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go on"], ["still"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go on", TensorProto.BOOL, []),
-        ],
-        [helper.make_tensor_value_info("still", TensorProto.BOOL, [])],
-    )
-    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    model.graph.node.append(helper.make_node("Loop", ["", "yes"], [], body=body))
+    model.graph.node.add(op_type="Loop").attribute.add(name="body").g.SetInParent()
 
 
 def with_a_function(model: ModelProto) -> None:
-    identity = helper.make_node("Identity", ["x"], ["y"])
-    opsets = [helper.make_opsetid("", 20)]
-    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [identity], opsets))
+    model.functions.add(name="Relu")
 
 
 def without_outputs(model: ModelProto) -> None:
     del model.graph.output[:]
-
-
-def with_a_sequence_as_output(model: ModelProto) -> None:
-    name = model.graph.output[0].name
-    model.graph.node.append(helper.make_node("SequenceConstruct", [name], ["sequence"]))
-    output = helper.make_tensor_sequence_value_info("sequence", TensorProto.DOUBLE, None)
-    model.graph.output[0].CopyFrom(output)
-
-
-def with_one_number_as_output(model: ModelProto) -> None:
-    name = model.graph.output[0].name
-    model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
-    output = helper.make_tensor_value_info("largest", TensorProto.DOUBLE, None)
-    model.graph.output[0].CopyFrom(output)
-
-
-def with_another_input(model: ModelProto) -> None:
-    model.graph.input[0].name = "password"
 
 
 def with_texts_for_numbers(model: ModelProto) -> None:
@@ -210,9 +158,6 @@ CRAFTED: list[tuple[Callable[[ModelProto], None], str]] = [
     (with_a_loop, "asks for more than operators of ONNX, .*: 'Loop'"),
     (with_a_function, "asks for more than operators of ONNX, .*: 'Relu'"),
     (without_outputs, "does not return probabilities and a class"),
-    (with_a_sequence_as_output, "does not return probabilities and a class"),
-    (with_one_number_as_output, "does not return the probabilities of its classes"),
-    (with_another_input, "does not take the columns of its schema"),
     (with_texts_for_numbers, "does not take the columns of its schema"),
     (without_schema, "is not a model that this pipeline exports"),
     (with_a_schema_that_is_none, "is not a model that this pipeline exports"),
@@ -225,14 +170,10 @@ CRAFTED: list[tuple[Callable[[ModelProto], None], str]] = [
 
 
 @pytest.mark.parametrize(("change", "expected"), CRAFTED)
+@pytest.mark.usefixtures("crafted")
 def test_a_model_that_asks_for_more_than_to_be_computed(
-    crafted: Project,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    change: Callable[[ModelProto], None],
-    expected: str,
+    capfd: pytest.CaptureFixture[str], change: Callable[[ModelProto], None], expected: str
 ) -> None:
-    monkeypatch.chdir(crafted.path)
     content = Path("models/model.onnx").read_bytes()[:-CHECKSUM_LENGTH]
     model = onnx.load_model_from_string(content)
     change(model)
@@ -244,11 +185,9 @@ def test_a_model_that_asks_for_more_than_to_be_computed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_model_that_was_checked_is_the_one_that_runs(
-    crafted: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("crafted")
+def test_the_model_that_was_checked_is_the_one_that_runs() -> None:
     """Bytes 4 to 7 tell onnxruntime's own format, to which the rest of a file can belong."""
-    monkeypatch.chdir(crafted.path)
     content = Path("models/model.onnx").read_bytes()[:-CHECKSUM_LENGTH]
     # Two fields that ONNX does not know: a number, and the text ORTM.
     Path("both.onnx").write_bytes(with_checksum(b"\x48\x00\x4a\x04ORTM" + content))
@@ -258,33 +197,24 @@ def test_the_model_that_was_checked_is_the_one_that_runs(
     Path("models/model.onnx.csv").unlink()
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("pipe", "not a file"), ("folder", "not a file")])
-def test_a_model_that_is_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if kind == "pipe":
-        os.mkfifo("model")
-    else:
-        Path("model").mkdir()
-    with pytest.raises(UserError, match=expected):
+@pytest.mark.usefixtures("folder")
+def test_a_model_that_is_no_file() -> None:
+    os.mkfifo("model")
+    with refused("the model model is not a file"):
         run_predict("t.csv", "--model", "model")
 
 
-@pytest.mark.parametrize("craft", NO_MODELS)
-def test_weights_that_are_none(tmp_path: Path, craft: Callable[[Path], None]) -> None:
-    craft(tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="does not hold the weights of this network"):
-        load_networks(tmp_path / "weights.pt", Task(4, 3))
-
-
-def test_weights_are_the_right_ones_again_through_dvc(project: Project) -> None:
-    pickled(project.path / "models/weights.pt")
-    line = refused(project, sys.executable, "-m", "stages.evaluate")
-    assert line.startswith("evaluate: error: models/weights.pt does not hold the weights of this")
-    metrics = project.contents("metrics.json")
+def test_weights_are_the_right_ones_again_through_dvc(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    pickled(Path("models/weights.pt"))
+    with refused("models/weights.pt does not hold the weights of this network"):
+        evaluate.main()
+    assert not Path("pwned").exists()
+    metrics = Path("metrics.json").read_bytes()
     project.repro()
-    assert project.contents("metrics.json") == metrics
+    assert Path("metrics.json").read_bytes() == metrics
 
 
 def test_a_saved_state_that_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,20 +228,21 @@ def test_a_saved_state_that_is_none(project: Project, monkeypatch: pytest.Monkey
         # With the checksum that it should have.
         content = about + b"\n" + checkpoint.read_bytes()
         state.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        with pytest.raises(UserError) as error:
-            train.main()
-        assert str(error.value) == (
+        with refused(
             "a state in .training/ is none that training has saved; to train from the start, "
             "remove that folder"
-        )
+        ):
+            train.main()
         assert not Path("pwned").exists()
 
 
-@pytest.mark.parametrize("about", [b"[]", b'{"version": 1}', b"\xff", "nested"])
+@pytest.mark.parametrize(
+    "about", [b'{"version": 1}', b"\xff", NESTED.encode()], ids=["version", "no text", "nested"]
+)
 def test_a_saved_state_about_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], about: bytes | str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], about: bytes
 ) -> None:
-    content = (about if isinstance(about, bytes) else NESTED.encode()) + b"\n" + PICKLE
+    content = about + b"\n" + PICKLE
     path = tmp_path / "run.state"
     path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     assert SavedStates("run", tmp_path).load() is None
@@ -338,7 +269,6 @@ def changed_schema(**values: object) -> str:
     "values",
     [
         {"columns": []},
-        {"classes": []},
         {"classes": ["a", "a"]},
         {"label_kind": "integer"},
         {"label_kind": "integer", "classes": ["1", "99999999999999999999"]},
@@ -355,33 +285,28 @@ def test_a_schema_without_sense(tmp_path: Path, values: dict[str, object]) -> No
     path.write_text(changed_schema())
     assert read_schema(path).n_features == 2
     path.write_text(changed_schema(**values))
-    with pytest.raises(UserError, match="is not what a stage has written"):
+    with refused("is not what a stage has written"):
         read_schema(path)
 
 
-def test_prepared_files_that_are_none(crafted: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepared_files_that_are_none(crafted: Path) -> None:
     """A schema for all its readers, and what one of them says."""
-    schema, test = (crafted.path / f"data/prepared/{name}" for name in SOME_PREPARED)
+    schema, test = (crafted / f"data/prepared/{name}" for name in ("schema.json", "test.parquet"))
     before = schema.read_bytes(), test.read_bytes()
-    for content in ("", "{}", YAML, NESTED, '{"target": 1}'):
+    for content in ("", YAML, NESTED, '{"target": 1}'):
         schema.write_text(content)
-        with pytest.raises(UserError, match="is not what a stage has written"):
+        with refused("is not what a stage has written"):
             read_schema(schema)
-    monkeypatch.chdir(crafted.path)
     for stage in (train, baseline, evaluate):
-        with pytest.raises(UserError) as error:
-            stage.main()
-        assert str(error.value) == (
+        with refused(
             "data/prepared/schema.json is not what a stage has written; to make it anew: dvc repro"
-        )
+        ):
+            stage.main()
     schema.write_bytes(before[0])
     test.write_bytes(before[1][:-100])
-    line = refused(crafted, sys.executable, "-m", "stages.evaluate")
-    assert line.startswith("evaluate: error: data/prepared/test.parquet cannot be read; to make it")
+    with refused("data/prepared/test.parquet cannot be read; to make it anew"):
+        evaluate.main()
     test.write_bytes(before[1])
-
-
-SOME_PREPARED = ("schema.json", "test.parquet")
 
 
 @pytest.mark.parametrize(
@@ -393,23 +318,19 @@ SOME_PREPARED = ("schema.json", "test.parquet")
     ],
     ids=["YAML", "section", "nested"],
 )
-def test_parameters_that_are_code(
-    crafted: Project, monkeypatch: pytest.MonkeyPatch, content: str, stages: list[ModuleType]
-) -> None:
-    path = crafted.path / "params.yaml"
+def test_parameters_that_are_code(crafted: Path, content: str, stages: list[ModuleType]) -> None:
+    path = crafted / "params.yaml"
     before = path.read_bytes()
     path.write_text(content)
-    if train in stages:
-        # It reads them before its main function as well.
-        line = refused(crafted, sys.executable, "-m", "stages.train")
-        assert line.startswith("train: error: params.yaml"), line
-    monkeypatch.chdir(crafted.path)
     for stage in stages:
-        with pytest.raises(UserError, match=r"params\.yaml"):
+        with refused("params.yaml"):
             stage.main()
-    with pytest.raises(UserError, match=r"params\.yaml"):
+    with refused("params.yaml"):
         run_start("data/iris.csv", "species", "--force")
-    assert not Path("pwned").exists()
+    if prepare in stages and train in stages:
+        # It reads them before its main function as well.
+        (line,) = Project(crafted).stage("train", status=1).stderr.splitlines()
+        assert line.startswith("train: error: params.yaml")
     path.write_bytes(before)
 
 
@@ -429,8 +350,7 @@ def test_dvc_runs_nothing_that_a_parameter_says(project: Project) -> None:
         name: f"python -m stages.{name}" for name in stages
     }
     project.set_params(**dict.fromkeys(parameters(), SHELL))
-    for stage in ("prepare", "train"):
-        project.dvc("repro", "--single-item", stage, status=255)
+    project.dvc("repro", "--single-item", "train", status=255)
     assert not (project.path / "pwned").exists()
 
 
@@ -445,41 +365,18 @@ def test_a_record_that_is_code(project: Project) -> None:
     assert not (project.path / "pwned").exists()
 
 
-UNSAFE_MODULES = {
-    *("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"),
-}
-UNSAFE_CALLS = {
-    *("torch.export.load", "torch.jit.load", "torch.hub.load", "pandas.read_pickle"),
-    *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "eval", "exec"),
-    *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
-}
+UNSAFE = re.compile(
+    r"\b(_?pickle|cPickle|joblib|dill|cloudpickle|marshal|shelve|read_pickle|allow_pickle)\b"
+    r"|\bload\(|import load\b|\b(full|unsafe)_load\b|(?<![.\w])(eval|exec)\(|shell=True"
+    r"|\b(os\.system|import system|popen|getoutput|getstatusoutput)\b|typ=.unsafe"
+)
+SAFE = re.compile(r"weights_only=True|typ=\"safe\"|\.load\(\)|def load\(")
 
 
 def dangers(source: str) -> list[str]:
-    """Return what can run code that a file or a parameter brings."""
-    found, meaning = [], dict[str, str]()
-    nodes = list(ast.walk(ast.parse(source)))
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            meaning |= {one.asname: one.name for one in node.names if one.asname}
-            found += [one.name for one in node.names if one.name in UNSAFE_MODULES]
-        elif isinstance(node, ast.ImportFrom):
-            meaning |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
-            found += [node.module] if node.module in UNSAFE_MODULES else []
-    for node in nodes:
-        if isinstance(node, ast.Call):
-            first, *others = ast.unparse(node.func).split(".")
-            name = ".".join([meaning.get(first, first), *others])
-            words = {one.arg: ast.unparse(one.value) for one in node.keywords}
-            if (
-                name in UNSAFE_CALLS
-                or (name == "torch.load" and words.get("weights_only") != "True")
-                or (name == "numpy.load" and (len(node.args) > 1 or "allow_pickle" in words))
-                or words.get("shell", "False") != "False"
-                or words.get("typ") == "'unsafe'"
-            ):
-                found.append(name)
-    return found
+    """Return the lines that can run code that a file or a parameter brings."""
+    lines = source.splitlines()
+    return [line for line in lines if UNSAFE.search(line) and not SAFE.search(line)]
 
 
 def test_nothing_here_loads_what_may_hold_code() -> None:
@@ -495,29 +392,18 @@ def test_nothing_here_loads_what_may_hold_code() -> None:
             assert dangers(example) == [], page
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "import _pickle",
-        "from joblib import load",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "from torch import load; load(path, weights_only=False)",
-        "import torch as t; t.load(path)",
-        "torch.export.load(path)",
-        "torch.hub.load(path)",
-        "import pandas as pd; pd.read_pickle(path)",
-        "from pandas import read_pickle; read_pickle(path)",
-        "yaml.load(text)",
-        "from yaml import full_load; full_load(text)",
-        "YAML(typ='unsafe')",
-        "import numpy as np; np.load(path, allow_pickle=True)",
-        "import numpy as np; np.load(path, None, True)",
-        "eval(text)",
-        "from os import system; system(text)",
-        "subprocess.run(text, shell=True)",
-    ],
-)
-def test_what_would_is_found(source: str) -> None:
-    assert len(dangers(source)) == 1
+def test_what_would_is_found() -> None:
+    examples = """import pickle
+from joblib import load
+torch.load(path)
+from torch import load
+pd.read_pickle(path)
+yaml.load(text)
+from yaml import full_load
+YAML(typ='unsafe')
+np.load(path, allow_pickle=True)
+np.load(path, None, True)
+eval(text)
+from os import system
+subprocess.run(text, shell=True)"""
+    assert dangers(examples) == examples.splitlines()

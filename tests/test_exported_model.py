@@ -3,88 +3,44 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
 import pandas as pd
 import pytest
 import torch
 
 from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
-from classifier.io.prepared import read_split
-from classifier.io.schema import read_schema
 from classifier.network.model import MLP, Activation, Embedding, Task, load_networks
-from classifier.tables.open_table import open_table
-from classifier.tables.prepare_params import AS_THE_FILE_SAYS
-from classifier.tables.values import raw_values
-from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all, run_prepare
+from tests.conftest import REPOSITORY
+from tests.in_process import prepared, prepared_schema, raw_of, run_all, run_prepare
 from tests.test_networks import table_of_all_kinds
 
 QUICK = {"train__max_epochs": 4, "train__eval_every": 2, "train__lr": 0.1}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _in_a_folder(folder: Path) -> None:
     table = table_of_all_kinds()
     table["flag"] = np.where(table["number"] > 20, "True", "false")
-    table.to_csv("t.csv", index=False)
-    return tmp_path
-
-
-def raw_of(name: str, model: ExportedModel) -> dict[str, npt.NDArray[Any]]:
-    file = open_table(Path(name), name, AS_THE_FILE_SAYS)
-    table = file.read(text_columns=set())
-    return {
-        column.name: raw_values(column, table[column.name], file.spelling, name)
-        for column in model.schema.columns
-    }
-
-
-def inputs_of(raw: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    return {name: values[:, np.newaxis] for name, values in raw.items()}
-
-
-@pytest.mark.parametrize("scaler", ["minmax", "standard", "squash", "none"])
-def test_it_prepares_as_the_pipeline_does(folder: Path, scaler: str) -> None:
-    params = {"prepare__scaler": scaler, "prepare__missing_indicator": True}
-    run_all(folder, "t.csv", "y", **params, **QUICK, train__max_grad_norm=1)
-    split = read_split(folder / "data/prepared/test.parquet")
-    raw = raw_of("t.csv", ExportedModel(folder / "models/model.onnx"))
-    model = onnx.load(folder / "models/model.onnx")
-    # What the network gets: the only numbers that are rounded to single precision.
-    (features,) = [
-        node.output[0]
-        for node in model.graph.node
-        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT
-    ]
-    shape = onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, None)
-    model.graph.output.append(shape)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    (found,) = session.run([features], inputs_of(raw))
-    assert np.array_equal(found[split.rows - 2], split.features)
+    table.to_csv(folder / "t.csv", index=False)
 
 
 @pytest.mark.parametrize(
-    ("embedding", "activation", "members"),
+    ("embedding", "activation", "members", "scaler"),
     [
-        ("none", "relu", 1),
-        ("none", "tanh", 3),
-        ("periodic", "gelu", 1),
-        ("piecewise_linear", "relu", 3),
-        ("piecewise_linear", "tanh", 1),
+        ("none", "relu", 1, "minmax"),
+        ("none", "tanh", 3, "none"),
+        ("periodic", "gelu", 1, "squash"),
+        ("piecewise_linear", "relu", 3, "standard"),
     ],
 )
 def test_each_row_gets_what_the_network_says_with_any_number_of_others(
-    folder: Path, embedding: Embedding, members: int, activation: Activation
+    folder: Path, embedding: Embedding, members: int, activation: Activation, scaler: str
 ) -> None:
-    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__scaler="squash")
-    schema = read_schema(folder / "data/prepared/schema.json")
+    run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__scaler=scaler)
+    schema = prepared_schema()
     torch.manual_seed(0)
     network = MLP(
         schema.n_features,
@@ -97,18 +53,18 @@ def test_each_row_gets_what_the_network_says_with_any_number_of_others(
     )
     write_exported_model(folder / "model.onnx", schema, [network])
     model = ExportedModel(folder / "model.onnx")
-    raw = raw_of("t.csv", model)
+    raw = raw_of("t.csv", model.schema)
     whole = model.probabilities(raw)
     assert len(np.unique(whole[:, 0])) > 100
     network.eval()
     for part in ("train", "val", "test"):
-        split = read_split(folder / f"data/prepared/{part}.parquet")
+        split = prepared(part)
         with torch.no_grad():
             logits = network(torch.from_numpy(split.features))
             expected = torch.softmax(logits.double(), dim=1)
         # Single precision, added up in another order.
         np.testing.assert_allclose(whole[split.rows - 2], expected, rtol=0, atol=1e-6)
-    for n in (1, 2, 3, 7, 119):
+    for n in (1, 7, 119):
         parts = [
             model.probabilities({name: values[start : start + n] for name, values in raw.items()})
             for start in range(0, 120, n)
@@ -117,8 +73,17 @@ def test_each_row_gets_what_the_network_says_with_any_number_of_others(
     assert model.probabilities({name: values[:0] for name, values in raw.items()}).shape == (0, 2)
 
 
-def test_it_runs_without_this_repository_and_without_torch(folder: Path) -> None:
+def test_it_runs_without_this_repository_and_holds_no_trace_of_this_computer(folder: Path) -> None:
     run_all(folder, "t.csv", "y", **QUICK)
+    content = (folder / "models/model.onnx").read_bytes()
+    onnx.checker.check_model(content, full_check=True)
+    here = (folder, REPOSITORY, Path(torch.__file__).parent, "pytorch", torch.__version__)
+    for trace in (str(one).encode() for one in here):
+        assert trace not in content
+    schema = prepared_schema()
+    [network], _ = load_networks(folder / "models/weights.pt", Task.of(schema))
+    write_exported_model(folder / "again.onnx", schema, [network])
+    assert (folder / "again.onnx").read_bytes() == content
     program = """
 import json, sys
 import numpy as np, onnxruntime
@@ -151,54 +116,25 @@ assert not [name for name in sys.modules if name.startswith(("classifier", "stag
     )
 
 
-def test_predict_imports_no_torch(project: Project) -> None:
-    program = """
-import sys
-from unittest.mock import patch
-with patch.object(sys, "argv", ["predict", "data/iris.csv", "-o", "out.csv"]):
-    from commands import predict
-    predict.main()
-assert "onnxruntime" in sys.modules
-assert "torch" not in sys.modules
-"""
-    project.run(sys.executable, "-c", program)
-
-
-def test_it_is_made_of_onnx_operators_and_holds_no_trace_of_this_computer(folder: Path) -> None:
-    run_all(folder, "t.csv", "y", **QUICK)
-    content = (folder / "models/model.onnx").read_bytes()
-    onnx.checker.check_model(content, full_check=True)
-    here = (folder, REPOSITORY, Path(torch.__file__).parent, "pytorch", torch.__version__)
-    for trace in (str(one).encode() for one in here):
-        assert trace not in content
-    again = folder / "again.onnx"
-    schema = read_schema(folder / "data/prepared/schema.json")
-    [network], _ = load_networks(folder / "models/weights.pt", Task.of(schema))
-    write_exported_model(again, schema, [network])
-    assert again.read_bytes() == content
-
-
 def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
     table = table_of_all_kinds()
+    table.to_csv("t.csv", index=False)
     names = ["probabilities", "predicted", "_table", "__code 4", "_where"]
-    renamed = table.set_axis([*names, "y"], axis=1)
-    renamed.to_csv("renamed.csv", index=False)
-    found = {}
+    table.set_axis([*names, "y"], axis=1).to_csv("renamed.csv", index=False)
+    found = []
     for name in ("t.csv", "renamed.csv"):
-        ignore = ["flag"] if name == "t.csv" else []
-        run_all(folder, name, "y", **QUICK, prepare__ignore=ignore, prepare__missing_indicator=True)
+        run_all(folder, name, "y", **QUICK, prepare__missing_indicator=True)
         model = ExportedModel(folder / "models/model.onnx")
-        found[name] = model.probabilities(raw_of(name, model))
-    assert np.array_equal(found["t.csv"], found["renamed.csv"])
+        found.append(model.probabilities(raw_of(name, model.schema)))
+    assert np.array_equal(found[0], found[1])
     outputs = [one.name for one in onnx.load(folder / "models/model.onnx").graph.output]
     assert outputs == ["probabilities_", "predicted_"]
 
 
 def test_a_table_may_have_many_columns(folder: Path) -> None:
-    random = np.random.default_rng(0)
-    table = pd.DataFrame(random.standard_normal((60, 600)))
-    table["y"] = random.choice([True, False], 60)
-    table.set_axis([f"pixel {index}" for index in range(600)] + ["y"], axis=1).to_csv("w.csv")
-    run_all(folder, "w.csv", "y", **QUICK)
+    names = [f"pixel {index}" for index in range(600)]
+    table = pd.DataFrame(np.random.default_rng(0).standard_normal((60, 600)), columns=names)
+    table.assign(y=table["pixel 0"] > 0).to_csv("w.csv")
+    run_all(folder, "w.csv", "y", **QUICK, evaluate__importance_repeats=0)
     model = ExportedModel(folder / "models/model.onnx")
-    assert model.probabilities(raw_of("w.csv", model)).shape == (60, 2)
+    assert model.probabilities(raw_of("w.csv", model.schema)).shape == (60, 2)

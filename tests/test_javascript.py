@@ -11,9 +11,9 @@ import pytest
 
 from classifier.exported_model.load import ExportedModel
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all
+from tests.in_process import raw_of, run_all
 from tests.readme import fenced, read
-from tests.test_exported_model import QUICK, raw_of
+from tests.test_exported_model import QUICK
 from tests.test_networks import table_of_all_kinds
 
 NODE = shutil.which("node")
@@ -69,19 +69,19 @@ console.log(JSON.stringify({ probabilities: [...probabilities.data], predicted: 
 """
 
 
-def test_texts_gaps_and_dates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_texts_gaps_and_dates(folder: Path) -> None:
     table = table_of_all_kinds()
     table.loc[::7, "color"] = "NA"
     table.loc[:2, "color"] = ["blé", "RED", "?"]
     table.to_csv("t.csv", index=False)
     params = {"prepare__missing_indicator": True, "prepare__scaler": "squash"}
-    run_all(tmp_path, "t.csv", "y", **QUICK, **params, train__members=3)
-    raw = raw_of("t.csv", model := ExportedModel(tmp_path / "models/model.onnx"))
+    run_all(folder, "t.csv", "y", **QUICK, **params, train__members=3)
+    model = ExportedModel(folder / "models/model.onnx")
+    raw = raw_of("t.csv", model.schema)
     columns = {name: pd.Series(values).tolist() for name, values in raw.items()}
     columns["color"] = table["color"].tolist()
-    (tmp_path / "table.json").write_text(json.dumps(columns).replace("NaN", "null"))
-    found = json.loads(run_javascript(tmp_path, PROGRAM))
+    (folder / "table.json").write_text(json.dumps(columns).replace("NaN", "null"))
+    found = json.loads(run_javascript(folder, PROGRAM))
     expected = model.probabilities(raw)
     np.testing.assert_allclose(np.reshape(found["probabilities"], (-1, 2)), expected, atol=1e-6)
     names = np.array(model.schema.classes)

@@ -8,35 +8,39 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
+from dvc.fs import LocalFileSystem
 from dvc.lock import Lock
 from dvc.repo import Repo
+from dvc.rwlock import rwlock
 
+from classifier.io.user_error import UserError
+from commands import mend
 from commands.mend import is_whole
 from tests.conftest import MAKE_REPRO, Project
 from tests.readme import read
 from tests.test_resume import LONG_TRAINING, start, wait_for_evaluations
 
-MEND = [sys.executable, "-m", "commands.mend"]
 
-
-def mend(project: Project) -> str:
-    """Return what it prints; it must end well."""
-    result = project.run(*MEND)
-    assert result.stderr == ""
-    return result.stdout
+def mended(project: Project) -> str:
+    """Return what `python -m commands.mend` prints; it must end well."""
+    printed = StringIO()
+    with chdir(project.path), redirect_stdout(printed):
+        mend.main()
+    return printed.getvalue()
 
 
 def refusal(project: Project) -> str:
-    """Return the line in which it says why it cannot put things right."""
-    result = project.run(*MEND, status=1)
-    (line,) = result.stderr.splitlines()
-    assert result.stdout == ""
-    assert line.startswith("mend: error: ")
-    return line
+    """Return why it cannot put things right."""
+    with pytest.raises(UserError) as error:
+        mended(project)
+    return str(error.value)
 
 
 def state(project: Project) -> dict[str, tuple[bytes, int]]:
@@ -46,18 +50,15 @@ def state(project: Project) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_nothing_wrong_nothing_said_nothing_changed(project: Project) -> None:
+@pytest.mark.parametrize("name", ["project", "fresh_clone"])
+def test_nothing_wrong_nothing_said_nothing_changed(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    project: Project = request.getfixturevalue(name)
     before = state(project)
-    assert mend(project) == ""
+    assert mended(project) == ""
     assert state(project) == before
-    assert project.run(*MAKE_REPRO).stdout.splitlines()[0] == "dvc repro"
-
-
-def test_a_clone_in_which_dvc_has_never_run(fresh_clone: Project) -> None:
-    before = state(fresh_clone)
-    assert mend(fresh_clone) == ""
-    assert state(fresh_clone) == before
-    assert not (fresh_clone.path / ".dvc/tmp").exists()
+    assert (project.path / ".dvc/tmp").exists() == (name == "project")
 
 
 # dvc.lock
@@ -71,18 +72,15 @@ def test_what_dvc_cannot_read_is_not_taken_for_whole(
     whole = file.read_bytes()
     assert is_whole(whole)
     ends = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
-    assert len(ends) > 250
+    # An entry has four lines: at every eleventh, each kind of them has its turn.
+    left_to_dvc = [cut for cut in ends[:-1:11] if is_whole(whole[:cut])]
+    assert len(left_to_dvc) > 15
     with Repo() as repo:
-        left_to_dvc = 0
-        # An entry has four lines: at every seventh, each kind of them has its turn.
-        for cut in ends[:-1:7]:
-            if is_whole(whole[:cut]):
-                file.write_bytes(whole[:cut])
-                Lockfile(repo, str(file)).load()
-                left_to_dvc += 1
-    # DVC reads it, and runs or takes from its cache what is not in it.
-    assert left_to_dvc > 25
-    assert not any(is_whole(whole[:cut]) for cut in range(0, len(whole), 131) if cut not in ends)
+        for cut in left_to_dvc:
+            # DVC reads it, and runs or takes from its cache what is not in it.
+            file.write_bytes(whole[:cut])
+            Lockfile(repo, str(file)).load()
+    assert not any(is_whole(whole[:cut]) for cut in range(0, len(whole), 311) if cut not in ends)
 
 
 CUTS: dict[str, Callable[[bytes], int]] = {
@@ -103,7 +101,7 @@ def test_a_dvc_lock_cut_off_is_again_that_of_git(ahead_of_git: Project) -> None:
     in_git = ahead_of_git.run("git", "show", "HEAD:dvc.lock").stdout
     for where, cut in CUTS.items():
         file.write_bytes(expected["dvc.lock"][: cut(expected["dvc.lock"])])
-        assert mend(ahead_of_git) == said, where
+        assert mended(ahead_of_git) == said, where
         assert file.read_text() == in_git, where
     # What follows is the same for all of them.
     file.write_bytes(b"")
@@ -120,49 +118,49 @@ def test_what_git_says_has_run_is_not_run_again(project: Project) -> None:
     assert "Running stage" not in project.run(*MAKE_REPRO).stdout
 
 
-@pytest.mark.parametrize("line", [b"  evaluate:\n", b"    params:\n", b"    - path: models/"])
-def test_where_lines_are_missing_dvc_makes_them_good(ahead_of_git: Project, line: bytes) -> None:
+def test_where_lines_are_missing_dvc_makes_them_good(ahead_of_git: Project) -> None:
     expected = ahead_of_git.outputs()
     whole = expected["dvc.lock"]
-    (ahead_of_git.path / "dvc.lock").write_bytes(whole[: whole.rindex(b"\n" + line) + 1])
-    output = ahead_of_git.run(*MAKE_REPRO).stdout
-    assert output.startswith("dvc repro\n")
-    assert "Running stage" not in output
-    assert ahead_of_git.outputs() == expected
+    for line in (b"  evaluate:\n", b"    - path: models/"):
+        (ahead_of_git.path / "dvc.lock").write_bytes(whole[: whole.rindex(b"\n" + line) + 1])
+        output = ahead_of_git.run(*MAKE_REPRO).stdout
+        assert output.startswith("dvc repro\n")
+        assert "Running stage" not in output
+        assert ahead_of_git.outputs() == expected
 
 
-@pytest.mark.parametrize("in_git", ["none", "a part"])
-def test_where_git_has_no_good_dvc_lock_it_is_removed(project: Project, in_git: str) -> None:
+def test_where_git_has_no_good_dvc_lock_it_is_removed(project: Project) -> None:
     expected = project.outputs()
     file = project.path / "dvc.lock"
+    said = "mend: removed dvc.lock, cut off by a kill; git's HEAD has no good one\n"
     file.write_bytes(expected["dvc.lock"][:1000])
-    if in_git == "none":
-        project.run("git", "rm", "-q", "--cached", "dvc.lock")
-        project.run("git", "commit", "-q", "-m", "no dvc.lock")
-    else:
-        project.commit("a part of dvc.lock")
-    assert mend(project) == (
-        "mend: removed dvc.lock, cut off by a kill; git's HEAD has no good one\n"
-    )
+    project.commit("a part of dvc.lock")
+    assert mended(project) == said
+    project.commit("no dvc.lock")
+    file.write_bytes(expected["dvc.lock"][:1000])
+    assert mended(project) == said
     assert project.repro() == []
     assert project.outputs() == expected
 
 
 def test_a_merge_conflict_is_left_to_people(project: Project, tmp_path: Path) -> None:
-    project.run("git", "branch", "other")
-    for branch, dpi in {"other": 60, "main": 70}.items():
-        project.run("git", "checkout", "-q", branch)
-        project.set_params(plot__dpi=dpi)
-        assert project.repro() == ["plot"]
-        project.commit("another resolution")
+    file = project.path / "dvc.lock"
+    project.run("git", "checkout", "-q", "-b", "other")
+    project.set_params(plot__dpi=60)
+    file.write_bytes(file.read_bytes().replace(b"dpi: 150", b"dpi: 60"))
+    project.commit("another resolution")
+    project.run("git", "checkout", "-q", "main")
+    project.set_params(plot__dpi=70)
+    assert project.repro() == ["plot"]
+    project.commit("yet another one")
     project.run("git", "merge", "other", status=1)
-    before = (project.path / "dvc.lock").read_bytes()
+    before = file.read_bytes()
     assert b"<<<<<<< " in before
     assert refusal(project) == (
-        "mend: error: dvc.lock has a merge conflict; take either side with "
+        "dvc.lock has a merge conflict; take either side with "
         "git checkout --ours dvc.lock or git checkout --theirs dvc.lock, then make repro"
     )
-    assert (project.path / "dvc.lock").read_bytes() == before
+    assert file.read_bytes() == before
 
     outputs = []
     for side in ("--ours", "--theirs"):
@@ -175,7 +173,7 @@ def test_a_merge_conflict_is_left_to_people(project: Project, tmp_path: Path) ->
 
     # Then there is no side to take any more.
     project.run("git", "add", "dvc.lock")
-    assert "is restored from git's HEAD" in mend(project)
+    assert "is restored from git's HEAD" in mended(project)
 
 
 def test_a_dvc_lock_that_is_being_written_is_left_alone(project: Project) -> None:
@@ -183,18 +181,8 @@ def test_a_dvc_lock_that_is_being_written_is_left_alone(project: Project) -> Non
     file.write_bytes(b"")
     with Lock(str(project.path / ".dvc/tmp/lock")):
         line = refusal(project)
-    assert line == (
-        "mend: error: .dvc/tmp/lock is held: let the other process end, then make repro"
-    )
+    assert line == ".dvc/tmp/lock is held: let the other process end, then make repro"
     assert file.read_bytes() == b""
-
-
-def all_at_once(project: Project) -> list[str]:
-    """Run it three times at once; return the lines that are printed."""
-    processes = [start(project, *MEND) for _ in range(3)]
-    printed = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], printed
-    return "".join(printed).splitlines()
 
 
 def test_several_at_once(project: Project) -> None:
@@ -202,12 +190,14 @@ def test_several_at_once(project: Project) -> None:
     expected = file.read_bytes()
     file.write_bytes(b"")
     (project.path / ".dvc/tmp/rwlock").write_bytes(b"")
-    assert len(all_at_once(project)) == 2
-    assert file.read_bytes() == expected
-
     for number in range(20):
         (project.path / f".dvc/cache/runs/ab/{number}").mkdir(parents=True)
-    assert len(all_at_once(project)) == 20
+    processes = [start(project, sys.executable, "-m", "commands.mend") for _ in range(3)]
+    printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], printed
+    # Each says what it has put right, and nothing is put right twice.
+    assert len("".join(printed).splitlines()) == 22
+    assert file.read_bytes() == expected
 
 
 # rwlock
@@ -228,32 +218,33 @@ def test_a_rwlock_that_dvc_cannot_read(project: Project) -> None:
         "not UTF-8": b"\xff" * 9,
         "another format": b'{"write": [], "read": {}}',
     }
-    rwlock = project.path / ".dvc/tmp/rwlock"
+    file = project.path / ".dvc/tmp/rwlock"
     said = "mend: removed .dvc/tmp/rwlock, cut off by a kill\n"
     for name, content in contents.items():
-        rwlock.write_bytes(content)
-        project.dvc("repro", "--single-item", "prepare", status=255)
-        assert mend(project) == said, name
-        assert not rwlock.exists(), name
-    rwlock.write_bytes(b"")
+        file.write_bytes(content)
+        # So it is for each command of DVC.
+        with (
+            pytest.raises((DvcException, ValueError)),
+            rwlock(str(file.parent), LocalFileSystem(), "dvc repro", [], [], hardlink=False),
+        ):
+            pass
+        assert mended(project) == said, name
+        assert not file.exists(), name
+    file.write_bytes(b"")
     output = project.run(*MAKE_REPRO).stdout
     assert output.startswith(f"{said}dvc repro\n")
     assert "Running stage" not in output
 
 
-def test_a_rwlock_of_a_number_that_another_process_has_by_now(project: Project) -> None:
-    rwlock = project.path / ".dvc/tmp/rwlock"
-    rwlock.write_bytes(rwlock_of(project, os.getpid()))
-    assert "is busy, it is being blocked by" in project.dvc("repro", status=255)
-    assert mend(project) == "mend: removed .dvc/tmp/rwlock, whose processes are gone\n"
-    assert project.repro() == []
-
-
 def test_a_rwlock_of_a_process_that_is_gone(project: Project) -> None:
     ended = start(project, "true")
     ended.wait()
-    (project.path / ".dvc/tmp/rwlock").write_bytes(rwlock_of(project, ended.pid))
-    assert mend(project) == "mend: removed .dvc/tmp/rwlock, whose processes are gone\n"
+    file = project.path / ".dvc/tmp/rwlock"
+    # Another process may have its number by now.
+    for pid in (ended.pid, os.getpid()):
+        file.write_bytes(rwlock_of(project, pid))
+        assert mended(project) == "mend: removed .dvc/tmp/rwlock, whose processes are gone\n"
+        assert not file.exists()
 
 
 def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_path: Path) -> None:
@@ -274,7 +265,7 @@ def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_pa
     params.write_bytes(b"")
     before = state(project)
     assert b'"pid": %d' % dvc.pid in (project.path / ".dvc/tmp/rwlock").read_bytes()
-    assert mend(project) == ""
+    assert mended(project) == ""
     assert state(project) == before
     assert params.read_bytes() == b""
     params.write_text(text)
@@ -282,33 +273,62 @@ def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_pa
     for folder in (project.path, elsewhere.path):
         (folder / ".dvc/tmp/rwlock").write_bytes(b"")
     line = refusal(project)
-    assert line.startswith(f"mend: error: .dvc/tmp/rwlock cannot be read, and process {dvc.pid} (")
+    assert line.startswith(f".dvc/tmp/rwlock cannot be read, and process {dvc.pid} (")
     assert line.endswith(f"/dvc repro) is at work: let it end, or kill {dvc.pid}; then make repro")
     assert (project.path / ".dvc/tmp/rwlock").read_bytes() == b""
     # It is no business of another project's, whatever numbers are in there.
-    assert "cut off by a kill" in mend(elsewhere)
+    assert "cut off by a kill" in mended(elsewhere)
     (elsewhere.path / ".dvc/tmp/rwlock").write_bytes(rwlock_of(elsewhere, dvc.pid))
-    assert "whose processes are gone" in mend(elsewhere)
+    assert "whose processes are gone" in mended(elsewhere)
 
     os.killpg(dvc.pid, signal.SIGKILL)
     dvc.wait()
-    assert len(mend(project).splitlines()) == 3
+    assert len(mended(project).splitlines()) == 3
+    project.set_params(train__max_epochs=20, train__eval_every=10)
     assert "Running stage 'train'" in project.dvc("repro", "train")
 
 
 # What else DVC writes
 
 
-def test_an_experiment_of_which_a_kill_has_left_a_part(project: Project) -> None:
-    command = ["exp", "run", "-S", "plot.log_scale=true"]
+EXPERIMENT = ["exp", "run", "-S", "plot.log_scale=true"]
+
+
+def test_what_a_killed_experiment_leaves(project: Project) -> None:
     for name in ("rwlock", "run/workspace/workspace.run"):
         file = project.path / ".dvc/tmp/exps" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text('{"git_url": "file:')
-        assert "nable to read" in project.dvc(*command, status=255)
-        assert mend(project) == (f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n")
+        assert "nable to read" in project.dvc(*EXPERIMENT, status=255)
+        assert mended(project) == f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n"
         assert not file.exists()
-    assert "Ran experiment" in project.dvc(*command)
+
+    complaints = {"index.lock": "the index is locked", "HEAD.lock": "failed to lock file"}
+    for name, complaint in complaints.items():
+        lock = project.path / ".git" / name
+        lock.touch()
+        assert complaint in project.dvc(*EXPERIMENT, status=255)
+        with subprocess.Popen(
+            ["git", "cat-file", "--batch"], cwd=project.path, stdin=subprocess.PIPE
+        ) as git:
+            assert mended(project) == ""
+            assert lock.exists()
+            git.kill()
+        assert mended(project) == f"mend: removed .git/{name}, which a kill has left\n"
+        assert not lock.exists()
+
+    # What DVC had staged.
+    params = project.path / "params.yaml"
+    expected = params.read_bytes()
+    arguments = project.path / ".dvc/tmp/repro.dat"
+    arguments.touch()
+    project.set_params(train__lr=0.4)
+    project.run("git", "add", "--force", "params.yaml", str(arguments))
+    arguments.unlink()
+    params.write_bytes(expected)
+    assert "uncommitted changes exist in the index" in project.dvc(*EXPERIMENT, status=255)
+    assert mended(project) == "mend: removed from git's index what a kill of dvc exp run has left\n"
+    assert "Ran experiment" in project.dvc(*EXPERIMENT)
 
 
 def test_an_experiment_that_is_killed_leaves_git_on_no_branch(project: Project) -> None:
@@ -325,76 +345,40 @@ def test_an_experiment_that_is_killed_leaves_git_on_no_branch(project: Project) 
     assert project.repro() == []
 
 
-@pytest.mark.parametrize("left", ["a part", "nothing"])
-def test_an_entry_of_the_run_cache_that_a_kill_has_left_unfinished(
-    project: Project, left: str
-) -> None:
+def test_an_entry_of_the_run_cache_that_a_kill_has_left_unfinished(project: Project) -> None:
     expected = project.outputs()
-    (entry,) = (
-        path
-        for path in (project.path / ".dvc/cache/runs").glob("*/*/*")
-        if "stages.prepare" in path.read_text()
-    )
-    if left == "a part":
-        # So it is when an entry is longer than what is written at once.
-        text = entry.read_text()
-        entry.with_name(".entry.tmp").write_text(text[: text.index("outs:")])
-    entry.unlink()
-    (project.path / "dvc.lock").unlink()
-    assert "ERROR: failed to reproduce 'prepare': " in project.dvc("repro", status=255)
-    folder = entry.parent.relative_to(project.path)
-    assert mend(project) == f"mend: removed from {folder} what a kill has left unfinished\n"
-    assert project.repro() == ["prepare"]
-    assert project.outputs() == expected
+    for left in ("a part", "nothing"):
+        (entry,) = (
+            path
+            for path in (project.path / ".dvc/cache/runs").glob("*/*/*")
+            if "stages.prepare" in path.read_text()
+        )
+        if left == "a part":
+            # So it is when an entry is longer than what is written at once.
+            text = entry.read_text()
+            entry.with_name(".entry.tmp").write_text(text[: text.index("outs:")])
+        entry.unlink()
+        (project.path / "dvc.lock").unlink()
+        assert "ERROR: failed to reproduce 'prepare': " in project.dvc("repro", status=255)
+        folder = entry.parent.relative_to(project.path)
+        assert mended(project) == f"mend: removed from {folder} what a kill has left unfinished\n"
+        assert project.repro() == ["prepare"]
+        assert project.outputs() == expected
 
 
-def test_a_lock_of_gits_that_a_kill_has_left(project: Project) -> None:
-    command = ["exp", "run", "-S", "plot.log_scale=true"]
-    complaints = {"index.lock": "the index is locked", "HEAD.lock": "failed to lock file"}
-    for name, complaint in complaints.items():
-        lock = project.path / ".git" / name
-        lock.touch()
-        assert complaint in project.dvc(*command, status=255)
-        with subprocess.Popen(
-            ["git", "cat-file", "--batch"], cwd=project.path, stdin=subprocess.PIPE
-        ) as git:
-            assert mend(project) == ""
-            assert lock.exists()
-            git.kill()
-        assert mend(project) == f"mend: removed .git/{name}, which a kill has left\n"
-        assert not lock.exists()
-    assert "Ran experiment" in project.dvc(*command)
-
-
-def test_what_dvc_had_staged_when_it_was_killed(project: Project) -> None:
+def test_parameters_that_a_kill_has_lost(project: Project) -> None:
     params = project.path / "params.yaml"
     expected = params.read_bytes()
-    arguments = project.path / ".dvc/tmp/repro.dat"
-    arguments.touch()
-    project.set_params(train__lr=0.4)
-    project.run("git", "add", "--force", "params.yaml", str(arguments))
-    arguments.unlink()
-    params.write_bytes(expected)
-    command = ["exp", "run", "-S", "plot.log_scale=true"]
-    assert "uncommitted changes exist in the index" in project.dvc(*command, status=255)
-    assert mend(project) == "mend: removed from git's index what a kill of dvc exp run has left\n"
-    assert "Ran experiment" in project.dvc(*command)
-
-
-@pytest.mark.parametrize("left", ["an empty file", "nothing"])
-def test_parameters_that_a_kill_has_lost(project: Project, left: str) -> None:
-    params = project.path / "params.yaml"
-    expected = params.read_bytes()
-    params.unlink()
-    if left == "an empty file":
-        params.touch()
+    params.write_bytes(b"")
     assert "Could not find 'prepare.data'" in project.dvc("repro", status=255)
-    assert mend(project) == (
-        "mend: params.yaml, empty or gone after a kill, is restored from git's HEAD; "
-        "what was not committed may be in git stash list\n"
-    )
-    assert params.read_bytes() == expected
+    for lose in (Path.touch, Path.unlink):
+        lose(params)
+        assert mended(project) == (
+            "mend: params.yaml, empty or gone after a kill, is restored from git's HEAD; "
+            "what was not committed may be in git stash list\n"
+        )
+        assert params.read_bytes() == expected
     # What somebody has written is not touched, though DVC cannot read it either.
     params.write_bytes(expected[:1000])
-    assert mend(project) == ""
+    assert mended(project) == ""
     assert params.read_bytes() == expected[:1000]

@@ -8,11 +8,9 @@ import pytest
 import rtdl_num_embeddings
 import tabm
 import torch
-from skrub import SquashingScaler
 from torch import Tensor, nn
 
-from classifier.io.prepared import read_quantiles, read_split, write_split
-from classifier.io.schema import read_schema
+from classifier.io.prepared import read_quantiles, write_split
 from classifier.io.user_error import UserError
 from classifier.network.layers import (
     FREQUENCY_SCALE,
@@ -34,8 +32,7 @@ from classifier.network.model import (
     make_network,
     networks_to_bytes,
 )
-from tests.in_process import run_all, run_predict, run_prepare
-from tests.test_predict import assert_the_same
+from tests.in_process import prepared, prepared_schema, run_all, run_predict, run_prepare
 
 FEATURES = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
 EDGES = torch.quantile(FEATURES, torch.linspace(0, 1, N_BINS + 1), dim=0).T
@@ -46,27 +43,16 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_members_that_share_a_weight_are_those_of_tabm() -> None:
+def test_members_are_those_of_tabm() -> None:
     torch.manual_seed(1)
-    ours = SharedLinear(3, 5, 4, is_first=True)
-    theirs = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init=("normal", "ones"))
-    theirs.load_state_dict(
-        {
-            "weight": ours.weight,
-            "r": ours.scale_in,
-            "s": ours.scale_out,
-            "bias": ours.bias,
-        }
-    )
     inputs = torch.randn(7, 3, 5)
-    assert_same(ours(inputs), theirs(inputs))
-
-
-def test_members_with_weights_of_their_own_are_those_of_tabm() -> None:
-    torch.manual_seed(1)
+    shared = SharedLinear(3, 5, 4, is_first=True)
+    theirs = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init=("normal", "ones"))
+    scales = {"r": shared.scale_in, "s": shared.scale_out}
+    theirs.load_state_dict({"weight": shared.weight, "bias": shared.bias, **scales})
+    assert_same(shared(inputs), theirs(inputs))
     ours, theirs = SeparateLinear(3, 5, 4), tabm.LinearEnsemble(5, 4, k=3)
     theirs.load_state_dict(ours.state_dict())
-    inputs = torch.randn(7, 3, 5)
     assert_same(ours(inputs), theirs(inputs))
 
 
@@ -74,11 +60,7 @@ def test_periodic_embeddings_are_those_of_rtdl() -> None:
     torch.manual_seed(1)
     ours = PeriodicEmbedding(5)
     theirs = rtdl_num_embeddings.PeriodicEmbeddings(
-        5,
-        WIDTH,
-        n_frequencies=N_FREQUENCIES,
-        frequency_init_scale=FREQUENCY_SCALE,
-        lite=True,
+        5, WIDTH, n_frequencies=N_FREQUENCIES, frequency_init_scale=FREQUENCY_SCALE, lite=True
     )
     theirs.load_state_dict(
         {
@@ -138,8 +120,16 @@ def test_equal_quantiles_are_no_bin() -> None:
     torch.testing.assert_close(piecewise_part[:, 0, 0], torch.tensor([0.0, 0, 0.5, 1, 1]))
 
 
-@pytest.mark.parametrize("hidden", [[], [6], [6, 5]])
-@pytest.mark.parametrize("embedding", ["none", "periodic", "piecewise_linear"])
+@pytest.mark.parametrize(
+    ("hidden", "embedding"),
+    [
+        ([], "none"),
+        ([6, 5], "none"),
+        ([], "periodic"),
+        ([6], "periodic"),
+        ([6], "piecewise_linear"),
+    ],
+)
 def test_a_prediction_is_the_mean_of_the_members_probabilities(
     hidden: list[int], embedding: Embedding
 ) -> None:
@@ -214,68 +204,23 @@ def table_of_all_kinds() -> pd.DataFrame:
     return table
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    table_of_all_kinds().to_csv("t.csv", index=False)
-    return tmp_path
-
-
-NETWORKS = [("none", 1), ("periodic", 3), ("piecewise_linear", 3)]
-
-
-@pytest.mark.parametrize(("embedding", "members"), NETWORKS)
-def test_the_exported_model_predicts_what_was_evaluated(
-    folder: Path, embedding: str, members: int
-) -> None:
-    run_all(
-        folder,
-        "t.csv",
-        "y",
-        prepare__scaler="squash",
-        prepare__missing_indicator=True,
-        train__embedding=embedding,
-        train__members=members,
-        train__hidden=[8],
-        train__max_epochs=20,
-        train__eval_every=5,
-        train__lr=0.1,
-    )
-    evaluated = pd.read_csv("reports/predictions.csv")
-    run_predict("t.csv", "-o", "out.csv")
-    assert_the_same(pd.read_csv("out.csv").iloc[evaluated["row"] - 2], evaluated)
+@pytest.fixture(autouse=True)
+def _in_a_folder(folder: Path) -> None:
+    table_of_all_kinds().to_csv(folder / "t.csv", index=False)
 
 
 def test_which_features_come_of_numbers_is_in_the_schema(folder: Path) -> None:
     run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__scaler="none")
-    schema = read_schema(folder / "data/prepared/schema.json")
+    schema = prepared_schema()
     names = [schema.feature_names[index] for index in schema.numeric_features]
     flags = [name for name in schema.feature_names if name not in names]
     assert flags == ["constant but for gaps: missing", "color=blue", "color=green", "color=red"]
-    features = read_split(folder / "data/prepared/train.parquet").features
+    features = prepared("train").features
     for index, name in enumerate(schema.feature_names):
         assert (set(features[:, index]) <= {0, 1}) == (name in flags), name
 
 
-def test_squashed_features_are_those_of_skrub(folder: Path) -> None:
-    table = table_of_all_kinds()
-    run_prepare(folder, "t.csv", "y", prepare__scaler="squash", prepare__features=["number"])
-    splits = {
-        part: read_split(folder / f"data/prepared/{part}.parquet") for part in ("train", "test")
-    }
-    numbers = {
-        part: table["number"].to_numpy()[split.rows - 2, np.newaxis]
-        for part, split in splits.items()
-    }
-    theirs = SquashingScaler().fit(numbers["train"])
-    for part, split in splits.items():
-        # Single precision rounds to 24 bits.
-        expected = theirs.transform(numbers[part])
-        np.testing.assert_allclose(split.features, expected, rtol=2**-23, atol=2**-23)
-        assert 2 < np.abs(split.features).max() <= 3
-
-
-@pytest.mark.parametrize("value", ["1e300", "-1.7976931348623157e308", "0.3"])
+@pytest.mark.parametrize("value", ["-1.7976931348623157e308", "0.3"])
 def test_numbers_of_any_size_are_squashed(folder: Path, value: str) -> None:
     # Where half of the values are equal, where all are, and where they are all tiny.
     table = pd.DataFrame(
@@ -289,20 +234,17 @@ def test_numbers_of_any_size_are_squashed(folder: Path, value: str) -> None:
     )
     table.to_csv("u.csv", index=False)
     run_prepare(folder, "u.csv", "y", prepare__scaler="squash")
-    row = read_split(folder / "data/prepared/test.parquet").rows[0]
+    row = prepared("test").rows[0]
     table.loc[row - 2, "x"] = value
     table.to_csv("u.csv", index=False)
     short = {"train__max_epochs": 2, "train__eval_every": 1}
     run_all(folder, "u.csv", "y", prepare__scaler="squash", **short)
-    features = {
-        part: read_split(folder / f"data/prepared/{part}.parquet").features
-        for part in ("train", "val", "test")
-    }
-    for split in features.values():
-        assert np.isfinite(split).all()
-        assert np.abs(split).max() <= 3
+    for part in ("train", "val", "test"):
+        features = prepared(part).features
+        assert np.isfinite(features).all()
+        assert np.abs(features).max() <= 3
     # As many as in x: nothing is lost.
-    assert len(np.unique(features["train"][:, 2])) == 7
+    assert len(np.unique(prepared("train").features[:, 2])) == 7
     evaluated = pd.read_csv("reports/predictions.csv")
     run_predict("u.csv", "-o", "out.csv")
     predicted = pd.read_csv("out.csv").iloc[evaluated["row"] - 2]
@@ -315,8 +257,3 @@ def test_an_embedding_of_a_table_without_numbers_is_none(folder: Path) -> None:
     losses = pd.read_csv("reports/losses.csv")
     run_all(folder, "t.csv", "y", **params, train__embedding="piecewise_linear")
     pd.testing.assert_frame_equal(pd.read_csv("reports/losses.csv"), losses)
-
-
-def test_a_limit_of_the_gradient_that_is_no_limit_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"train.max_grad_norm is 0, but must be a number above 0"):
-        run_all(folder, "t.csv", "y", train__max_grad_norm=0)

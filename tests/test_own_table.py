@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier
@@ -27,13 +25,19 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from classifier.exported_model.format import Graph
 from classifier.exported_model.preparation import add_preparation
-from classifier.io.prepared import read_split
-from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
-from tests.in_process import run_all, run_graph, run_predict, run_prepare
+from tests.in_process import (
+    prepared,
+    prepared_schema,
+    run_all,
+    run_graph,
+    run_predict,
+    run_prepare,
+    table_report,
+)
 
 # Accuracy
 
@@ -56,38 +60,13 @@ def generated() -> pd.DataFrame:
     return table
 
 
-def with_target(data: Any) -> pd.DataFrame:  # noqa: ANN401 (scikit-learn has no types)
-    table: pd.DataFrame = data.data.copy()
-    table["class"] = np.array(data.target_names)[data.target]
-    return table
-
-
-TABLES = {
-    "wine": lambda: with_target(load_wine(as_frame=True)),
-    "breast cancer": lambda: with_target(load_breast_cancer(as_frame=True)),
-    "digits": lambda: with_target(load_digits(as_frame=True)),
-    "generated": generated,
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_as_accurate_as_scikit_learn(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    table = TABLES[name]()
-    target = table.columns[-1]
+def test_as_accurate_as_scikit_learn(folder: Path) -> None:
+    table, target = generated(), "churned"
     table.to_csv("table.csv", index=False)
-    # Some pixels of the digits are never touched: prepare says which.
-    constant = [
-        column for column in table if table[column].value_counts().iloc[0] >= len(table) - 3
-    ]
-    table = table.drop(columns=constant)
     run_all(
-        tmp_path,
+        folder,
         "table.csv",
         target,
-        prepare__ignore=constant,
         train__hidden=[20],
         train__optimizer="adam",
         train__lr=0.01,
@@ -98,17 +77,12 @@ def test_as_accurate_as_scikit_learn(
     )
     ours = json.loads(Path("metrics.json").read_text())["accuracy"]
 
-    train, test = (
-        table.iloc[read_split(Path(f"data/prepared/{part}.parquet")).rows - 2]
-        for part in ("train", "test")
-    )
+    train, test = (table.iloc[prepared(part).rows - 2] for part in ("train", "test"))
     is_number = {column: table[column].dtype.kind in "if" for column in table.columns[:-1]}
     pipeline = make_pipeline(
         make_column_transformer(
             (
-                make_pipeline(SimpleImputer(), MinMaxScaler()).set_params(
-                    simpleimputer__strategy="median"
-                ),
+                make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler()),
                 [column for column, is_so in is_number.items() if is_so],
             ),
             (
@@ -203,19 +177,21 @@ PREPARATIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     table=tables(),
     preparation=PREPARATIONS,
     delimiter=st.sampled_from(",;\t"),
     is_parquet=st.booleans(),
+    is_learned=st.sampled_from([False, False, False, True]),
 )
-def test_every_table_is_prepared_or_refused(
+def test_every_table_is_prepared_and_learned_from_or_refused(
     table: dict[str, list[Any]],
     preparation: dict[str, object],
     delimiter: str,
     *,
     is_parquet: bool,
+    is_learned: bool,
 ) -> None:
     with in_temporary_folder() as folder:
         name = "table.csv"
@@ -232,7 +208,7 @@ def test_every_table_is_prepared_or_refused(
         except UserError:
             assert [path.name for path in folder.iterdir() if path.is_dir()] == []
             return
-        schema = read_schema(folder / "data/prepared/schema.json")
+        schema = prepared_schema()
         file = open_table(folder / name, name, AS_THE_FILE_SAYS)
         read = file.read(text_columns={"target"})
         raw = {
@@ -245,27 +221,20 @@ def test_every_table_is_prepared_or_refused(
         )
         seen = 0
         for part in ("train", "val", "test"):
-            split = read_split(folder / f"data/prepared/{part}.parquet")
+            split = prepared(part)
             assert np.isfinite(split.features).all()
             assert split.features.shape == (len(split.rows), schema.n_features)
             assert set(split.target) == set(range(len(schema.classes)))
             assert np.array_equal(exported[read.index.get_indexer(split.rows)], split.features)
             seen += len(split.rows)
-        report = json.loads((folder / "reports/table.json").read_text())
+        report = table_report()
         assert seen == report["rows"] == len(read) - report["rows_without_target"]
-
-
-@settings(max_examples=8, deadline=None)
-@given(table=tables(), values=PREPARATIONS)
-def test_every_table_is_learned_from_or_refused(
-    table: dict[str, list[Any]], values: dict[str, object]
-) -> None:
-    with in_temporary_folder() as folder:
-        write_csv(folder / "table.csv", table)
+        if not is_learned:
+            return
         short = {"train__max_epochs": 2, "train__eval_every": 1, "train__lr": 0.001}
         try:
-            run_all(folder, "table.csv", "target", **short, **values)
-            run_predict("table.csv", "-o", "out.parquet")
+            run_all(folder, name, "target", **short, **preparation)
+            run_predict(name, "-o", "out.parquet")
         except UserError:
             return
         predicted = pq.read_table("out.parquet")

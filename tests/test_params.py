@@ -8,14 +8,13 @@ import yaml
 
 from classifier.io.later_params import BaselineParams, EvaluateParams, PlotParams
 from classifier.io.params import Params, read_params
-from classifier.io.user_error import UserError
 from classifier.search.search_params import SearchParams, space_of
 from classifier.starting.choice import training_params
 from classifier.tables.prepare_params import PrepareParams
 from classifier.training.loop import TrainParams
 from stages import train
-from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_prepare, write_params
+from tests.conftest import Project
+from tests.in_process import DEFAULTS, refused, run_prepare, write_params
 
 MODELS: dict[str, type[Params]] = {
     "prepare": PrepareParams,
@@ -25,97 +24,59 @@ MODELS: dict[str, type[Params]] = {
     "evaluate": EvaluateParams,
     "plot": PlotParams,
 }
-DEFAULTS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
     ("section", "key", "value", "expected"),
     [
         ("train", "lr", 0, "train.lr is 0, but must be a number above 0"),
-        ("train", "lr", "fast", "train.lr is 'fast', but must be a number above 0"),
         ("train", "lr", float("nan"), "train.lr is nan, but must be a number above 0"),
         ("train", "lr", True, "train.lr is True, but must be a number above 0"),
-        ("train", "lr", None, "train.lr is None, but must be a number above 0"),
         ("train", "hidden", [10, 0], "train.hidden[1] is 0, but must be a list of whole numbers"),
-        ("train", "hidden", 10, "train.hidden is 10, but must be a list of whole numbers"),
         ("train", "batch_size", 2.5, "train.batch_size is 2.5, but must be a whole number"),
-        ("train", "max_epochs", "10", "train.max_epochs is '10', but must be a whole number"),
         ("train", "optimizer", "lion", "train.optimizer is 'lion', but must be one of sgd, adam"),
         ("train", "dropout", 1, "train.dropout is 1, but must be a number of at least 0"),
+        ("train", "max_grad_norm", 0, "train.max_grad_norm is 0, but must be a number above 0"),
         ("train", "learning_rate", 1, "train.learning_rate is not a parameter; those of train are"),
-        ("prepare", "scaler", "robust", "prepare.scaler is 'robust', but must be one of minmax"),
-        ("prepare", "test_size", 1.0, "prepare.test_size is 1.0, but must be a number between"),
         ("prepare", "val_size", 0.8, "together they must be below 1"),
         ("prepare", "folds", 0, "prepare.folds is 0, but must be a whole number of at least 1"),
+        ("prepare", "max_categories", 1, "prepare.max_categories is 1, but must be a whole"),
         ("prepare", "ignore", None, "prepare.ignore is None, but must be a list of column names"),
-        ("prepare", "features", [1], "prepare.features[0] is 1, but must be a list of column"),
-        ("prepare", "missing_indicator", 1, "prepare.missing_indicator is 1, but must be true"),
-        ("prepare", "max_categories", 0, "prepare.max_categories is 0, but must be a whole"),
-        ("prepare", "beyond_max_categories", "drop", "but must be one of error, other"),
         ("prepare", "encoding", "cp9999", "prepare.encoding is 'cp9999', but must be auto, or the"),
         ("prepare", "encoding", "base64", "prepare.encoding is 'base64', but must be auto, or the"),
-        ("prepare", "header", "yes", "prepare.header is 'yes', but must be one of auto, true"),
         ("prepare", "header", 1, "prepare.header is 1, but must be one of auto, true"),
-        ("prepare", "delimiter", ";", "prepare.delimiter is ';', but must be one of auto, comma"),
         ("prepare", "gaps", [-9], "prepare.gaps[0] is -9, but must be a list of texts between"),
         ("prepare", "split", "group", "split is group, so group must be the name of a column"),
         ("prepare", "order_by", "date", "order_by is 'date', so split must be time, or order_by"),
         ("prepare", "data", "", "prepare.data is '', but must be the path of a table"),
-        ("search", "trials", 0, "search.trials is 0, but must be a whole number of at least 1"),
-        ("search", "seeds", [], "search.seeds is [], but must be a list of whole numbers"),
         ("search", "seeds", [1, -1], "search.seeds[1] is -1, but must be a list of whole numbers"),
         ("search", "space", {}, "search.space is {}, but must be a section with at least one"),
-        ("search", "space", ["lr"], "search.space is ['lr'], but must be a section with at"),
-        ("search", "pruner", "none", "search.pruner is not a parameter; those of search are"),
-        ("evaluate", "confidence", 95, "evaluate.confidence is 95, but must be a number between"),
         ("plot", "log_scale", "yes", "plot.log_scale is 'yes', but must be true or false"),
     ],
 )
 def test_a_wrong_value(folder: Path, section: str, key: str, value: object, expected: str) -> None:
     values = {**DEFAULTS[section], key: value}
     (folder / "params.yaml").write_text(yaml.safe_dump({**DEFAULTS, section: values}))
-    with pytest.raises(UserError) as error:
+    with refused(expected) as error:
         read_params(section, MODELS[section])
-    assert f"params.yaml: {section}" in str(error.value)
-    assert expected in str(error.value)
+    assert str(error.value).startswith(f"params.yaml: {section}")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("learning_rate", [0.1], "is not a parameter that can be searched; those are: embedding, "),
-        ("seed", [1, 2], "is not a parameter that can be searched; those are: embedding, hidden"),
         ("lr", 0.1, "is 0.1, but must be a list of choices, or a range such as {low: 0.001"),
         ("lr", [], "is [], but must be a list of choices, or a range"),
         ("lr", {"low": 0.1}, "is {'low': 0.1}, but must be a list of choices, or a range"),
         ("lr", {"low": 0.1, "high": 1, "step": 2}, "but must be a list of choices, or a range"),
-        (
-            "hidden",
-            {"low": 1, "high": 2},
-            "is {'high': 2, 'low': 1}, but must be a list of choices",
-        ),
+        ("hidden", {"low": 1, "high": 2}, "is {'high': 2, 'low': 1}, but must be a list of choi"),
         ("lr", {"low": 0.1, "high": 0.1}, "is empty: low is 0.1, but must be below high, 0.1"),
         ("lr", {"low": 0, "high": 0.1}, ".low is 0, but must be a number above 0"),
-        ("lr", {"low": "small", "high": 0.1}, ".low is 'small', but must be a number above 0"),
         ("lr", {"low": 0.001, "high": 0.1, "log": 1}, ".log is 1, but must be true or false"),
-        (
-            "dropout",
-            {"low": 0, "high": 0.5, "log": True},
-            ".low is 0.0, but with log must be above",
-        ),
-        (
-            "members",
-            {"low": 1, "high": 8.5},
-            ".high is 8.5, but must be a whole number of at least",
-        ),
+        ("dropout", {"low": 0, "high": 0.5, "log": True}, ".low is 0.0, but with log must be abo"),
+        ("members", {"low": 1, "high": 8.5}, ".high is 8.5, but must be a whole number of at lea"),
         ("hidden", [[10], 10], "[1] is 10, but must be a list of whole numbers of at least 1"),
-        ("activation", ["relu", "sine"], "[1] is 'sine', but must be one of relu, tanh, gelu"),
         ("activation", ["relu", "relu"], "but must have each choice once"),
         ("lr", {"low": 0.1, "high": 1.0}, "does not hold train.lr, which is 0.01: the search"),
         ("hidden", [[64], [128]], "does not hold train.hidden, which is [10]: the search begins"),
@@ -125,10 +86,9 @@ def test_a_wrong_space(folder: Path, name: str, value: object, expected: str) ->
     values = {**DEFAULTS["search"], "space": {name: value}}
     (folder / "params.yaml").write_text(yaml.safe_dump({**DEFAULTS, "search": values}))
     search, train = read_params("search", SearchParams), read_params("train", TrainParams)
-    with pytest.raises(UserError) as error:
+    with refused(expected) as error:
         space_of(search, train)
     assert str(error.value).startswith(f"params.yaml: search.space.{name}")
-    assert expected in str(error.value)
 
 
 @pytest.mark.parametrize("n_train", [100, 3_000, 50_000, 1_000_000])
@@ -145,65 +105,39 @@ def test_every_key_is_required_and_described(
     for key, field in model.model_fields.items():
         values = {name: value for name, value in DEFAULTS[section].items() if name != key}
         (folder / "params.yaml").write_text(yaml.safe_dump({section: values}))
-        with pytest.raises(UserError) as error:
+        with refused(f"params.yaml: {section}.{key} is missing; it must be {field.description}"):
             read_params(section, model)
-        assert str(error.value) == (
-            f"params.yaml: {section}.{key} is missing; it must be {field.description}"
-        )
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (None, "params.yaml is missing"),
         ("train: {lr: 1", "params.yaml is not valid YAML"),
         ("", "the section 'train:' is missing"),
-        ("prepare: {}", "the section 'train:' is missing"),
         ("- train", "the section 'train:' is missing"),
         ("train:", "train is None, but must be a section of keys"),
     ],
 )
-def test_a_broken_file(folder: Path, text: str, expected: str) -> None:
-    (folder / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match=expected):
-        read_params("train", TrainParams)
-
-
-def test_a_missing_file(folder: Path) -> None:
-    assert not (folder / "params.yaml").exists()
-    with pytest.raises(UserError, match=r"params\.yaml is missing"):
+def test_a_broken_file(folder: Path, text: str | None, expected: str) -> None:
+    if text is not None:
+        (folder / "params.yaml").write_text(text)
+    with refused(expected):
         read_params("train", TrainParams)
 
 
 def test_a_misspelt_key_is_the_one_that_is_named(folder: Path) -> None:
     text = yaml.safe_dump(DEFAULTS).replace("scaler:", "scalar:")
     (folder / "params.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"prepare\.scalar is not a parameter; .*scaler"):
+    with refused("prepare.scalar is not a parameter; those of prepare are: "):
         read_params("prepare", PrepareParams)
 
 
-@pytest.mark.parametrize(("text", "number"), [("1e-3", 0.001), ("1E2", 100.0), ("1", 1.0)])
-def test_numbers_as_yaml_1_2_and_dvc_read_them(folder: Path, text: str, number: float) -> None:
-    (folder / "params.yaml").write_text(yaml.safe_dump(DEFAULTS).replace("lr: 0.01", f"lr: {text}"))
-    assert read_params("train", TrainParams).lr == number
-
-
-@pytest.mark.parametrize(
-    ("stage", "key", "value"),
-    [
-        ("prepare", "test_size", 0.001),
-        ("train", "activation", "sine"),
-        ("evaluate", "confidence", 0),
-        ("plot", "dpi", 10_000),
-    ],
-)
-def test_a_stage_says_it_in_one_line_and_writes_nothing(
-    project: Project, stage: str, key: str, value: object
-) -> None:
-    project.set_params(**{f"{stage}.{key}": value})
+def test_a_stage_says_it_in_one_line_and_writes_nothing(project: Project) -> None:
+    project.set_params(prepare__test_size=0.001)
     before = project.outputs()
-    result = project.stage(stage, status=1)
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith(f"{stage}: error: params.yaml: {stage}.{key} is {value!r}")
+    (line,) = project.stage("prepare", status=1).stderr.splitlines()
+    assert line.startswith("prepare: error: params.yaml: prepare.test_size is 0.001")
     assert project.outputs() == before
 
 
@@ -230,48 +164,34 @@ LATER = [
     ("name", "value", "expected"),
     [
         *LATER,
-        (
-            "evaluate__slices",
-            ["sex"],
-            "evaluate.slices names 'sex', which t.parquet lacks; its colu",
-        ),
-        (
-            "evaluate__slices",
-            ["list"],
-            "which is in evaluate.slices, holds neither numbers nor text",
-        ),
+        ("evaluate__slices", ["sex"], "evaluate.slices names 'sex', which t.parquet lacks; its c"),
+        ("evaluate__slices", ["list"], "which is in evaluate.slices, holds neither numbers nor te"),
     ],
 )
 def test_what_later_stages_would_refuse_prepare_does(
     folder: Path, name: str, value: object, expected: str
 ) -> None:
     write_table(folder, ["no", "yes"])
-    with pytest.raises(UserError) as error:
+    with refused(expected):
         run_prepare(folder, "t.parquet", "y", prepare__ignore=["list"], **{name: value})
-    assert expected in str(error.value)
     assert {path.name for path in folder.iterdir()} == {"params.yaml", "t.parquet"}
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), LATER)
-def test_what_later_stages_would_refuse_train_does(
-    folder: Path, name: str, value: object, expected: str
-) -> None:
+def test_what_later_stages_would_refuse_train_does(folder: Path) -> None:
     write_table(folder, ["no", "yes"])
     run_prepare(folder, "t.parquet", "y", prepare__ignore=["list"])
-    write_params(folder, train__lr=0.1, **{name: value})
-    with pytest.raises(UserError) as error:
-        train.main()
-    assert expected in str(error.value)
+    for name, value, expected in LATER:
+        write_params(folder, train__lr=0.1, **{name: value})
+        with refused(expected):
+            train.main()
     assert not (folder / "models").exists()
 
 
 def test_a_threshold_for_three_classes_is_refused_before_training(folder: Path) -> None:
     write_table(folder, ["no", "yes", "maybe"])
-    refused = r"evaluate\.threshold is best_f1, but the table has 3 classes, and only of two"
-    with pytest.raises(UserError, match=refused):
-        run_prepare(
-            folder, "t.parquet", "y", prepare__ignore=["list"], evaluate__threshold="best_f1"
-        )
+    ignored = {"prepare__ignore": ["list"]}
+    with refused("evaluate.threshold is best_f1, but the table has 3 classes, and only of two"):
+        run_prepare(folder, "t.parquet", "y", **ignored, evaluate__threshold="best_f1")
 
 
 def write_table(folder: Path, classes: list[str]) -> None:

@@ -11,14 +11,13 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from classifier.io.params import read_params, read_section
-from classifier.io.user_error import UserError
+from classifier.io.params import read_section
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
 from classifier.starting.choice import Choice, DecidedParam, choose, first_params, training_params
 from classifier.starting.params_file import with_params, write_params
-from classifier.tables.prepare_params import AS_THE_FILE_SAYS, PrepareParams
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from tests.conftest import REPOSITORY
-from tests.in_process import run_start
+from tests.in_process import refused
 from tests.test_odd_tables import BASE, NO_HEADER, ODD, N, csv, front
 
 SHIPPED = (REPOSITORY / "params.yaml").read_text()
@@ -33,11 +32,9 @@ QUIET = settings(
 )
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    FILE.write_text(SHIPPED)
-    return tmp_path
+@pytest.fixture(autouse=True)
+def _in_a_folder(folder: Path) -> None:
+    (folder / FILE).write_text(SHIPPED)
 
 
 def as_started(choice: Choice, training: dict[str, object]) -> str:
@@ -49,6 +46,7 @@ TABLES = {
     **{
         name: (table, "c4" if outcome is NO_HEADER else "label")
         for name, (table, outcome) in ODD.items()
+        if outcome.error or outcome.left_out
     },
     "row numbers": (csv(front("id", range(N)).assign(nr=range(5, 5 + N))), "label"),
     "row numbers called No": (csv(front("No", range(N))), "label"),
@@ -60,50 +58,37 @@ TABLES = {
 
 def test_a_second_table_as_in_a_fresh_clone(folder: Path) -> None:
     chosen, fresh = [], []
+    comments, shipped = re.findall(r"# .*", SHIPPED), from_yaml(SHIPPED)
     for name, (table, target) in TABLES.items():
         (folder / name).write_bytes(table)
         choice, prepared = choose(first_params(name, target, AS_THE_FILE_SAYS, None, None))
-        chosen.append((choice, training_params(len(prepared.rows.parts["train"]))))
-        FILE.write_text(SHIPPED)
-        fresh.append(as_started(*chosen[-1]))
-    assert len(fresh) > 40
-    comments = re.findall(r"# .*", SHIPPED)
-    shipped = from_yaml(SHIPPED)
-    for (choice, training), text in zip(chosen, fresh, strict=True):
+        training = training_params(len(prepared.rows.parts["train"]))
+        text = as_started(choice, training)
         assert [comment for comment in comments if comment not in text] == []
         prepare, train = choice.params.model_dump(), shipped["train"] | training
         for load in LOADS:
             assert load(text) == shipped | {"prepare": prepare, "train": train}
+        chosen.append((choice, training))
+        fresh.append(text)
     # All pairs would take minutes: each table once before another one, and once after.
-    for first, second, expected in zip(
-        fresh, chosen[20:] + chosen, fresh[20:] + fresh, strict=False
-    ):
+    for first, second, expected in zip(fresh, chosen[5:] + chosen, fresh[5:] + fresh, strict=False):
         FILE.write_text(first)
         assert as_started(*second) == expected
 
 
-@pytest.mark.parametrize("name", ["No", "12:30:45", "1e-3"])
-def test_row_numbers_of_any_name_are_left_out(folder: Path, name: str) -> None:
-    (folder / "t.csv").write_bytes(csv(front(name, range(N))))
-    run_start("t.csv", "label", "--force")
-    assert read_params("prepare", PrepareParams).ignore == [name]
-    assert yaml.safe_load(FILE.read_text())["prepare"]["ignore"] == [name]
-
-
 @pytest.mark.parametrize(
-    "text", ["no", "yes", "12:30:45", "1e-3", "1e3", "0o17", "017", "1_000", "~", "2024-01-01"]
+    "text", ["no", "12:30:45", "1e-3", "1e3", "0o17", "017", "1_000", "~", "2024-01-01"]
 )
 def test_stages_read_what_dvc_reads(folder: Path, text: str) -> None:
     FILE.write_text(f"prepare:\n  value: {text}\n")
     assert read_section("prepare") == parse_yaml(FILE.read_text(), folder)["prepare"]
 
 
-def test_line_ends_are_kept(folder: Path) -> None:
+def test_line_ends_are_kept() -> None:
     FILE.write_bytes(SHIPPED.replace("\n", "\r\n").encode())
     write_params(with_params({"train": {"hidden": [64]}}))
     expected = SHIPPED.replace("hidden: [10]", "hidden: [64]")
     assert FILE.read_bytes() == expected.replace("\n", "\r\n").encode()
-    assert folder == Path.cwd()
 
 
 ODD_TEXTS = [
@@ -118,7 +103,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(QUIET, max_examples=100)
+@settings(QUIET, max_examples=50)
 @given(TEXTS)
 @example("two\x85lines")
 @example("two\N{LINE SEPARATOR}lines")
@@ -188,27 +173,21 @@ def values_of_prepare(draw: st.DrawFn) -> dict[str, Any]:
     return {"target": target, "header": header, **update}
 
 
-@pytest.mark.usefixtures("folder")
 @QUIET
 @given(st.data())
 def test_what_people_write_is_kept(data: st.DataObject) -> None:
     before, after = data.draw(values_of_prepare()), data.draw(values_of_prepare())
     written = {
         "prepare": {**WRITTEN, **before},
-        "train": {
-            **TRAIN,
-            "hidden": data.draw(st.lists(st.integers(1, 512))),
-            "torchrun": {"nnodes": 1, "rdzv_endpoint": None},
-        },
+        "train": {**TRAIN, "hidden": data.draw(st.lists(st.integers(1, 512)))},
     }
     for missing in data.draw(st.sets(st.sampled_from(["gaps", "seed", "categorical"]))):
         del written["prepare"][missing]
-    torchrun = {"torchrun": written["train"].pop("torchrun")}
     parts = {name: f"{name}:\n{data.draw(sections(values))}" for name, values in written.items()}
     first_key = re.search(r"\n( +)\S", parts["train"])
     assert first_key is not None
     parts["train"] += f"{first_key[1]}torchrun: {{nnodes:  1, rdzv_endpoint: ~}}  # kept\n"
-    written["train"] |= torchrun
+    written["train"] |= {"torchrun": {"nnodes": 1, "rdzv_endpoint": None}}
     parts["others"] = OTHERS
     text = "".join(data.draw(st.permutations(list(parts.values()))))
     text = data.draw(st.sampled_from(["", "---\n", "# mine\n"])) + text
@@ -230,10 +209,7 @@ def test_what_people_write_is_kept(data: st.DataObject) -> None:
     choice = Choice(PREPARE.model_copy(update=after), decisions)
     result = as_started(choice, training)
 
-    meant = written | {
-        "prepare": choice.params.model_dump(),
-        "train": written["train"] | training,
-    }
+    meant = written | {"prepare": choice.params.model_dump(), "train": written["train"] | training}
     assert from_yaml(result) == meant | from_yaml(OTHERS)
     assert yaml.safe_load(result)["prepare"] == meant["prepare"]
     assert OTHERS.removesuffix("\n") in result
@@ -259,19 +235,17 @@ def test_what_people_write_is_kept(data: st.DataObject) -> None:
         ("train:\n  hidden: long\n    text   # c\n  lr: 1\n", "hidden: [5] # c\n  lr"),
     ],
 )
-def test_other_forms(folder: Path, text: str, expected: str) -> None:
+def test_other_forms(text: str, expected: str) -> None:
     FILE.write_text(text)
     result = with_params({"train": {"hidden": [5]}})
     assert expected in result
     assert from_yaml(result)["train"] == {**from_yaml(text)["train"], "hidden": [5]}
-    assert folder == Path.cwd()
 
 
-def test_a_text_gets_the_quotes_that_it_lacks(folder: Path) -> None:
+def test_a_text_gets_the_quotes_that_it_lacks() -> None:
     FILE.write_text("train:\n  a: no  # c\n  b: 'yes'\n  c: fine\n")
     result = with_params({"train": {"a": "no", "b": "yes", "c": "fine"}})
     assert result == "train:\n  a: 'no' # c\n  b: 'yes'\n  c: fine\n"
-    assert folder == Path.cwd()
 
 
 @pytest.mark.parametrize(
@@ -285,8 +259,7 @@ def test_a_text_gets_the_quotes_that_it_lacks(folder: Path) -> None:
         "train:\n  ? [a]\n  : 1\n",
     ],
 )
-def test_a_form_that_cannot_be_changed_is_refused(folder: Path, text: str) -> None:
+def test_a_form_that_cannot_be_changed_is_refused(text: str) -> None:
     FILE.write_text(text)
-    with pytest.raises(UserError, match=r"params\.yaml"):
+    with refused("params.yaml"):
         with_params({"train": {"hidden": [5]}})
-    assert folder == Path.cwd()

@@ -1,6 +1,8 @@
 """One file out: the exported model, and predictions with nothing but it."""
 
 import gzip
+import io
+import os
 import shlex
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from commands.predict import opened
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_all, run_predict
+from tests.in_process import refused, run_all, run_predict
 from tests.test_prepare import mixed_table
 
 QUICK = {"train__max_epochs": 20, "train__eval_every": 5, "train__lr": 0.5}
@@ -33,17 +35,17 @@ def _mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mixed_table().to_csv(folder / "t.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_all(folder, "t.csv", "y", **QUICK, prepare__missing_indicator=True)
+        network = {"train__embedding": "piecewise_linear", "train__members": 2}
+        run_all(folder, "t.csv", "y", **QUICK, **network, prepare__missing_indicator=True)
     return folder
 
 
 @pytest.fixture
-def mixed(_mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mixed(_mixed: Path, folder: Path) -> Path:
     """An empty folder but for a link to that model and that table."""
-    monkeypatch.chdir(tmp_path)
     for name in ("models", "reports", "data", "t.csv"):
         Path(name).symlink_to(_mixed / name)
-    return tmp_path
+    return folder
 
 
 def assert_the_same(predicted: pd.DataFrame, evaluated: pd.DataFrame) -> None:
@@ -54,40 +56,36 @@ def assert_the_same(predicted: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     np.testing.assert_allclose(predicted[names], evaluated[names], rtol=0, atol=1e-6)
 
 
-def test_the_raw_test_rows_get_the_evaluated_predictions(project: Project, tmp_path: Path) -> None:
-    evaluated = pd.read_csv(project.path / "reports/predictions.csv")
-    lines = (project.path / "data/iris.csv").read_text().splitlines(keepends=True)
+def test_the_raw_test_rows_get_the_evaluated_predictions(mixed: Path) -> None:
+    evaluated = pd.read_csv("reports/predictions.csv")
+    lines = Path("t.csv").read_text().splitlines(keepends=True)
+    rows = [lines[0], *(lines[row - 1] for row in evaluated["row"])]
     # In a folder with the model and the rows alone.
-    (tmp_path / "model.onnx").write_bytes((project.path / "models/model.onnx").read_bytes())
-    (tmp_path / "new.csv").write_text(
-        "".join([lines[0], *(lines[row - 1] for row in evaluated["row"])])
+    alone = mixed / "alone"
+    alone.mkdir()
+    (alone / "model.onnx").write_bytes(Path("models/model.onnx").read_bytes())
+    (alone / "new.csv").write_text("".join(rows))
+    # It takes seconds to import torch.
+    program = (
+        "import sys; from commands import predict; predict.main(); "
+        "assert {'onnxruntime', 'torch'} & {*sys.modules} == {'onnxruntime'}"
     )
     result = subprocess.run(
-        [sys.executable, "-m", "commands.predict", "new.csv", "--model", "model.onnx"],
-        cwd=tmp_path,
-        env={**project.env, "PYTHONPATH": str(REPOSITORY)},
+        [sys.executable, "-c", program, "new.csv", "--model", "model.onnx"],
+        cwd=alone,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=True,
     )
     assert result.stderr == ""
-    (tmp_path / "out.csv").write_text(result.stdout)
-    predicted = pd.read_csv(tmp_path / "out.csv")
-    assert list(predicted["species"]) == list(evaluated["actual"])
+    predicted = pd.read_csv(io.StringIO(result.stdout))
+    assert list(predicted["y"]) == list(evaluated["actual"])
     assert_the_same(predicted, evaluated)
 
 
-def test_texts_gaps_and_booleans_get_the_evaluated_predictions(mixed: Path) -> None:
-    evaluated = pd.read_csv("reports/predictions.csv")
-    lines = Path("t.csv").read_text().splitlines(keepends=True)
-    Path("new.csv").write_text("".join([lines[0], *(lines[row - 1] for row in evaluated["row"])]))
-    run_predict("new.csv", "-o", "out.csv")
-    predicted = pd.read_csv("out.csv")
-    assert_the_same(predicted, evaluated)
-    assert mixed == Path.cwd()
-
-
-def test_the_order_of_columns_and_further_ones_do_not_matter(mixed: Path) -> None:
+@pytest.mark.usefixtures("mixed")
+def test_the_order_of_columns_and_further_ones_do_not_matter() -> None:
     table = pd.read_csv("t.csv", dtype=str, keep_default_na=False)
     run_predict("t.csv", "-o", "out.csv")
     expected = pd.read_csv("out.csv", dtype=str, keep_default_na=False)
@@ -101,7 +99,6 @@ def test_the_order_of_columns_and_further_ones_do_not_matter(mixed: Path) -> Non
     # Passed through as they are.
     pd.testing.assert_frame_equal(ours[list(other)], other)
     pd.testing.assert_frame_equal(ours[added], expected[added])
-    assert mixed == Path.cwd()
 
 
 def test_formats_in_and_out(
@@ -135,8 +132,9 @@ def test_formats_in_and_out(
     assert not list(mixed.glob("*.tmp"))
 
 
-def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Project) -> None:
-    table = csv.read_csv(project.path / "data/iris.csv")
+@pytest.mark.usefixtures("mixed")
+def test_times_to_the_nanosecond_are_passed_through_without_pandas() -> None:
+    table = csv.read_csv("t.csv")
     columns: dict[str, tuple[pa.DataType, str]] = {
         "date": (pa.date32(), "1970-01-02"),
         "moment": (pa.timestamp("ns"), "1970-01-01 00:00:00.000000001"),
@@ -146,9 +144,9 @@ def test_times_to_the_nanosecond_are_passed_through_without_pandas(project: Proj
     for name, (kind, _) in columns.items():
         kinds = pa.int32() if kind == pa.date32() else pa.int64()
         table = table.append_column(name, pa.array([1] * len(table), kinds).cast(kind))
-    pq.write_table(table, project.path / "new.parquet")
-    project.run(sys.executable, "-m", "commands.predict", "new.parquet", "-o", "out.csv")
-    written = pd.read_csv(project.path / "out.csv", dtype=str)
+    pq.write_table(table, "new.parquet")
+    run_predict("new.parquet", "-o", "out.csv")
+    written = pd.read_csv("out.csv", dtype=str)
     for name, (_, text) in columns.items():
         assert set(written[name]) == {text}
 
@@ -165,7 +163,7 @@ def test_a_long_table_is_read_in_chunks(mixed: Path, monkeypatch: pytest.MonkeyP
     lines = Path("t.csv").read_text().splitlines()
     lines[41] = "many,1,red,true,no"
     Path("long.csv").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=r"long\.csv: column 'number', row 42 is 'many'"):
+    with refused("long.csv: column 'number', row 42 is 'many'"):
         run_predict("long.csv", "-o", "long out.csv")
     assert not list(mixed.glob("long out*"))
 
@@ -179,7 +177,6 @@ HEADER = "number,count,color,flag\n"
         (HEADER, "new.csv has no rows below its header"),
         ("number,flag\n1,true\n", "new.csv lacks 'count', 'color'; the model needs the columns"),
         (HEADER + "1,2,red,true\nabc,2,red,true\n", "column 'number', row 3 is 'abc', but must"),
-        (HEADER + "1,2,red,true\n\n1,x,red,true\n", "column 'count', row 4 is 'x', but must be"),
         (HEADER + "1,2,red,true\n1,-,red,true\n1,3%,red,true\n", "column 'count', row 4 is '3%'"),
         (HEADER + "1e300,2,red,true\n", "row 2 holds a number far too large for the model"),
         (HEADER + "1,2,red\n", "new.csv: row 2 has 3 fields, but there are 4 columns"),
@@ -188,7 +185,6 @@ HEADER = "number,count,color,flag\n"
             HEADER.encode() + b"1,2,r\xe9d,true\n",
             "or name the encoding that it has; add --encoding=cp1252",
         ),
-        ("number,number,count,flag\n1,1,2,true\n", "new.csv lacks 'color'; the model needs"),
         ("1.5,2,0,1\n1,2,0,1\n", "the names of columns: 1.5, 2, 0, 1; true takes it for names, "),
     ],
 )
@@ -196,13 +192,12 @@ def test_bad_rows_are_refused_and_nothing_written(
     mixed: Path, content: str | bytes, expected: str
 ) -> None:
     Path("new.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError) as error:
+    with refused(expected):
         run_predict("new.csv", "-o", "out.csv")
-    assert expected in str(error.value)
     assert not list(mixed.glob("out.csv*"))
 
 
-@pytest.mark.parametrize("text", ["1500.5 EUR", "it's", "-n", "$HOME", 'a "b"', "c=d", "\\"])
+@pytest.mark.parametrize("text", ["it's", "-n", 'a "$HOME"'])
 def test_advice_is_followed_to_the_letter(mixed: Path, text: str) -> None:
     table = pd.read_csv(mixed / "t.csv", dtype=str)
     table.loc[[3, 5], "number"] = text
@@ -218,9 +213,7 @@ def test_advice_is_followed_to_the_letter(mixed: Path, text: str) -> None:
     pd.testing.assert_frame_equal(found, expected)
 
 
-def test_without_a_header_it_is_advised_to_models_of_such_tables_alone(
-    mixed: Path, tmp_path: Path
-) -> None:
+def test_without_a_header_it_is_advised_to_models_of_such_tables_alone(mixed: Path) -> None:
     Path("new.csv").write_text("1.5,2,0,1\n1,2,0,1\n")
     with pytest.raises(UserError, match=r"c1, c2, \.\.\.$"):
         run_predict("new.csv")
@@ -234,18 +227,10 @@ def test_without_a_header_it_is_advised_to_models_of_such_tables_alone(
         opened("new.csv", AS_THE_FILE_SAYS, unnamed),
     ):
         pass
-    assert tmp_path == Path.cwd()
 
 
-ODD_COLORS = [
-    pa.array([[1], [2]]),
-    pa.array([b"a", b"\xff"], pa.binary_view()),
-    pa.array([1, 2], pa.int32()).cast(pa.date32()),
-]
-
-
-@pytest.mark.parametrize("colors", ODD_COLORS, ids=lambda colors: str(colors.type))
-def test_types_that_are_no_categories_are_refused(mixed: Path, colors: pa.Array) -> None:
+def test_types_that_are_no_categories_are_refused(mixed: Path) -> None:
+    colors = pa.array([b"a", b"\xff"], pa.binary_view())
     table = pa.table({"number": [1, 2], "count": [1, 2], "flag": [True, False], "color": colors})
     pq.write_table(table, mixed / "new.parquet")
     with pytest.raises(UserError, match=r"'color' holds values of the type .* must hold texts"):
@@ -253,23 +238,27 @@ def test_types_that_are_no_categories_are_refused(mixed: Path, colors: pa.Array)
     assert not list(mixed.glob("out.csv*"))
 
 
-def test_unheard_of_categories_are_none_of_those_known(mixed: Path) -> None:
-    Path("new.csv").write_text(HEADER + "1,2,mauve,true\n1,2,,true\n1,2,red,true\n")
+@pytest.mark.usefixtures("mixed")
+def test_values_that_no_training_row_has_are_none_of_those_known_and_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("new.csv").write_text(HEADER + "1,2,mauve,1\n1,2,,1\n1,2,red,1\n")
     run_predict("new.csv", "-o", "out.csv")
     unheard, gap, red = pd.read_csv("out.csv")["probability_yes"]
     # The gap has its indicator.
     assert len({unheard, gap, red}) == 3
-    assert mixed == Path.cwd()
+    assert capsys.readouterr().err.splitlines() == [
+        f"predict: warning: column '{name}': rows with a value that no training row has, and "
+        f"that counts as no category: {count}"
+        for name, count in (("color", 1), ("flag", 3))
+    ]
 
 
-def test_what_is_a_gap_in_small_letters_alone_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_is_a_gap_in_small_letters_alone_is_none(folder: Path) -> None:
     flags = ["TRUE", "false", ""] * 40
     table = pd.DataFrame({"flag": flags, "x": range(120), "y": ["yes", "no", "no"] * 40})
     table.to_csv("t.csv", index=False)
-    run_all(tmp_path, "t.csv", "y", **QUICK, prepare__missing_indicator=True)
+    run_all(folder, "t.csv", "y", **QUICK, prepare__missing_indicator=True)
     # As `prepare` has it, to which a text is a gap as it is spelled.
     flags = ["NONE", "Nan", "Null", "maybe", "none", "", "TRUE", "true"]
     pd.DataFrame({"flag": flags, "x": 60}).to_csv("new.csv", index=False)
@@ -285,31 +274,13 @@ def test_what_is_a_gap_in_small_letters_alone_is_none(
         (["none.csv"], "none.csv is missing"),
         (["t.csv", "-o", "out.txt"], "cannot write out.txt; its name must end with one of .csv"),
         (["t.csv", "--model", "none.onnx"], "the model none.onnx is missing"),
-        (["t.csv", "--model", "t.csv"], "t.csv is not a model that this pipeline exports"),
         (["t.csv", "--model", "models/weights.pt"], "weights.pt is not a model that this pipeline"),
     ],
 )
-def test_wrong_arguments(mixed: Path, arguments: list[str], expected: str) -> None:
-    with pytest.raises(UserError) as error:
+@pytest.mark.usefixtures("mixed")
+def test_wrong_arguments(arguments: list[str], expected: str) -> None:
+    with refused(expected):
         run_predict(*arguments)
-    assert expected in str(error.value)
-    assert mixed == Path.cwd()
-
-
-def test_values_that_no_training_row_has_are_counted(
-    mixed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table = pd.read_csv(mixed / "t.csv", dtype=str)
-    table["flag"] = "1"
-    table.loc[0, "color"] = "mauve"
-    table.to_csv("new.csv", index=False)
-    run_predict("new.csv", "-o", "out.csv")
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        f"predict: warning: column '{name}': rows with a value that no training row has, and "
-        f"that counts as no category: {count}"
-        for name, count in (("color", 1), ("flag", len(table)))
-    ]
 
 
 def test_a_mistake_gets_one_line_and_status_1(project: Project) -> None:

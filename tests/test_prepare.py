@@ -2,8 +2,6 @@
 
 import datetime as dt
 import gzip
-import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,19 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from skrub import Cleaner, SquashingScaler
 
 from classifier.io.prepared import read_split, write_split
-from classifier.io.schema import GAPS, CategoricalColumn, NumericColumn, read_schema
-from classifier.io.user_error import UserError
+from classifier.io.schema import GAPS, CategoricalColumn, NumericColumn
 from classifier.tables import csv_file
 from classifier.tables.labels import parse_labels
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
-from tests.in_process import run_prepare
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+from tests.in_process import (
+    prepared,
+    prepared_bytes,
+    prepared_schema,
+    refused,
+    run_prepare,
+    table_report,
+)
 
 
 def csv_table(
@@ -49,11 +47,8 @@ def label(i: int) -> str:
 
 
 BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "t.csv is empty; it must be a table"),
-    "blank": ("\n \n", "t.csv is empty"),
-    "a blank first row": ("\n" + GOOD, "t.csv: row 1 is blank; it must name the columns"),
+    "blank": ("\n \n", "t.csv is empty; it must be a table"),
     "a comment and a blank row": ("# one\n\n", "t.csv: row 2 is blank; it must name the columns"),
-    "header only": ("x,z,y\n", "t.csv has no rows below its header"),
     "header only, no line end": ("x,z,y", "t.csv has no rows below its header"),
     "blank rows only": ("x,z,y\n\n,,\n", "t.csv has nothing but gaps"),
     "a workbook": (b"PK\x03\x04\x14\x00", "t.csv cannot be read: File is not a zip file"),
@@ -73,13 +68,9 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
             "encoding that it has; set prepare.encoding: cp1252"
         ),
     ),
-    "a Latin-1 text": (
-        (GOOD + "1,\xe9t\xe9,a\n").encode("latin-1"),
-        "t.csv: column 'z', row 32 is not UTF-8 text",
-    ),
     "a Latin-1 text far down": (
-        (csv_table(lambda i: f"{i},red,{label(i)}", 150_000) + "1,\xe9t\xe9,a\n").encode("latin-1"),
-        "t.csv: column 'z', row 150002 is not UTF-8 text",
+        (csv_table(lambda i: f"{i},red,{label(i)}", 9_000) + "1,\xe9t\xe9,a\n").encode("latin-1"),
+        "t.csv: column 'z', row 9002 is not UTF-8 text",
     ),
     "a short row": (GOOD + "1,2\n", "t.csv: row 32 has 2 fields, but there are 3 columns"),
     "a quote left open": (GOOD + '1,"2,a\n3,4,b\n', "or close a quote left open"),
@@ -91,10 +82,6 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
         "t.csv has no column 'y'; prepare.target must be one of: 'x', 'z', 'w'",
     ),
     "one class": (csv_table(lambda i: f"{i},{i % 7},a"), "the target column 'y' is 'a' in every"),
-    "a continuous target": (
-        csv_table(lambda i: f"{i},{i % 7},{i * 0.37}"),
-        "the target column 'y' is a quantity: it has 30 different values in 30 rows",
-    ),
     "a continuous target of integers": (
         csv_table(lambda i: f"{i},{i % 7},{i * 37}"),
         "such as 0 and 1073; this pipeline predicts classes",
@@ -145,134 +132,53 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
 def test_a_bad_table_is_refused_and_nothing_written(folder: Path, case: str) -> None:
     content, expected = BAD_TABLES[case]
     (folder / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError) as error:
+    with refused(expected):
         run_prepare(folder, "t.csv", "y")
-    assert expected in str(error.value)
     assert not (folder / "data").exists()
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("table", "values", "expected"),
     [
-        ({"prepare__ignore": ["id"]}, "prepare.ignore names 'id', but the columns of t.csv are"),
-        ({"prepare__features": ["id"]}, "prepare.features names 'id', but the columns of"),
-        ({"prepare__features": ["y"]}, "prepare.features names 'y', which is the target"),
-        ({"prepare__ignore": ["x", "z"]}, "t.csv has no features left"),
-        ({"prepare__features": []}, "t.csv has no features left"),
+        ("t.csv", {"ignore": ["id"]}, "prepare.ignore names 'id', but the columns of t.csv are"),
+        ("t.csv", {"features": ["y"]}, "prepare.features names 'y', which is the target"),
+        ("t.csv", {"ignore": ["x", "z"]}, "t.csv has no features left"),
+        ("none.csv", {}, "none.csv is missing"),
+        (".", {}, ". is a folder, not a table"),
     ],
 )
 def test_parameters_that_do_not_fit_the_table(
-    folder: Path, values: dict[str, object], expected: str
+    folder: Path, table: str, values: dict[str, object], expected: str
 ) -> None:
     (folder / "t.csv").write_text(GOOD)
-    with pytest.raises(UserError) as error:
-        run_prepare(folder, "t.csv", "y", **values)
-    assert expected in str(error.value)
+    with refused(expected):
+        run_prepare(folder, table, "y", **{f"prepare__{key}": one for key, one in values.items()})
 
 
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [("none.csv", "none.csv is missing"), (".", ". is a folder, not a table")],
-)
-def test_a_path_without_a_table(folder: Path, table: str, expected: str) -> None:
-    with pytest.raises(UserError, match=expected):
-        run_prepare(folder, table, "y")
+def test_types_that_parquet_has_alone(folder: Path) -> None:
+    times = [dt.time(i % 24) for i in range(30)]
+    pd.DataFrame({"x": times, "z": range(30), "y": [True, False, True] * 10}).to_parquet("t")
+    with refused("values of the type time64"):
+        run_prepare(folder, "t", "y")
+    run_prepare(folder, "t", "y", prepare__ignore=["x"])
+    schema = prepared_schema()
+    assert (schema.label_kind, schema.classes) == ("boolean", ["false", "true"])
 
 
-def test_parquet_types_that_are_no_numbers(folder: Path) -> None:
-    y = ["a", "b"] * 15
-    for values, expected in {
-        "times of day": ([dt.time(i % 24) for i in range(30)], "values of the type time64"),
-        "lists": ([[i] for i in range(30)], "values of the type list"),
-    }.values():
-        pd.DataFrame({"x": values, "z": range(30), "y": y}).to_parquet("t.parquet")
-        with pytest.raises(UserError, match=expected):
-            run_prepare(folder, "t.parquet", "y")
-        run_prepare(folder, "t.parquet", "y", prepare__ignore=["x"])
-
-
-def test_true_and_false_are_classes_in_every_format(folder: Path) -> None:
-    table = pd.DataFrame({"x": range(30), "y": [True, False, True] * 10})
+def test_a_cell_of_another_kind_in_a_row_that_does_not_train(folder: Path) -> None:
+    dates = [f"2024-01-{1 + i % 28:02}" for i in range(60)]
+    table = pd.DataFrame({"day": dates, "x": range(60), "y": ["a", "b"] * 30}, dtype=object)
     table.to_csv("t.csv", index=False)
-    table.to_parquet("t.parquet")
-    for name in ("t.csv", "t.parquet"):
-        run_prepare(folder, name, "y")
-        schema = read_schema(folder / "data/prepared/schema.json")
-        assert (schema.label_kind, schema.classes) == ("boolean", ["false", "true"])
-
-
-def prepared_bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (folder / "data/prepared").iterdir()}
-
-
-def test_all_formats_of_a_table_give_the_same_bytes(folder: Path) -> None:
-    table = pd.DataFrame(
-        {
-            "a, in mm": [None if i == 4 else i * 1.5 for i in range(30)],
-            'said "b"': [["red", "d'or", "x;\ty", None][i % 4] for i in range(30)],
-            "ü": [[True, False, None][i % 3] for i in range(30)],
-            "n": range(1, 61, 2),
-            "y": ["jä", "nein"] * 15,
-        }
-    )
-    text = table.to_csv(index=False)
-    contents = {
-        "comma.csv": text.encode(),
-        "byte order mark.csv": text.encode("utf-8-sig"),
-        "windows.csv": text.replace("\n", "\r\n").encode(),
-        "no line at the end.csv": text.rstrip("\n").encode(),
-        "blank rows.csv": text.encode() + b"\n,,,,\n\n",
-        "tab.tsv": table.to_csv(index=False, sep="\t").encode(),
-        "semicolon.csv": table.to_csv(index=False, sep=";").encode(),
-        "decimal comma.csv": table.to_csv(index=False, sep=";", decimal=",").encode(),
-        "blanks.csv": text.replace(",red,", ", red  ,").encode(),
-        "other gaps.csv": table.to_csv(index=False, na_rep="NA").encode(),
-        "capitals.csv": text.replace("True", "TRUE").replace("False", "false").encode(),
-        "compressed.csv.gz": gzip.compress(text.encode()),
-        "table.parquet": parquet(table),
-        "categories.parquet": parquet(table.astype({'said "b"': "category", "n": "float32"})),
-    }
-    prepared = {}
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-        run_prepare(folder, name, "y", prepare__missing_indicator=True)
-        prepared[name] = prepared_bytes(folder)
-    for name, files in prepared.items():
-        assert files == prepared["comma.csv"], name
-    schema = json.loads(prepared["comma.csv"]["schema.json"])
-    assert [column["kind"] for column in schema["columns"]] == [
-        "numeric",
-        "text",
-        "boolean",
-        "numeric",
-    ]
-
-
-def parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer)
-    return buffer.getvalue()
-
-
-def test_a_columns_type_is_that_of_all_its_rows(folder: Path) -> None:
-    # The first block of rows that the reader sees is about a megabyte.
-    early = csv_table(lambda i: f"{i},{i % 3},{label(i)}", 150_000)
-    for last, kinds in {
-        "1.5,2,a": ["numeric", "numeric"],
-        ",,a": ["numeric", "numeric"],
-        "1,2.5,a": ["numeric", "numeric"],
-    }.items():
-        (folder / "t.csv").write_text(early + last + "\n")
-        run_prepare(folder, "t.csv", "y")
-        schema = json.loads((folder / "data/prepared/schema.json").read_text())
-        assert [column["kind"] for column in schema["columns"]] == kinds
-    (folder / "t.csv").write_text(csv_table(lambda i: f"{i},{i % 3},{label(i)}", 150_000, "x,z,y"))
-    rows = read_split(folder / "data/prepared/test.parquet").rows
-    lines = early.splitlines()
-    lines[rows[0] - 1] = "1,many,a"
-    (folder / "t.csv").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=f"column 'z', row {rows[0]} is 'many', but must be a num"):
-        run_prepare(folder, "t.csv", "y")
+    run_prepare(folder, "t.csv", "y")
+    row = prepared("test").rows[0]
+    for name, kind in {"day": "a date like 2024-05-31", "x": "a number"}.items():
+        other = table.copy()
+        other.loc[row - 2, name] = "soon"
+        other.to_csv("t.csv", index=False)
+        with refused(f"column '{name}', row {row} is 'soon', but must be {kind}"):
+            run_prepare(folder, "t.csv", "y")
+        run_prepare(folder, "t.csv", "y", prepare__gaps=["soon"])
+        assert table_report()["gaps"] == 1
 
 
 def mixed_table(n: int = 200) -> pd.DataFrame:
@@ -300,10 +206,10 @@ def test_what_is_fitted_knows_nothing_of_rows_that_train_no_network(
     table["serial"] = np.random.default_rng(3).normal(size=len(table))
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__folds=folds)
-    before = prepared_bytes(folder)
+    before = prepared_bytes()
     other = table.astype(object)
     for name in unseen:
-        for count, row in enumerate(read_split(folder / f"data/prepared/{name}.parquet").rows):
+        for count, row in enumerate(prepared(name).rows):
             changed = [
                 [1e6 * count, -count - 0.25, "unheard of", "perhaps"],
                 [None, None, None, None],
@@ -312,7 +218,7 @@ def test_what_is_fitted_knows_nothing_of_rows_that_train_no_network(
             other.iloc[row - 2, :4] = changed[count % 3]
     other.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True, prepare__folds=folds)
-    after = prepared_bytes(folder)
+    after = prepared_bytes()
     assert after["schema.json"] == before["schema.json"]
     for name in ("train", "val", "test"):
         file = f"{name}.parquet"
@@ -320,10 +226,11 @@ def test_what_is_fitted_knows_nothing_of_rows_that_train_no_network(
 
 
 def test_names_that_the_prepared_files_have_a_use_for(folder: Path) -> None:
-    table = mixed_table().rename(columns={"number": "row", "count": "color=red", "y": "row_"})
+    names = {"number": "row", "count": "color=red", "flag": "a.b", "y": "row_"}
+    table = mixed_table().rename(columns=names)
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "row_")
-    split = read_split(folder / "data/prepared/train.parquet")
+    split = prepared("train")
     assert split.features.shape == (120, 7)
     assert list(split.target) == list((table["row_"] == "yes")[split.rows - 2])
 
@@ -332,30 +239,27 @@ def test_ignored_columns_change_nothing(folder: Path) -> None:
     table = mixed_table()
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y")
-    before = prepared_bytes(folder)
+    before = prepared_bytes()
     table.insert(1, "id", [f"{i:05}" for i in range(len(table))])
     table.insert(0, "date", "2020-01-01")
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y", prepare__ignore=["id", "date"])
-    assert prepared_bytes(folder) == before
+    assert prepared_bytes() == before
     features = ["flag", "color", "count", "number"]
     run_prepare(folder, "t.csv", "y", prepare__features=features)
-    assert prepared_bytes(folder) == before
+    assert prepared_bytes() == before
 
 
-@pytest.mark.parametrize("folds", [1, 3])
-@pytest.mark.parametrize("scaler", ["minmax", "standard", "squash", "none"])
+@pytest.mark.parametrize(
+    ("scaler", "folds"), [("minmax", 1), ("standard", 3), ("squash", 1), ("none", 3)]
+)
 def test_features_are_those_of_a_scikit_learn_pipeline(
     folder: Path, scaler: str, folds: int
 ) -> None:
     table = mixed_table()
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y", prepare__scaler=scaler, prepare__folds=folds)
-    splits = {
-        name: read_split(folder / f"data/prepared/{name}.parquet") for name in ("train", "test")
-    }
-    if folds > 1:
-        splits["train"] = read_split(folder / "data/prepared/val.parquet")
+    splits = [prepared("train" if folds == 1 else "val"), prepared("test")]
     scalers: dict[str, list[Any]] = {
         "minmax": [MinMaxScaler()],
         "standard": [StandardScaler()],
@@ -367,16 +271,15 @@ def test_features_are_those_of_a_scikit_learn_pipeline(
         (OneHotEncoder(handle_unknown="ignore"), ["color", "flag"]),
         sparse_threshold=0,
     )
-    train, test = (table.iloc[split.rows - 2] for split in splits.values())
-    theirs = transformer.fit(train)
+    theirs = transformer.fit(table.iloc[splits[0].rows - 2])
     # scikit-learn takes a gap for a category of its own: the column that is left out here.
     columns = [
         index
         for index, name in enumerate(theirs.get_feature_names_out())
         if not name.endswith(("_None", "_nan"))
     ]
-    for split, rows in zip(splits.values(), (train, test), strict=True):
-        expected = theirs.transform(rows)[:, columns]
+    for split in splits:
+        expected = theirs.transform(table.iloc[split.rows - 2])[:, columns]
         # Single precision rounds to 24 bits.
         np.testing.assert_allclose(split.features, expected, rtol=2**-23, atol=2**-23)
 
@@ -387,10 +290,10 @@ def test_categories_beyond_the_cap_become_other(folder: Path) -> None:
     table.to_csv("t.csv", index=False)
     cap = {"prepare__max_categories": 3, "prepare__beyond_max_categories": "other"}
     run_prepare(folder, "t.csv", "y", **cap)
-    column, _ = json.loads((folder / "data/prepared/schema.json").read_text())["columns"]
-    assert column["categories"] == ["a", "b"]
-    assert column["other"]
-    split = read_split(folder / "data/prepared/train.parquet")
+    column, _ = prepared_schema().columns
+    assert isinstance(column, CategoricalColumn)
+    assert (column.categories, column.other) == (["a", "b"], True)
+    split = prepared("train")
     for row, features in zip(split.rows, split.features, strict=True):
         word = words[row - 2]
         assert list(features[:-1]) == [word == "a", word == "b", word not in "ab"]
@@ -399,11 +302,9 @@ def test_categories_beyond_the_cap_become_other(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spellings", "kind", "classes"),
     [
-        (["yes", " no", "no"], "text", ["no", "yes"]),
-        (["10", "9", "-1"], "integer", ["-1", "9", "10"]),
-        (["1.0", "2", "01"], "integer", ["1", "2"]),
+        (["1", " x", "10"], "text", ["1", "10", "x"]),
+        (["10", "9.0", "-01"], "integer", ["-1", "9", "10"]),
         (["True", "FALSE", "true"], "boolean", ["false", "true"]),
-        (["1", "x", "10"], "text", ["1", "10", "x"]),
         (["99999999999999999999", "1", "1"], "text", ["1", "99999999999999999999"]),
     ],
 )
@@ -441,7 +342,7 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
     assert sum(map(int, counts)) == yes
 
 
-@pytest.mark.parametrize("names", [("x", "y", "y"), ("y.a", "x", "y"), ("y", "x", "y.a")])
+@pytest.mark.parametrize("names", [("y.a", "y", "y"), ("y", "x", "y.a")])
 def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
     numbers = np.arange(5)
     features = [np.ones(5, np.float32)] * 2
@@ -459,20 +360,19 @@ def test_a_table_that_is_read_a_part_at_a_time_is_the_same(
     table.loc[:20, "number"] = np.nan
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    before = prepared_bytes(folder)
-    schema = read_schema(folder / "data/prepared/schema.json")
-    (code,) = (column for column in schema.columns if column.name == "code")
+    before = prepared_bytes()
+    (code,) = (column for column in prepared_schema().columns if column.name == "code")
     assert isinstance(code, CategoricalColumn)
     assert code.categories == ["007", "1.50", "x", "y", "z"]
     monkeypatch.setattr(csv_file, "ROWS_AT_A_TIME", 7)
     run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    assert prepared_bytes(folder) == before
-    last = read_split(folder / "data/prepared/val.parquet").rows[-1]
+    assert prepared_bytes() == before
+    last = prepared("val").rows[-1]
     table.loc[last - 2, "number"] = 1e300
     table.to_csv("t.csv", index=False)
-    with pytest.raises(UserError, match=f"row {last} is far too large"):
+    with refused(f"row {last} is far too large"):
         run_prepare(folder, "t.csv", "y", prepare__missing_indicator=True)
-    assert prepared_bytes(folder) == before
+    assert prepared_bytes() == before
 
 
 def test_texts_that_skrub_takes_for_gaps_are_gaps(folder: Path) -> None:
@@ -484,21 +384,9 @@ def test_texts_that_skrub_takes_for_gaps_are_gaps(folder: Path) -> None:
         csv_table(lambda i: f"{texts[i % len(texts)]},{i % 7},{label(i)}", 250)
     )
     run_prepare(folder, "t.csv", "y", prepare__scaler="none")
-    column = read_schema(folder / "data/prepared/schema.json").columns[0]
+    column = prepared_schema().columns[0]
     assert isinstance(column, NumericColumn)
-    for name in ("train", "val", "test"):
-        split = read_split(folder / f"data/prepared/{name}.parquet")
-        expected = [
-            {"0.5": 0.5, "1.5": 1.5}.get(texts[(row - 2) % len(texts)]) for row in split.rows
-        ]
-        for found, value in zip(split.features[:, 0], expected, strict=True):
-            assert found == (column.median if value is None else value)
-
-
-def test_a_number_that_is_far_too_large_leaves_not_even_a_folder(folder: Path) -> None:
-    (folder / "t.csv").write_text(
-        csv_table(lambda i: f"{1e300 if i == 7 else i},{i % 7},{label(i)}")
-    )
-    with pytest.raises(UserError, match="column 'x', row 9 is far too large"):
-        run_prepare(folder, "t.csv", "y", prepare__scaler="none")
-    assert not (folder / "data").exists()
+    numbers = {"0.5": 0.5, "1.5": 1.5}
+    split = prepared("train")
+    expected = [numbers.get(texts[(row - 2) % len(texts)], column.median) for row in split.rows]
+    assert split.features[:, 0].tolist() == expected

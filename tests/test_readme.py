@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
+from itertools import chain
 
 import pytest
 import yaml
@@ -12,9 +12,11 @@ import yaml
 from tests.conftest import REPOSITORY, Project
 from tests.readme import PAGES, fenced, read
 
-SOAK, FAULTS = "python -m tests.soak --kills 100", "python -m tests.faults"
+SOAK = "python -m tests.soak --kills 100"
+FAULTS = "EVERY_WRITE=1 pytest tests/test_faults.py"
 SEARCH_SOAK = "python -m tests.search_soak --kills 30 --workers 2"
 MUTATIONS = "python -m tests.mutations --count 10000"
+SEARCH, REPEATS = "python -m commands.search", "python -m commands.repeats"
 
 SHORT_FORMS = {
     SOAK: "soak.kill_until_done(",
@@ -25,71 +27,60 @@ SHORT_FORMS = {
 """What a test calls instead of a command that takes long."""
 
 RUN_ELSEWHERE = {
-    "README.md": {
-        "make test": ".ci/run",
-    },
+    "README.md": {".ci/run": ["make test"]},
     "docs/change-the-code.md": {
-        # With fewer kills.
-        SOAK: "tests/test_resume.py::test_killed_again_and_again",
-        # With a few of the writes.
-        FAULTS: "tests/test_faults.py::check",
-        # With fewer files.
-        MUTATIONS: "tests/test_mutations.py::test_each_is_refused_or_says_the_same",
-        "make constraints": ".ci/run",
+        # With fewer kills, writes and files.
+        "tests/test_resume.py::test_killed_again_and_again": [SOAK],
+        "tests/test_faults.py::test_writes_that_fail": [FAULTS],
+        "tests/test_mutations.py::test_each_is_refused_or_says_the_same": [MUTATIONS],
+        ".ci/run": ["make constraints"],
     },
     "docs/many-runs.md": {
         # Fewer runs of each; then one start for both.
-        "dvc exp run --queue": "tests/test_experiments.py::queue_done",
-        "dvc queue start": "tests/test_experiments.py::queue_done",
-        "dvc queue status": "tests/test_experiments.py::queue_done",
-        "dvc exp show": "tests/test_experiments.py::test_results_are_shown_best_first",
-        "dvc plots diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "dvc metrics diff": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "dvc exp apply": "tests/test_experiments.py::test_the_best_is_compared_and_applied",
-        "python -m commands.repeats": (
-            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
-        ),
+        "tests/test_experiments.py::queue_done": [
+            *("dvc exp run --queue", "dvc queue start", "dvc queue status"),
+        ],
+        "tests/test_experiments.py::test_results_are_shown_best_first": ["dvc exp show"],
+        "tests/test_experiments.py::test_the_best_is_compared_and_applied": [
+            *("dvc plots diff", "dvc metrics diff", "dvc exp apply"),
+        ],
+        "tests/test_experiments.py::test_repeats_are_reported_and_compared": [REPEATS],
     },
     "docs/one-big-run.md": {
-        "dvc exp run": "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter",
+        "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter": ["dvc exp run"],
         # At an address of this machine.
-        "torchrun": "tests/test_ranks.py::test_two_agents_at_a_rendezvous",
+        "tests/test_ranks.py::test_two_agents_at_a_rendezvous": ["torchrun"],
     },
     "docs/search.md": {
         # With fewer tries.
-        "make search": "tests/test_search.py::test_what_the_page_says",
-        "python -m commands.search --apply": "tests/test_search.py::test_what_the_page_says",
-        "dvc repro": "README.md",
-        "python -m commands.search --queue": "tests/test_search.py::test_the_best_are_queued",
-        "dvc queue start": "tests/test_experiments.py::queue_done",
-        "python -m commands.repeats": (
-            "tests/test_experiments.py::test_repeats_are_reported_and_compared"
-        ),
-        "python -m commands.search --workers": "tests/test_search.py::test_what_the_page_says",
-        "python -m commands.search --storage": (
-            "tests/test_search.py::test_several_use_a_storage_one_after_the_other"
-        ),
+        "tests/test_search.py::test_what_the_page_says": [
+            *("make search", f"{SEARCH} --apply", f"{SEARCH} --workers"),
+        ],
+        "README.md": ["dvc repro"],
+        "tests/test_search.py::test_the_best_are_queued": [f"{SEARCH} --queue"],
+        "tests/test_experiments.py::queue_done": ["dvc queue start"],
+        "tests/test_experiments.py::test_repeats_are_reported_and_compared": [REPEATS],
+        "tests/test_search.py::test_several_use_a_storage_one_after_the_other": [
+            f"{SEARCH} --storage"
+        ],
         # With fewer kills.
-        SEARCH_SOAK: "tests/test_search.py::test_killed_and_gone_on_with_two_workers",
+        "tests/test_search.py::test_killed_and_gone_on_with_two_workers": [SEARCH_SOAK],
     },
     "docs/sharing.md": {
         # Nothing is left to install.
-        "pip install -r": "tests/test_constraints.py::test_nothing_is_left_to_install",
+        "tests/test_constraints.py::test_nothing_is_left_to_install": ["pip install -r"],
         # In a folder that is there.
-        "dvc remote add --default storage /mnt": "tests/test_remotes.py::test_a_folder",
-        "git commit": "tests/test_remotes.py::test_a_folder",
-        "dvc push": "tests/test_remotes.py::test_a_folder",
-        "dvc pull": "tests/test_remotes.py::check_second_clone",
-        "dvc repro": "tests/test_remotes.py::check_second_clone",
-        "dvc exp push": "tests/test_remotes.py::test_a_folder",
-        # Not run but compared: what it installs is there.
-        "pip install 'dvc[s3]": "tests/test_remotes.py::test_storage_that_speaks_s3",
-        "dvc remote add --default storage s3": "tests/test_remotes.py::test_storage_that_speaks_s3",
-        # At an address of this machine.
-        "dvc remote modify": "tests/test_remotes.py::test_storage_that_speaks_s3",
+        "tests/test_remotes.py::test_a_folder": [
+            *("dvc remote add --default storage /mnt", "git commit", "dvc push", "dvc exp push"),
+        ],
+        "tests/test_remotes.py::check_second_clone": ["dvc pull", "dvc repro"],
+        # Not run but compared: what it installs is there. At an address of this machine.
+        "tests/test_remotes.py::test_storage_that_speaks_s3": [
+            *("pip install 'dvc[s3]", "dvc remote add --default storage s3", "dvc remote modify"),
+        ],
     },
 }
-"""How the lines begin that are not run here, and what runs them instead."""
+"""By page, what runs the lines that are not run here, and how these begin."""
 
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 
@@ -100,28 +91,7 @@ def typed(page: str) -> list[tuple[str, str]]:
 
 
 def is_run_here(page: str, command: str) -> bool:
-    return not any(command.startswith(start) for start in RUN_ELSEWHERE.get(page, {}))
-
-
-def do_what_is_typed(project: Project, page: str) -> None:
-    """Type the commands of a page, from top to bottom; then run its Python, block by block."""
-    for command, expected in typed(page):
-        if not is_run_here(page, command):
-            continue
-        result = subprocess.run(
-            ["bash", "-c", command],
-            cwd=project.path,
-            env=project.warm_env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        printed = f"$ {command}\n{result.stdout}"
-        assert result.returncode == 0, printed
-        assert not expected or as_the_page_says(result.stdout, expected), printed
-    for example in fenced(read(page), "python"):
-        project.run(sys.executable, "-c", example)
+    return not command.startswith(tuple(chain(*RUN_ELSEWHERE.get(page, {}).values())))
 
 
 def as_the_page_says(output: str, expected: str) -> bool:
@@ -137,18 +107,30 @@ def as_the_page_says(output: str, expected: str) -> bool:
     return found and (len(printed) == len(patterns) or not whole)
 
 
-def test_the_readme_from_top_to_bottom(fresh_clone: Project) -> None:
-    (fresh_clone.path / ".venv").symlink_to(sys.prefix)
-    assert typed("README.md")[0][0] == "make repro"
-    do_what_is_typed(fresh_clone, "README.md")
-
-
 @pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES[1:] if typed(page) or fenced(read(page), "python")]
+    "page", [page for page in PAGES if typed(page) or fenced(read(page), "python")]
 )
 def test_a_page_from_top_to_bottom(page: str, as_made: Project) -> None:
-    do_what_is_typed(as_made, page)
+    """Type its commands, then run its Python, block by block."""
+    (as_made.path / ".venv").symlink_to(sys.prefix)
+    for command, expected in typed(page):
+        if not is_run_here(page, command):
+            continue
+        result = subprocess.run(
+            ["bash", "-c", command],
+            cwd=as_made.path,
+            env=as_made.warm_env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        printed = f"$ {command}\n{result.stdout}"
+        assert result.returncode == 0, printed
+        assert not expected or as_the_page_says(result.stdout, expected), printed
+    for example in fenced(read(page), "python"):
+        as_made.run(sys.executable, "-c", example)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -157,9 +139,10 @@ def test_each_line_is_run_by_some_test(page: str) -> None:
     unnamed = [line for line in lines if is_run_here(page, line)]
     assert not unnamed, f"name what runs them in RUN_ELSEWHERE: {unnamed}"
     lines += [line for line, _ in typed(page)]
-    for start, runner in RUN_ELSEWHERE.get(page, {}).items():
-        (line, *_) = [line for line in lines if line.startswith(start)]
-        assert runs(runner, line), runner
+    for runner, starts in RUN_ELSEWHERE.get(page, {}).items():
+        for start in starts:
+            (line, *_) = [line for line in lines if line.startswith(start)]
+            assert runs(runner, line), runner
 
 
 def runs(runner: str, line: str) -> bool:
@@ -178,8 +161,9 @@ def runs(runner: str, line: str) -> bool:
     return SHORT_FORMS.get(line, "commands(") in source
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short_and_lists_each_page() -> None:
     assert len(read("README.md").splitlines()) <= 200
+    assert [page for page in PAGES[1:] if f"]({page})" not in read("README.md")] == []
 
 
 def test_the_table_of_parameters() -> None:
@@ -207,11 +191,3 @@ def test_the_links_lead_somewhere(page: str) -> None:
 def anchor(heading: str) -> str:
     """Return the name that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def test_each_page_is_on_the_readme_list() -> None:
-    assert [page for page in PAGES[1:] if f"]({page})" not in read("README.md")] == []
-
-
-def test_ci_runs_the_test_command() -> None:
-    assert "make test" in Path(REPOSITORY / ".ci/run").read_text()

@@ -1,8 +1,6 @@
 """`start`: what it decides about a table, and what it writes into params.yaml."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +8,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from classifier.io.prepared import read_split
 from classifier.io.user_error import UserError
 from stages import prepare
 from tests.conftest import REPOSITORY, Project
-from tests.in_process import run_start
+from tests.in_process import prepared, refused, run_start
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+@pytest.fixture(autouse=True)
+def _in_a_folder(folder: Path) -> None:
+    (folder / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     people().to_csv("people.csv", index=False)
-    return tmp_path
 
 
 def people(n: int = 300) -> pd.DataFrame:
@@ -53,7 +48,6 @@ def params() -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     ("n", "arguments", "folds"),
     [
-        (60, (), 8),
         (2_400, (), 8),
         (2_600, (), 4),
         (6_400, (), 1),
@@ -63,7 +57,6 @@ def params() -> dict[str, dict[str, object]]:
         (60, ("--order-by", "number"), 1),
     ],
 )
-@pytest.mark.usefixtures("folder")
 def test_the_fewer_rows_the_more_folds(
     n: int, arguments: tuple[str, ...], folds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,10 +71,9 @@ def test_the_fewer_rows_the_more_folds(
     assert (f"decided: prepare.folds: {folds} (" in out) == (folds > 1)
     # What it writes can be prepared.
     prepare.main()
-    assert sum(read_split(Path("data/prepared/val.parquet")).fold == folds - 1) > 0
+    assert sum(prepared("val").fold == folds - 1) > 0
 
 
-@pytest.mark.usefixtures("folder")
 def test_a_group_that_has_a_class_to_itself_is_no_fold() -> None:
     number = np.arange(100)
     table = pd.DataFrame({"a": np.sin(number), "who": [f"person {i % 10}" for i in number]})
@@ -93,8 +85,8 @@ def test_a_group_that_has_a_class_to_itself_is_no_fold() -> None:
     prepare.main()
 
 
-@pytest.mark.usefixtures("folder")
 def test_what_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
+    before = [line.split("#") for line in Path("params.yaml").read_text().splitlines()]
     run_start("people.csv", "works", "--force")
     out = capsys.readouterr().out
     chosen = params()["prepare"]
@@ -117,15 +109,7 @@ def test_what_it_decides(capsys: pytest.CaptureFixture[str]) -> None:
     assert gap in out
     assert "rows without a target, left out: 6" in out
     assert out.endswith("next: dvc repro\n")
-    # It is what `prepare` then prints.
-    prepare.main()
-    assert capsys.readouterr().out.strip() in out
-
-
-@pytest.mark.usefixtures("folder")
-def test_comments_are_kept_and_reasons_beside_what_is_left_out() -> None:
-    before = [line.split("#") for line in Path("params.yaml").read_text().splitlines()]
-    run_start("people.csv", "works", "--force")
+    # Comments are kept, and reasons are beside what is left out.
     after = Path("params.yaml").read_text()
     for _, *comment in before:
         assert "#".join(comment) in after
@@ -140,6 +124,11 @@ def test_comments_are_kept_and_reasons_beside_what_is_left_out() -> None:
     assert params()["evaluate"] == kept["evaluate"]
     assert params()["train"]["seed"] == kept["train"]["seed"]
     assert params()["train"]["optimizer"] == "adamw"
+    # It is what `prepare` then prints, and what is decided a second time.
+    prepare.main()
+    assert capsys.readouterr().out.strip() in out
+    run_start("people.csv", "works", "--force")
+    assert Path("params.yaml").read_text() == after
 
 
 def test_a_row_number_that_begins_with_0_is_left_out_and_no_category(folder: Path) -> None:
@@ -151,32 +140,20 @@ def test_a_row_number_that_begins_with_0_is_left_out_and_no_category(folder: Pat
     assert params()["prepare"]["categorical"] == ["area"]
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_second_time_it_decides_the_same() -> None:
-    run_start("people.csv", "works", "--force")
-    first = Path("params.yaml").read_text()
-    run_start("people.csv", "works", "--force")
-    assert Path("params.yaml").read_text() == first
-
-
-def test_a_dry_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_writes_nothing_but_a_page_about_the_table(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = Path("params.yaml").read_bytes()
-    run_start("people.csv", "works", "--dry-run")
+    run_start("people.csv", "works", "--dry-run", "--report", "people.html")
     assert Path("params.yaml").read_bytes() == before
     assert "decided: prepare.ignore: name" in capsys.readouterr().out
-    assert {path.name for path in folder.iterdir()} == {"params.yaml", "people.csv"}
-
-
-@pytest.mark.usefixtures("folder")
-def test_a_page_about_the_table() -> None:
-    run_start("people.csv", "works", "--dry-run", "--report", "people.html")
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "people.csv", "people.html"}
     page = Path("people.html").read_text()
     assert "people.csv: the first 300 rows" in page
     assert "<script src=" not in page
     assert "<link rel=" not in page
 
 
-@pytest.mark.usefixtures("folder")
 def test_groups_and_times() -> None:
     run_start("people.csv", "works", "--group", "town", "--force")
     assert (params()["prepare"]["split"], params()["prepare"]["group"]) == ("group", "town")
@@ -184,78 +161,66 @@ def test_groups_and_times() -> None:
     run_start("people.csv", "works", "--order-by", "joined", "--force")
     assert (params()["prepare"]["split"], params()["prepare"]["order_by"]) == ("time", "joined")
     prepare.main()
-    with pytest.raises(UserError, match="order_by is 'joined', so split must be time"):
-        run_start("people.csv", "works", "--group", "town", "--order-by", "joined", "--force")
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (
-            ["people.csv", "Work"],
-            "no column 'Work' (did you mean 'works'?); prepare.target must",
-        ),
+        (["people.csv", "Work"], "no column 'Work' (did you mean 'works'?); prepare.target must"),
         (["people.csv", "income"], "'income' is a quantity: it has 300 different values"),
-        (["nobody.csv", "works"], "nobody.csv is missing"),
         (["people.csv", "works", "--encoding", "klingon"], "--encoding is 'klingon', but must be"),
         (["people.csv", "works", "--group", "city"], "prepare.group names 'city'"),
+        (
+            ["people.csv", "works", "--group", "town", "--order-by", "joined"],
+            "order_by is 'joined', so split must be time",
+        ),
     ],
 )
-@pytest.mark.usefixtures("folder")
 def test_what_it_cannot_settle(arguments: list[str], expected: str) -> None:
     table = people()
     table["income"] = np.random.default_rng(1).normal(size=300)
     table.to_csv("people.csv", index=False)
     before = Path("params.yaml").read_bytes()
-    with pytest.raises(UserError) as error:
+    with refused(expected):
         run_start(*arguments, "--force")
-    assert expected in str(error.value)
     assert Path("params.yaml").read_bytes() == before
 
 
-@pytest.mark.usefixtures("folder")
 def test_what_is_no_category_either_is_left_out() -> None:
     x, z = np.random.default_rng(5).normal(size=(2, 120))
     table = pd.DataFrame({"x": x.round(3), "z": z.round(2), "y": np.arange(120) % 2})
     table.to_csv("t.csv", index=False)
-    with pytest.raises(UserError, match=r"t\.csv has no features left"):
+    with refused("t.csv has no features left"):
         run_start("t.csv", "y", "--decimal", "comma", "--force")
 
 
-def test_it_writes_over_no_uncommitted_changes(project: Project) -> None:
-    start = [sys.executable, "-m", "commands.start", "data/wine.csv", "target"]
+def test_it_writes_over_no_uncommitted_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    start = ["data/wine.csv", "target"]
     file = project.path / "params.yaml"
     file.write_text(file.read_text() + "# mine\n")
     before = file.read_text()
-    refused = project.run(*start, status=1)
-    assert refused.stderr == (
-        "start: error: params.yaml has changes that are not committed; commit them, undo them "
-        "with git checkout params.yaml, or write over them with --force\n"
-    )
+    with refused(
+        "params.yaml has changes that are not committed; commit them, undo them with git checkout "
+        "params.yaml, or write over them with --force"
+    ):
+        run_start(*start)
+    run_start(*start, "--dry-run")
     assert file.read_text() == before
-    project.run(*start, "--dry-run")
-    assert file.read_text() == before
-    project.run(*start, "--force")
+    run_start(*start, "--force")
     project.commit("another table")
-    project.run(*start)
+    run_start(*start)
     assert "suspicions" in project.dvc("metrics", "show", "reports/table.json", "--json")
 
 
-@pytest.mark.usefixtures("folder")
-def test_without_git_it_needs_to_be_told() -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "commands.start", "people.csv", "works"],
-        env={"PYTHONPATH": str(REPOSITORY), "GIT_CEILING_DIRECTORIES": "/", "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert "--force" in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_without_git_it_needs_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with refused("git cannot tell whether params.yaml has changes; to write over it, add --force"):
+        run_start("people.csv", "works")
 
 
-@pytest.mark.usefixtures("folder")
 def test_it_says_what_of_other_sections_does_not_suit_the_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
