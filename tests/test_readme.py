@@ -129,6 +129,10 @@ def test_a_page_from_top_to_bottom(page: str, as_made: Project) -> None:
         printed = f"$ {command}\n{result.stdout}"
         assert result.returncode == 0, printed
         assert not expected or as_the_page_says(result.stdout, expected), printed
+        if "start" in command:
+            # Of what it has chosen, the number of epochs alone: they would take minutes.
+            params = as_made.path / "params.yaml"
+            params.write_text(re.sub("max_epochs: 300", "max_epochs: 10", params.read_text()))
     for example in fenced(read(page), "python"):
         as_made.run(sys.executable, "-c", example)
 
