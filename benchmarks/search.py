@@ -41,8 +41,7 @@ by {N_WORKERS} processes on two cores, each try two networks, from two training 
 processes as the stage `train` does it, a network after the other: the seconds of their loops,
 without their imports. The search is the whole command: imports, the study on the disk, the report
 and its pictures (but no losses of training rows, which `train` has). They take turns; the numbers
-are medians of
-{REPETITIONS}.
+are medians of {REPETITIONS}.
 """
 
 
@@ -98,6 +97,10 @@ def measure(clone: Path) -> dict[str, float]:
 
 def train_what_was_tried(part: int) -> None:
     """Train every second try anew, in the current folder; print the seconds."""
+    from classifier.io.arithmetic import choose_arithmetic
+
+    choose_arithmetic()  # as the search does; its study is for this arithmetic
+
     import optuna
     import torch
 

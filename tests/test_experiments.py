@@ -297,6 +297,7 @@ def test_chance_is_called_a_difference_as_rarely_as_promised() -> None:
 def test_training_ends_with_its_folder(project: Project) -> None:
     """`dvc queue stop --kill` kills DVC alone and deletes the folder in which a run trains."""
     project.set_params(train__max_epochs=10**9, train__patience=10**9, train__save_every_seconds=0)
+    shutil.rmtree(project.path / ".training")
     process = start(project, "python", "-m", "stages.train", warm=True)
     while not list(project.path.glob(".training/*.state")):
         assert process.poll() is None

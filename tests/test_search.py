@@ -421,14 +421,14 @@ def test_the_luck_of_choosing_is_found(n_copies: int) -> None:
     rng = np.random.default_rng(0)
     expected, found = list[float](), list[float]()
     units = np.repeat(np.arange(60), n_copies)
-    for _ in range(40):
+    for _ in range(20):
         # 30 tries with losses that have the mean 1, on 60 rows, or on copies of these.
         tries = [rng.exponential(1.0, 60)[units] for _ in range(30)]
         likely = luck(tries, units)
         assert likely is not None
         expected.append(1 - min(losses.mean() for losses in tries))
         found.append(likely)
-    # They scatter by a tenth or two of themselves; the mean of 40, by a tenth at most.
+    # They scatter by a tenth or two of themselves; the mean of 20, by a tenth at most.
     assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.3)
     assert np.mean(expected) > 0.1
 

@@ -1,7 +1,7 @@
 """Search from what `start` writes, on some of the tables, and see what the test rows say.
 
-`python -m benchmarks.quality.search` in the environment of `make benchmark-quality` takes three
-quarters of an hour on two cores; what it prints is in ../SEARCH.md.
+`python -m benchmarks.quality.search` in the environment of `make benchmark-quality` takes hours on
+two cores.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Losses:
     """Of one table, split in one way."""
 
     before: float
-    """On validation rows that have not chosen the epoch."""
+    """On the rows that the networks leave out."""
     after: float
     luck: float
     """What the search says of `after`."""

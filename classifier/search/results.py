@@ -16,12 +16,11 @@ from optuna.visualization import matplotlib as charts
 
 from classifier.drawing import png_of
 from classifier.io.files import write_bytes
-from classifier.io.prepared import count_folds
 from classifier.io.user_error import UserError
 from classifier.search.luck import luck_of_choosing
 from classifier.search.search_params import Space, from_optuna, text_of
 from classifier.search.search_report import SearchReport
-from classifier.search.searching import VAL_FILE, Search
+from classifier.search.searching import Search
 from classifier.search.study import FAILED_WITH, best_first, finished, loss_of
 
 STATES = {
@@ -58,7 +57,7 @@ def search_report_of(
         n_stopped=counts["stopped"],
         n_failed=counts["failed"],
         seeds=search.params.seeds,
-        n_folds=count_folds(VAL_FILE),
+        n_folds=search.n_folds,
         best_try=tries.index(best),
         best_loss=loss_of(best),
         luck=luck_of_choosing(drawn, left_out, ended_well.index(best)),

@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from classifier.io.files import errors_name
 from classifier.io.params import read_params
+from classifier.io.prepared import count_folds, count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
@@ -66,6 +67,7 @@ class Search:
     train: TrainParams
     space: Space
     task: Task
+    n_folds: int
     storage: str | None
     n_workers: int
 
@@ -86,7 +88,9 @@ class Search:
             at_once = torch.get_device_module(device).device_count()
         n_workers = n_workers or max(1, min(at_once, TRIES_IN_A_ROUND))
         task = Task.of(read_schema(PREPARED / "schema.json"))
-        return cls(params, train, space_of(params, train), task, storage, n_workers)
+        count_rows(TRAIN_FILE)  # names what is missing
+        n_folds = count_folds(VAL_FILE)
+        return cls(params, train, space_of(params, train), task, n_folds, storage, n_workers)
 
     @cached_property
     def study_name(self) -> str:
