@@ -10,7 +10,7 @@ INSTALL = VIRTUAL_ENV="$(CURDIR)/$(@D)" PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(PIP)
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro start search test format constraints benchmark benchmark-quality
+.PHONY: repro start search verify test format constraints benchmark benchmark-quality
 
 repro: $(VENV)/installed
 	@python -m commands.mend
@@ -27,6 +27,10 @@ search: $(VENV)/installed
 	@python -m commands.mend
 	dvc repro prepare
 	@python -m commands.search $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+# Run a commit's pipeline anew, and compare all outputs: make verify, or make verify COMMIT=abc123
+verify: $(VENV)/installed
+	@python -m commands.verify $(COMMIT)
 
 test: $(VENV)/installed-dev
 	ruff check

@@ -65,7 +65,13 @@ def main() -> None:
 
     n_rows = max(fold.train.n_on_all_ranks for fold in folds)
     rows_per_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
-    threads = choose_threads(params.threads, rows_per_step, widths(params, task), params.members)
+    threads = choose_threads(
+        params.threads,
+        rows_per_step,
+        widths(params, task),
+        params.members,
+        on_any_machine=params.same_bytes == "everywhere",
+    )
     compute_deterministically(threads)
     fingerprint = fingerprint_of(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads

@@ -14,7 +14,7 @@ from tests.readme import PAGES, fenced, read
 
 SOAK = "python -m tests.soak --kills 100"
 FAULTS = "EVERY_WRITE=1 pytest tests/test_faults.py"
-SEARCH_SOAK = "python -m tests.search_soak --kills 30 --workers 2"
+SEARCH_SOAK = "python -m tests.search_soak --kills 30"
 MUTATIONS = "python -m tests.mutations --count 10000"
 SEARCH, REPEATS = "python -m commands.search", "python -m commands.repeats"
 
@@ -51,6 +51,11 @@ RUN_ELSEWHERE = {
         # At an address of this machine.
         "tests/test_ranks.py::test_two_agents_at_a_rendezvous": ["torchrun"],
     },
+    "docs/same-bytes.md": {
+        "tests/test_verify.py::test_a_commit_is_run_anew_and_nothing_else_is_touched": [
+            "make verify"
+        ],
+    },
     "docs/search.md": {
         # With fewer tries.
         "tests/test_search.py::test_what_the_page_says": [
@@ -64,7 +69,7 @@ RUN_ELSEWHERE = {
             f"{SEARCH} --storage"
         ],
         # With fewer kills.
-        "tests/test_search.py::test_killed_and_gone_on_with_two_workers": [SEARCH_SOAK],
+        "tests/test_search.py::test_killed_and_gone_on": [SEARCH_SOAK],
     },
     "docs/sharing.md": {
         # Nothing is left to install.

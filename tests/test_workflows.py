@@ -18,11 +18,12 @@ def steps(workflow: str) -> list[dict[str, Any]]:
     return list(job["steps"])
 
 
-def test_they_run_the_two_commands_of_the_readme() -> None:
+def test_they_run_the_commands_of_the_pages() -> None:
     commands = {name: [step.get("run") for step in steps(name)] for name in WORKFLOWS}
-    assert list(commands) == ["report", "test"]
+    assert list(commands) == ["report", "test", "verify"]
     assert "make test" in commands["test"]
     assert "make repro" in commands["report"]
+    assert "make verify" in commands["verify"]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)

@@ -3,11 +3,13 @@
 import ast
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from classifier.io.arithmetic import OF_NETWORKS
 from classifier.io.params import PARAMS_FILE
 from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
@@ -20,7 +22,7 @@ COMPUTING = ("training/loop.py", "resuming/checkpoint.py", "io/prepared.py")
 """Modules in `classifier/` that, with all that they import, decide what training computes."""
 
 NOT_COMPUTING = {
-    *("io/files.py", "io/params.py", "io/user_error.py", "io/yaml_text.py"),
+    *("io/arithmetic.py", "io/files.py", "io/params.py", "io/user_error.py", "io/yaml_text.py"),
     *("resuming/fingerprint.py", "resuming/saved_state.py"),
 }
 """Modules that have no part in the arithmetic, whoever imports them."""
@@ -59,6 +61,7 @@ def fingerprint_of(
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
         "threads": threads,
+        "arithmetic": {name: os.environ.get(name) for name in OF_NETWORKS},
     }
     return hashlib.sha256(json.dumps(influences, sort_keys=True).encode()).hexdigest()[:16]
 

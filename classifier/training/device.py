@@ -19,6 +19,9 @@ MULTIPLY_ADDS_PER_THREAD = 4_000_000
 MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD = 16_000_000
 """The same for several networks in one, much of whose step is something else."""
 
+MOST_THREADS_ON_ANY_MACHINE = 2
+"""As many as nearly every machine has; where it has one, they take turns."""
+
 
 def select_device(name: DeviceName) -> torch.device:
     """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
@@ -56,21 +59,28 @@ def select_device(name: DeviceName) -> torch.device:
 
 
 def choose_threads(
-    threads: int | Literal["auto"], rows: int, widths: Sequence[int], members: int = 1
+    threads: int | Literal["auto"],
+    rows: int,
+    widths: Sequence[int],
+    members: int = 1,
+    *,
+    on_any_machine: bool = False,
 ) -> int:
     """Return the number of CPU threads to train with.
 
     `auto` is one thread for every 4 million multiply-adds of the forward pass of a batch: `rows`
     times the products of neighbouring `widths` (features, hidden layers, classes), times the
     `members` of a network, of which several take 16 million. It is at least one, and at most what
-    PyTorch takes by itself: one for each core, or OMP_NUM_THREADS.
+    PyTorch takes by itself: one for each core, or OMP_NUM_THREADS. `on_any_machine`, it is at most
+    two, whatever there is: how sums are rounded depends on it.
     """
     if threads != "auto":
         return threads
     multiply_adds = rows * members * sum(inputs * outputs for inputs, outputs in pairwise(widths))
     several = MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD
     per_thread = MULTIPLY_ADDS_PER_THREAD if members == 1 else several
-    return max(1, min(multiply_adds // per_thread, torch.get_num_threads()))
+    most = MOST_THREADS_ON_ANY_MACHINE if on_any_machine else torch.get_num_threads()
+    return max(1, min(multiply_adds // per_thread, most))
 
 
 def compute_deterministically(threads: int) -> None:

@@ -69,6 +69,7 @@ class TrainParams(Architecture):
     min_delta: float = Field(ge=0, description="a number of at least 0")
     save_every_seconds: float = Field(ge=0, description="a number of at least 0")
     device: DeviceName = Field(description="one of auto, cpu, cuda, mps")
+    same_bytes: Literal["everywhere", "here"] = Field(description="one of everywhere, here")
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         description="auto or a whole number of at least 1"
     )

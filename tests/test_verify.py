@@ -1,0 +1,186 @@
+"""A commit is verified by running it anew, and what was made up is found."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from classifier.io.arithmetic import ALWAYS, OF_NETWORKS
+from classifier.training.replay import Recording
+from classifier.training.side_by_side import Stack
+from commands import verify
+from tests.conftest import Project
+from tests.readme import commands
+from tests.test_folds import FOLDS, start
+from tests.test_resume import make_params
+
+INSTALLED = "--no-print-directory --assume-old=.venv/installed"
+"""For make: the environment of the tests is there."""
+
+Forgery = Callable[[Project], object]
+
+
+def replaced(name: str, pattern: str, by: str, count: int = 1) -> Forgery:
+    """Return what replaces the first match of a pattern in a file, which has to be there."""
+
+    def forge(project: Project) -> None:
+        file = project.path / name
+        text, n = re.subn(pattern, by, file.read_text(), count=count)
+        assert n == count
+        file.write_text(text)
+
+    return forge
+
+
+def flipped(name: str, where: float) -> Forgery:
+    """Return what changes one bit of a file's byte at this fraction of its length."""
+
+    def forge(project: Project) -> None:
+        content = bytearray((project.path / name).read_bytes())
+        content[int(where * len(content))] ^= 1
+        (project.path / name).write_bytes(content)
+
+    return forge
+
+
+def hash_of(path: str) -> Forgery:
+    """Return what changes one digit of an output's hash in dvc.lock."""
+    return replaced("dvc.lock", rf"(path: {re.escape(path)}\n\s+hash: md5\n\s+md5: )\w", r"\1g")
+
+
+FORGERIES = {
+    "a score": replaced("metrics.json", r'("accuracy": 0\.\d*)\d', r"\g<1>0123"),
+    "a last digit": replaced("metrics.json", r'("log_loss": 0\.\d*)\d,', r"\g<1>,"),
+    "an interval": replaced("metrics.json", r'("high": 0\.\d)', r"\g<1>0"),
+    "a loss": replaced("reports/losses.csv", r"(\n10,0\.\d*)\d", r"\1"),
+    "a losing epoch is left out": replaced("reports/losses.csv", r"\n20,.*", ""),
+    "a prediction": replaced("reports/predictions.csv", "virginica,virginica", "virginica,setosa"),
+    "a probability": replaced("reports/predictions.csv", r"(0\.\d+)\d\n", r"\1\n"),
+    "a reason": replaced("reports/training.json", "max_epochs", "early_stopping"),
+    "a count": replaced("reports/table.json", r"\b150\b", "151"),
+    "a baseline": replaced("reports/baseline.json", r"\d,", ","),
+    "a bin": replaced("reports/reliability.csv", r"(\d)\n$", r"\g<1>1\n"),
+    "an importance": replaced("reports/importance.csv", r"0\.0", "0.1"),
+    "a blank": replaced("reports/importance.csv", r"\n", " \n"),
+    "a pixel": flipped("reports/loss.png", 0.7),
+    "the weights": hash_of("models/weights.pt"),
+    "the checkpoint": hash_of("models/checkpoint.pt"),
+    "the exported model": hash_of("models/model.onnx"),
+    "the prepared rows": hash_of("data/prepared/test.parquet"),
+    "the page": hash_of("reports/report.html"),
+    "code that was not run": replaced(
+        "dvc.lock", r"(classifier/io\n\s+hash: md5\n\s+md5: )\w", r"\1g"
+    ),
+    "a parameter that was not used": replaced("dvc.lock", "max_epochs: 60", "max_epochs: 600"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_what_is_made_up_is_found(
+    project: Project, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    # What the pipeline of the forged commit writes is what it has written before.
+    run = project.copy(tmp_path / "run").path
+    assert [each for each in verify.compare("HEAD", run) if each.difference] == []
+    FORGERIES[name](project)
+    project.commit("a better one")
+    assert [each for each in verify.compare("HEAD", run) if each.difference]
+
+
+def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project) -> None:
+    def files() -> dict[str, bytes]:
+        paths = [path for path in project.path.rglob("*") if path.is_file()]
+        return {str(path.relative_to(project.path)): path.read_bytes() for path in paths}
+
+    before = files()
+    (project.path / "README.md").write_text("changed")
+    (command,) = commands("docs/same-bytes.md", "The same bytes, and how to check them", block=0)
+    result = project.run("sh", "-c", command.replace("verify", f"{INSTALLED} verify"))
+    assert "not verified, as it is not committed: README.md" in result.stdout
+    assert re.search(r"\nmodels/weights.pt +same\n", result.stdout)
+    assert "\nall 32 are the same\n" in result.stdout
+    page = (project.path / "verification.md").read_text()
+    assert "Of the outputs, **all 32 are the same**." in page
+    assert "| models/weights.pt |" in page
+    after = files()
+    assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {
+        "README.md",
+        "verification.md",
+    }
+
+    project.run("git", "checkout", "-q", "README.md")
+    metrics = project.path / "metrics.json"
+    truth = json.loads(metrics.read_text())["log_loss"]
+    metrics.write_text(metrics.read_text().replace(f"{truth}", f"{truth * 0.9}", 1))
+    project.commit("a better one")
+    result = project.run(sys.executable, "-m", "commands.verify", "HEAD", status=1)
+    assert "metrics.json" in result.stdout
+    assert "git has another: log_loss[0] by 0.1 of itself" in result.stdout
+    assert "1 of 32 differ" in result.stdout
+
+
+def test_what_cannot_be_verified_gets_one_line(project: Project) -> None:
+    def said(*arguments: str) -> str:
+        result = project.run(sys.executable, "-m", "commands.verify", *arguments, status=1)
+        assert result.stderr.count("\n") == 1
+        return result.stderr
+
+    assert said("nonsense") == "verify: error: nonsense is no commit of this repository\n"
+    (project.path / "own.csv").write_text((project.path / "data/iris.csv").read_text())
+    (project.path / ".git/info/exclude").write_text("own.csv\n")
+    project.set_params(prepare__data="own.csv")
+    project.commit("a table of my own")
+    assert said().startswith("verify: error: own.csv is not in git, and DVC cannot bring it: ")
+    (project.path / "dvc.lock").write_text("nonsense")
+    project.commit("no lock")
+    assert "is none that DVC has written" in said()
+    (project.path / "dvc.lock").unlink()
+    project.commit("not run")
+    assert "has no dvc.lock: there is nothing to verify" in said()
+
+
+@pytest.mark.parametrize("same_bytes", ["everywhere", "here"])
+def test_the_arithmetic_is_settled_before_the_libraries_load(
+    project: Project, same_bytes: str
+) -> None:
+    project.set_params(train__same_bytes=same_bytes)
+    ours = {*ALWAYS, *OF_NETWORKS}
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    for first in ("from stages import train", "from commands import search"):
+        program = f"{first}; import os, torch; print(torch.backends.cpu.get_cpu_capability())"
+        program += f"; print(sorted({ours} & os.environ.keys()))"
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=project.path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        capability, settings = result.stdout.splitlines()
+        if same_bytes == "everywhere":
+            assert capability == "AVX2"
+        assert settings == str(sorted(ours if same_bytes == "everywhere" else ALWAYS))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_no_root_of_float32_is_left_in_a_step(optimizer: str) -> None:
+    """That of MKL differs between processors, whatever it is told."""
+    params = make_params(optimizer=optimizer, max_grad_norm=0.1, members=2, embedding="periodic")
+    stack = Stack(start(params).runs, params)
+    rows = FOLDS[0].train
+    features = rows.features[:9].expand(3, -1, -1)
+    target, weight = rows.target[:9].expand(3, -1), torch.full((3, 9), 1 / 9)
+    with Recording(features, target, weight) as recording:
+        stack._one_step(features, target, weight)  # noqa: SLF001 (as it is recorded)
+    operations = str(recording._graph)  # noqa: SLF001 (what was recorded)
+    assert "bmm" in operations
+    assert "aten.sqrt" not in operations
+    assert "aten.pow" not in operations
