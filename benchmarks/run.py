@@ -1,7 +1,8 @@
 """Time every contender on every load; write the medians and ratios to RESULTS.md.
 
 `python -m benchmarks.run` takes about ten minutes on two cores that do nothing else. With
-`--loads A` (or B, C, saving, pipeline; several are possible) the tables are only printed.
+`--loads A` (or B, C, saving, same_bytes, pipeline; several are possible) the tables are
+only printed.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-from benchmarks import pipeline
+from benchmarks import pipeline, same_bytes
 from benchmarks.loads import LOADS, Load, write_data
 
 HERE = Path(__file__).parent
@@ -31,7 +32,7 @@ Table = list[list[str]]
 
 
 def main() -> None:
-    choices = [*LOADS, "saving", "pipeline"]
+    choices = [*LOADS, "saving", "same_bytes", "pipeline"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", nargs="+", choices=choices, default=choices)
     loads = parser.parse_args().loads
@@ -42,6 +43,8 @@ def main() -> None:
                 sections.append(section_of_load(name, load, Path(folder)))
         if "saving" in loads:
             sections.append(section_of_saving(Path(folder)))
+        if "same_bytes" in loads:
+            sections.append(section_of_same_bytes(Path(folder)))
         if "pipeline" in loads:
             sections.append(section_of_pipeline(Path(folder)))
     if loads == choices:
@@ -167,6 +170,14 @@ def section_of_saving(folder: Path) -> str:
             ]
         )
     return show("## What keeping the state costs", table, PAIRS)
+
+
+def section_of_same_bytes(folder: Path) -> str:
+    repetitions = 3
+    table: Table = [["`train`", "here, s", "everywhere, s", "ratio"]]
+    table += same_bytes.ratios(folder, repetitions)
+    text = "Whole processes, with 1.6 to 4 s of imports, by `train.same_bytes`."
+    return show(f"## What the same bytes cost\n\n{text}", table, repetitions)
 
 
 def section_of_pipeline(folder: Path) -> str:

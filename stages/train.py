@@ -13,7 +13,7 @@ from classifier.io.params import read_params
 from classifier.io.prepared import read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
-from classifier.network.model import MLP, Task, networks_to_bytes, widths
+from classifier.network.model import MLP, Task, networks_to_bytes
 from classifier.network.temperature import fit_temperature, with_temperature
 from classifier.resuming.checkpoint import remember_first_stop, training_to_bytes
 from classifier.resuming.fingerprint import fingerprint_of
@@ -26,7 +26,7 @@ from classifier.resuming.resume import (
 )
 from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
-from classifier.training.device import choose_threads, compute_deterministically, select_device
+from classifier.training.device import select_device
 from classifier.training.folds import Fold, must_be_one_network, read_edges, read_folds
 from classifier.training.loop import Run, TrainParams
 from classifier.training.losses_file import mean_evaluations, record_of
@@ -35,6 +35,7 @@ from classifier.training.side_by_side import (
     Training,
     evaluate_last,
     seeds_of_networks,
+    settle_arithmetic,
     start_runs,
     train,
 )
@@ -63,16 +64,7 @@ def main() -> None:
     task = Task.of(schema)
     folds = read_folds(TRAIN_FILE, VAL_FILE, device)
 
-    n_rows = max(fold.train.n_on_all_ranks for fold in folds)
-    rows_per_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
-    threads = choose_threads(
-        params.threads,
-        rows_per_step,
-        widths(params, task),
-        params.members,
-        on_any_machine=params.same_bytes == "everywhere",
-    )
-    compute_deterministically(threads)
+    threads = settle_arithmetic(params, folds, task)
     fingerprint = fingerprint_of(
         params, TRAIN_FILE, VAL_FILE, task, device_type=device.type, threads=threads
     )

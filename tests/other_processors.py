@@ -46,7 +46,7 @@ TABLES: dict[str, dict[str, object]] = {
         "prepare__scaler": "squash",
         "prepare__folds": 3,
         **FEW_EPOCHS,
-        "train__hidden": [32, 32],
+        "train__hidden": [64, 64],
         "train__activation": "gelu",
         "train__batch_size": 32,
         "train__dropout": 0.1,

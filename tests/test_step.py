@@ -1,7 +1,7 @@
 """The fast training step does what a plain PyTorch loop does, bit for bit."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
@@ -11,15 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, make_network
 from classifier.resuming.checkpoint import restore, training_to_bytes
-from classifier.training.device import choose_threads, compute_deterministically
+from classifier.training.device import choose_threads, compute_deterministically, multiply_adds
+from classifier.training.folds import Fold
 from classifier.training.loop import Run, TrainParams, start_run, train
 from classifier.training.replay import Replayed
-from classifier.training.side_by_side import Training
+from classifier.training.side_by_side import Training, settle_arithmetic
 from classifier.training.step import Rows, batches, class_weights
 from tests.conftest import Project
 from tests.test_resume import CHOICES, EDGES, TASK, TRAIN_ROWS, VAL_ROWS, make_params, new_run
@@ -77,11 +79,18 @@ def trained(params: TrainParams) -> Run:
     return run
 
 
-@given(values=CHOICES, of_a_step=CHOICES_OF_A_STEP)
+@pytest.fixture(autouse=True)
+def products_of_pytorch() -> Iterator[None]:
+    yield
+    compute_deterministically(threads=1)
+
+
+@given(values=CHOICES, of_a_step=CHOICES_OF_A_STEP, by_openblas=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_training_is_the_plain_loop_bit_for_bit(
-    values: dict[str, Any], of_a_step: dict[str, Any]
+    *, values: dict[str, Any], of_a_step: dict[str, Any], by_openblas: bool
 ) -> None:
+    compute_deterministically(threads=1, by_openblas=by_openblas)
     params = make_params(**values | of_a_step)
     run = trained(params)
     random_state = torch.get_rng_state()
@@ -101,6 +110,66 @@ def assert_same(ours: Any, theirs: Any) -> None:  # noqa: ANN401
             assert_same(ours[key], value)
     else:
         assert ours == theirs
+
+
+@given(
+    shape=st.tuples(*[st.integers(0, 40)] * 4),
+    layouts=st.tuples(*[st.sampled_from(["rows", "columns", "every second", "repeated"])] * 2),
+)
+@settings(max_examples=50, deadline=None)
+def test_products_by_openblas_are_those_of_pytorch(
+    shape: tuple[int, int, int, int], layouts: tuple[str, str]
+) -> None:
+    several, n, inner, m = shape
+    one, other = (
+        laid_out((several, n, inner), layouts[0]),
+        laid_out((several, inner, m), layouts[1]),
+    )
+    added = torch.randn(m)
+    products: list[Callable[[], Tensor]] = [lambda: torch.bmm(one, other)]
+    if several:
+        products += [
+            lambda: torch.mm(one[0], other[0]),
+            lambda: torch.addmm(added, one[0], other[0], beta=2, alpha=-1),
+            lambda: nn.functional.linear(one[0], other[0].T, added),
+        ]
+    expected = [product() for product in products]
+    compute_deterministically(threads=1, by_openblas=True)
+    for product, wanted in zip(products, expected, strict=True):
+        # Of 40 numbers that are summed up in another order.
+        torch.testing.assert_close(product(), wanted, rtol=1e-5, atol=1e-5)
+    compute_deterministically(threads=1)
+    assert all(map(torch.equal, [product() for product in products], expected))
+
+
+def laid_out(shape: tuple[int, int, int], layout: str) -> Tensor:
+    """Return random matrices of this shape that lie in memory in one way or another."""
+    several, n, m = shape
+    match layout:
+        case "columns":
+            return torch.randn(several, m, n).transpose(1, 2)
+        case "every second":
+            return torch.randn(several, n, 2 * m)[:, :, ::2]
+        case "repeated":
+            return torch.randn(1, n, 1).expand(shape)
+        case _:
+            return torch.randn(shape)
+
+
+@pytest.mark.parametrize(
+    ("same_bytes", "width", "by_openblas"),
+    [("everywhere", 3_000, True), ("everywhere", 9, False), ("here", 3_000, False)],
+)
+def test_large_products_are_those_of_openblas_where_bytes_are_to_be_the_same(
+    same_bytes: str, width: int, *, by_openblas: bool
+) -> None:
+    """MKL's differ between processors, or take several times as long."""
+    params = make_params(hidden=[width], same_bytes=same_bytes)
+    settle_arithmetic(params, [Fold(TRAIN_ROWS, VAL_ROWS)], TASK)
+    one, other = torch.randn(300, 2000), torch.randn(2000, 300)
+    with threadpool_limits(1):
+        ours = torch.from_numpy(one.numpy() @ other.numpy())
+    assert torch.equal(torch.mm(one, other), ours) == by_openblas
 
 
 class Sums:
@@ -234,7 +303,7 @@ def test_the_number_of_threads_follows_from_the_size_of_the_problem(
     expected: int,
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    assert choose_threads(threads, rows, widths) == expected
+    assert choose_threads(threads, multiply_adds(rows, widths)) == expected
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn() -> None:

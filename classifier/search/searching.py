@@ -49,8 +49,9 @@ from classifier.search.study import (
     tries_of,
 )
 from classifier.search.trying import RowsOfTries, try_out
-from classifier.training.device import compute_deterministically, select_device
+from classifier.training.device import select_device
 from classifier.training.loop import TrainParams
+from classifier.training.side_by_side import settle_arithmetic
 
 PREPARED = Path("data/prepared")
 TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
@@ -205,7 +206,7 @@ class Worker:
         """Make a try, and return what has come of it."""
         search = self._search
         params = search.suggest(trial)
-        compute_deterministically(threads_of_a_try(search.train))
+        params = params.model_copy(update={"threads": threads_of_a_try(search.train)})
 
         def report(val_loss: float, epoch: int) -> None:
             trial.report(val_loss, epoch)
@@ -215,6 +216,7 @@ class Worker:
 
         try:
             rows = self._rows_on(self._device_of(trial))
+            settle_arithmetic(params, rows.folds, search.task)
             tried = try_out(params, search.params.seeds, rows, report)
         except TrialPruned:
             return trial.study.tell(trial, state=TrialState.PRUNED)

@@ -198,8 +198,8 @@ def training_params(n_train: int) -> dict[str, object]:
         "activation": "relu",
         "dropout": 0.1,
         "members": 8,
-        # Its products would take some two to three times as long: docs/same-bytes.md.
-        "same_bytes": "here",
+        # Networks for so many rows would make use of more than two threads.
+        "same_bytes": "everywhere" if n_train < LARGE else "here",
         "optimizer": "adamw",
         "lr": 0.004,
         "momentum": 0.0,

@@ -1,12 +1,17 @@
 """Where the arithmetic happens, and that it always gives the same result there."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
+from torch.library import Library
 
 from classifier.io.user_error import UserError
 from classifier.training import ranks
@@ -18,6 +23,9 @@ MULTIPLY_ADDS_PER_THREAD = 4_000_000
 
 MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD = 16_000_000
 """The same for several networks in one, much of whose step is something else."""
+
+MULTIPLY_ADDS_BY_OPENBLAS = 500_000
+"""With fewer in a training step, calling it takes longer than the products."""
 
 MOST_THREADS_ON_ANY_MACHINE = 2
 """As many as nearly every machine has; where it has one, they take turns."""
@@ -58,41 +66,90 @@ def select_device(name: DeviceName) -> torch.device:
     return device
 
 
+def multiply_adds(rows: int, widths: Sequence[int], members: int = 1) -> int:
+    """Return those of the forward pass of a batch of so many rows.
+
+    `widths` are those of the layers of a network (features, hidden layers, classes), of which there
+    are `members`.
+    """
+    return rows * members * sum(inputs * outputs for inputs, outputs in pairwise(widths))
+
+
 def choose_threads(
     threads: int | Literal["auto"],
-    rows: int,
-    widths: Sequence[int],
+    multiply_adds: int,
     members: int = 1,
     *,
     on_any_machine: bool = False,
 ) -> int:
     """Return the number of CPU threads to train with.
 
-    `auto` is one thread for every 4 million multiply-adds of the forward pass of a batch: `rows`
-    times the products of neighbouring `widths` (features, hidden layers, classes), times the
-    `members` of a network, of which several take 16 million. It is at least one, and at most what
-    PyTorch takes by itself: one for each core, or OMP_NUM_THREADS. `on_any_machine`, it is at most
-    two, whatever there is: how sums are rounded depends on it.
+    `auto` is one thread for every 4 million `multiply_adds` of a step's forward pass; of a network
+    with several `members`, for 16 million. It is at least one, and at most what PyTorch takes by
+    itself: one for each core, or OMP_NUM_THREADS. `on_any_machine`, it is at most two, whatever
+    there is: how sums are rounded depends on it.
     """
     if threads != "auto":
         return threads
-    multiply_adds = rows * members * sum(inputs * outputs for inputs, outputs in pairwise(widths))
     several = MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD
     per_thread = MULTIPLY_ADDS_PER_THREAD if members == 1 else several
     most = MOST_THREADS_ON_ANY_MACHINE if on_any_machine else torch.get_num_threads()
     return max(1, min(multiply_adds // per_thread, most))
 
 
-def compute_deterministically(threads: int) -> None:
+def compute_deterministically(threads: int, *, by_openblas: bool = False) -> None:
     """Make the same program give the same bits on each run.
 
     The number of threads decides how sums are split, and so how they are rounded.
-    See https://docs.pytorch.org/docs/stable/notes/randomness.html.
+    See https://docs.pytorch.org/docs/stable/notes/randomness.html. `by_openblas`, the CPU's
+    products of matrices are those of NumPy's OpenBLAS: as fast as MKL's and, with the variables of
+    `arithmetic.py`, the same on every processor, where MKL's then take up to four times as long.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # `use_deterministic_algorithms` does the same, and imports PyTorch's compiler, for a second.
     torch.set_deterministic_debug_mode("error")
     torch.set_num_threads(threads)
+    _overridden.clear()
+    if by_openblas:
+        # Its threads and PyTorch's keep each other waiting.
+        threadpool_limits(1, user_api="blas")
+        library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings(action="ignore"):  # that there are such kernels already
+            for kernel in (mm, bmm, addmm):
+                library.impl(kernel.__name__, kernel, "CPU")  # type: ignore[no-untyped-call]
+        _overridden.append(library)
+
+
+_overridden: list[Library] = []
+"""What makes products otherwise than PyTorch does, as long as it is here."""
+
+
+def mm(one: Tensor, other: Tensor) -> Tensor:
+    """Return the product of two matrices, as `torch.mm` does."""
+    return torch.from_numpy(np.matmul(_as_array(one), _as_array(other)))
+
+
+def bmm(one: Tensor, other: Tensor) -> Tensor:
+    """Return the products of several matrices each, as `torch.bmm` does."""
+    return mm(one, other)
+
+
+def addmm(
+    added: Tensor, one: Tensor, other: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """Return `beta * added + alpha * one @ other`, as `torch.addmm` does."""
+    product = mm(one, other)
+    return (product if alpha == 1 else product.mul_(alpha)).add_(added, alpha=beta)
+
+
+def _as_array(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return its numbers in an order that BLAS takes; otherwise NumPy multiplies by itself."""
+    array = tensor.detach().numpy()
+    *_, rows, columns = array.shape
+    *_, by_row, by_column = (stride // array.itemsize for stride in array.strides)
+    if (by_column == 1 and by_row >= columns) or (by_row == 1 and by_column >= rows):
+        return array
+    return np.ascontiguousarray(array)
 
 
 def rng_states(device: torch.device) -> dict[str, Tensor]:

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-from classifier.network.model import Task
+from classifier.network.model import Task, widths
+from classifier.training import ranks
+from classifier.training.device import (
+    MULTIPLY_ADDS_BY_OPENBLAS,
+    choose_threads,
+    compute_deterministically,
+    multiply_adds,
+)
 from classifier.training.folds import Fold
 from classifier.training.loop import (
     Run,
@@ -53,6 +60,18 @@ class Training:
     def is_past_the_end(self, params: TrainParams) -> bool:
         """Say whether, with these parameters, one would have ended before its position here."""
         return any(run.is_past_the_end(params) for run in self.runs)
+
+
+def settle_arithmetic(params: TrainParams, folds: Sequence[Fold], task: Task) -> int:
+    """Let PyTorch compute as the parameters ask; return the number of threads."""
+    n_rows = max(fold.train.n_on_all_ranks for fold in folds)
+    in_a_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
+    work = multiply_adds(in_a_step, widths(params, task), params.members)
+    everywhere = params.same_bytes == "everywhere"
+    threads = choose_threads(params.threads, work, params.members, on_any_machine=everywhere)
+    by_openblas = everywhere and work >= MULTIPLY_ADDS_BY_OPENBLAS
+    compute_deterministically(threads, by_openblas=by_openblas)
+    return threads
 
 
 def seeds_of_networks(seed: int, n: int) -> list[int]:
