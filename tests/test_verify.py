@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,12 +95,36 @@ def test_what_is_made_up_is_found(
     assert [each for each in verify.compare("HEAD", run) if each.difference]
 
 
-def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project) -> None:
-    def files() -> dict[str, bytes]:
-        paths = [path for path in project.path.rglob("*") if path.is_file()]
-        return {str(path.relative_to(project.path)): path.read_bytes() for path in paths}
+def files_of(project: Project) -> dict[str, bytes]:
+    paths = [path for path in project.path.rglob("*") if path.is_file()]
+    return {str(path.relative_to(project.path)): path.read_bytes() for path in paths}
 
-    before = files()
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_cuts_it_off_leaves_nothing_here(
+    project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    before = files_of(project)
+    verifying = subprocess.Popen(
+        [sys.executable, "-m", "commands.verify"],
+        cwd=project.path,
+        env=project.env | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert verifying.stderr is not None
+    assert any("Running stage 'train'" in line for line in verifying.stderr)
+    os.killpg(verifying.pid, number)
+    assert "Traceback" not in verifying.stderr.read()
+    assert verifying.wait() != 0
+    assert files_of(project) == before
+    if number == signal.SIGINT:
+        assert list(tmp_path.glob("tmp*")) == []
+
+
+def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project, tmp_path: Path) -> None:
+    before = files_of(project)
     (project.path / "README.md").write_text("changed")
     (command,) = commands("docs/same-bytes.md", "The same bytes, and how to check them", block=0)
     result = project.run("sh", "-c", command.replace("verify", f"{INSTALLED} verify"))
@@ -109,13 +134,20 @@ def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project) -> N
     page = (project.path / "verification.md").read_text()
     assert "Of the outputs, **all 32 are the same**." in page
     assert "| models/weights.pt |" in page
-    after = files()
+    after = files_of(project)
     assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {
         "README.md",
         "verification.md",
     }
 
+    # Of the table, git has the hash alone; a remote has it.
     project.run("git", "checkout", "-q", "README.md")
+    project.run("git", "rm", "-q", "--cached", "data/iris.csv")
+    project.dvc("remote", "add", "--default", "far", str(tmp_path / "far"))
+    project.dvc("add", "data/iris.csv")
+    project.dvc("push", "data/iris.csv.dvc")
+    cached = verify.md5((project.path / "data/iris.csv").read_bytes())
+    (project.path / ".dvc/cache/files/md5" / cached[:2] / cached[2:]).unlink()
     metrics = project.path / "metrics.json"
     truth = json.loads(metrics.read_text())["log_loss"]
     metrics.write_text(metrics.read_text().replace(f"{truth}", f"{truth * 0.9}", 1))
