@@ -4,21 +4,42 @@ Experiments that differ in nothing but seeds form a group. Groups are compared o
 they share.
 
 `python -m commands.repeats` reads the experiments of the current commit; what follows on the
-command line goes to `dvc exp show`, for example `--all-commits`.
+command line goes to `dvc exp show`, for example `--all-commits`. With `--seeds 10`, it trains the
+network of params.yaml on the prepared rows from ten seeds, side by side, and says how much that
+changes.
 """
 
+import argparse
 import hashlib
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
+from classifier.evaluation.answers import Answers, decide, find_positive
+from classifier.evaluation.metrics import score as score_answers
+from classifier.io.files import read_json
+from classifier.io.later_params import EvaluateParams
+from classifier.io.params import read_params
+from classifier.io.prepared import PreparedRows, read_split
+from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
+from classifier.network.model import Task, predict_left_out, predict_probabilities
+from classifier.network.temperature import fit_temperature, with_temperature
+from classifier.training.device import select_device
+from classifier.training.folds import read_edges, read_folds
+from classifier.training.loop import TrainParams
+from classifier.training.side_by_side import settle_arithmetic, train_from_seeds
+
+PREPARED = Path("data/prepared")
+TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
 
 CONFIDENCE = 0.95
 SPLIT_SEED, TRAINING_SEED = SEEDS = ["prepare.seed", "train.seed"]
@@ -27,7 +48,13 @@ SCORES = ["accuracy", "log_loss"]
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *sys.argv[1:]]
+    parser = argparse.ArgumentParser(prog="python -m commands.repeats", description=__doc__)
+    parser.add_argument("--seeds", type=whole_number, metavar="N", help="train from N seeds")
+    arguments, of_dvc = parser.parse_known_args()
+    if arguments.seeds is not None:
+        print("\n".join(report_of_seeds(scores_of_seeds(arguments.seeds))))
+        return
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *of_dvc]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
     if shown.returncode != 0:
         raise UserError(f"dvc exp show failed: {shown.stderr}")
@@ -35,6 +62,49 @@ def main() -> None:
     if runs.empty:
         raise UserError("there are no finished experiments; start some with dvc exp run")
     print("\n".join(report(runs)))
+
+
+def whole_number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 2")
+    return int(text)
+
+
+def scores_of_seeds(n: int) -> pd.DataFrame:
+    """Train from `train.seed` and the n - 1 seeds after it; return what is scored on the test rows.
+
+    The index are the seeds, the columns those of `SCORES`. Nothing is written.
+    """
+    params, evaluating = read_params("train", TrainParams), read_params("evaluate", EvaluateParams)
+    schema = read_schema(PREPARED / "schema.json")
+    evaluating.must_suit(schema.classes)
+    task, device = Task.of(schema), select_device(params.device)
+    folds = read_folds(TRAIN_FILE, VAL_FILE, device)
+    left_out, test = read_split(VAL_FILE), read_split(PREPARED / "test.parquet")
+    n_train = read_json(PREPARED / "rows.json", PreparedRows).class_counts.train
+    positive = find_positive(evaluating.positive_class, schema.classes, np.array(n_train))
+    settle_arithmetic(params, folds, task)
+    seeds = range(params.seed, params.seed + n)
+    of_seeds = train_from_seeds(params, seeds, task, folds, read_edges(TRAIN_FILE, folds, task))
+    scores = []
+    for runs in of_seeds:
+        networks = [run.best_network() for run in runs]
+        if params.calibration == "temperature":
+            temperature = fit_temperature(networks, left_out)
+            networks = [with_temperature(network, temperature) for network in networks]
+        chosen_by = predict_left_out(networks, left_out.features, left_out.fold)
+        decision = decide(evaluating.threshold, positive, left_out.target, chosen_by)
+        answers = Answers(test.target, predict_probabilities(networks, test.features), decision)
+        scores.append(score_answers(answers).model_dump(include=set(SCORES)))
+    return pd.DataFrame(scores, pd.Index(seeds, name=TRAINING_SEED), SCORES)
+
+
+def report_of_seeds(scores: pd.DataFrame) -> Iterator[str]:
+    for seed, of_seed in scores.iterrows():
+        found = ", ".join(f"{name} {of_seed[name]:.4f}" for name in SCORES)
+        yield f"{TRAINING_SEED} {seed}: {found}"
+    said = ", ".join(f"{name} {in_short(scores[name])}" for name in SCORES)
+    yield f"mean ± standard deviation over {len(scores)} starts, on these test rows: {said}"
 
 
 def finished_runs(shown: Any) -> pd.DataFrame:  # noqa: ANN401 (JSON)

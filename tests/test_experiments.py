@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import time
 from io import StringIO
@@ -216,6 +217,26 @@ def test_repeats_without_experiments(project: Project) -> None:
     result = project.run("python", "-m", "commands.repeats", "--rev", "nowhere", status=1)
     assert result.stderr.startswith("repeats: error: dvc exp show failed: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_starts_are_repeated_in_one_process(project: Project) -> None:
+    project.set_params(train__calibration="temperature", prepare__folds=3)
+    project.repro()
+    before = (project.path / "metrics.json").read_bytes()
+    command = ("python", "-m", "commands.repeats", "--seeds")
+    *seeds, spread = project.run(*command, "3").stdout.splitlines()
+    assert [line.split(":")[0] for line in seeds] == [f"train.seed {42 + n}" for n in range(3)]
+    scores = np.array([re.findall(r"0\.\d{4}", line) for line in seeds], float)
+    metrics = json.loads(before)
+    # As printed; several seeds round otherwise than one.
+    assert scores[0] == pytest.approx([metrics["accuracy"], metrics["log_loss"]], abs=1.1e-4)
+    assert len(set(scores[:, 1])) == 3
+    (log_loss,) = re.findall(r"log_loss (.*) ± (.*)", spread)
+    expected = (scores[:, 1].mean(), scores[:, 1].std(ddof=1))
+    assert [float(text) for text in log_loss] == pytest.approx(expected, abs=1.1e-4)
+    assert (project.path / "metrics.json").read_bytes() == before
+    for nonsense in ("1", "two"):
+        assert "no whole number of at least 2" in project.run(*command, nonsense, status=2).stderr
 
 
 def test_the_hash_is_of_code_and_table_alone() -> None:

@@ -45,6 +45,10 @@ RUN_ELSEWHERE = {
             *("dvc plots diff", "dvc metrics diff", "dvc exp apply"),
         ],
         "tests/test_experiments.py::test_repeats_are_reported_and_compared": [REPEATS],
+        # With fewer seeds.
+        "tests/test_experiments.py::test_starts_are_repeated_in_one_process": [
+            f"{REPEATS} --seeds"
+        ],
     },
     "docs/one-big-run.md": {
         "tests/test_ranks.py::test_the_number_of_ranks_is_a_parameter": ["dvc exp run"],

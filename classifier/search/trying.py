@@ -14,7 +14,7 @@ from classifier.network.model import Task
 from classifier.search.luck import losses_of_resamples
 from classifier.training.folds import Fold, read_edges, read_folds
 from classifier.training.loop import Run, TrainParams, loss_weight
-from classifier.training.side_by_side import evaluate_last, seeds_of_networks, start_runs, train
+from classifier.training.side_by_side import train_from_seeds
 
 Numbers = npt.NDArray[np.float64]
 
@@ -62,9 +62,8 @@ def try_out(
 ) -> Tried:
     """Train the networks of all folds from each of the seeds, all of them side by side.
 
-    With one seed, they are what the stage `train` makes of these parameters and this seed; with
-    several, but for how sums are rounded. After each evaluation, `report` is called with the loss
-    so far and the epoch; what it raises ends the try.
+    After each evaluation, `report` is called with the loss so far and the epoch; what it raises
+    ends the try. See `train_from_seeds`.
 
     Raises
     ------
@@ -72,28 +71,25 @@ def try_out(
         If a loss is infinite or not a number.
 
     """
-    folds = rows.folds * len(seeds)
-    of_networks = [one for seed in seeds for one in seeds_of_networks(seed, len(rows.folds))]
-    device = folds[0].train.target.device
-    runs = start_runs(params, of_networks, rows.task, device, rows.edges)
-    for is_evaluated in train(runs, folds, of_networks, params, with_train_loss=False):
-        if is_evaluated:
-            report(_val_loss(runs, folds), max(run.epoch for run in runs))
-    evaluate_last(runs, folds, params, with_train_loss=False)
-    losses, weights = np.mean(
-        [
-            _losses_of_rows(runs[first : first + len(rows.folds)], rows.folds, params)
-            for first in range(0, len(runs), len(rows.folds))
-        ],
-        axis=0,
+    of_seeds = train_from_seeds(
+        params,
+        seeds,
+        rows.task,
+        rows.folds,
+        rows.edges,
+        report=lambda runs: report(_val_loss(runs, rows.folds), max(run.epoch for run in runs)),
     )
+    losses, weights = np.mean([_losses_of_rows(runs, rows.folds, params) for runs in of_seeds], 0)
     drawn, left_out = losses_of_resamples(losses, weights, rows.units)
-    return Tried(_val_loss(runs, folds), [run.epoch for run in runs], drawn, left_out)
+    runs = [run for of_seed in of_seeds for run in of_seed]
+    return Tried(_val_loss(runs, rows.folds), [run.epoch for run in runs], drawn, left_out)
 
 
 def _val_loss(runs: Sequence[Run], folds: Sequence[Fold]) -> float:
+    """Return the mean of the rows left out by the networks of each seed, seed after seed."""
     losses = [run.early_stopping.best_val_loss for run in runs]
-    return float(np.average(losses, weights=[len(fold.val) for fold in folds]))
+    n_left_out = [len(fold.val) for fold in folds] * (len(runs) // len(folds))
+    return float(np.average(losses, weights=n_left_out))
 
 
 @torch.no_grad()

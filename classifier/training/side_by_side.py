@@ -7,7 +7,7 @@ one stopped.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,32 @@ def train(
                 _evaluate(stack.runs, of_stack, params, with_train_loss=with_train_loss)
                 yield True
         stack.give_back()
+
+
+def train_from_seeds(
+    params: TrainParams,
+    seeds: Sequence[int],
+    task: Task,
+    folds: Sequence[Fold],
+    edges: Tensor | None,
+    *,
+    report: Callable[[Sequence[Run]], None] = lambda _: None,
+) -> list[list[Run]]:
+    """Train the networks of all folds from each of the seeds, all of them side by side.
+
+    Returns the runs of each seed. With one seed, they are what the stage `train` makes of these
+    parameters and this seed, with several, but for how sums are rounded. After each evaluation,
+    `report` is called with all runs; what it raises ends the training.
+    """
+    of_networks = [one for seed in seeds for one in seeds_of_networks(seed, len(folds))]
+    all_folds = [*folds] * len(seeds)
+    device = folds[0].train.target.device
+    runs = start_runs(params, of_networks, task, device, edges)
+    for is_evaluated in train(runs, all_folds, of_networks, params, with_train_loss=False):
+        if is_evaluated:
+            report(runs)
+    evaluate_last(runs, all_folds, params, with_train_loss=False)
+    return [runs[first : first + len(folds)] for first in range(0, len(runs), len(folds))]
 
 
 def evaluate_last(
