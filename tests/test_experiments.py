@@ -223,8 +223,9 @@ def test_starts_are_repeated_in_one_process(project: Project) -> None:
     project.set_params(train__calibration="temperature", prepare__folds=3)
     project.repro()
     before = (project.path / "metrics.json").read_bytes()
-    command = ("python", "-m", "commands.repeats", "--seeds")
-    *seeds, spread = project.run(*command, "3").stdout.splitlines()
+    (command,) = commands(*REPEATS, block=2)
+    as_typed = command.replace("10", "3").split()
+    *seeds, spread = project.run(*as_typed).stdout.splitlines()
     assert [line.split(":")[0] for line in seeds] == [f"train.seed {42 + n}" for n in range(3)]
     scores = np.array([re.findall(r"0\.\d{4}", line) for line in seeds], float)
     metrics = json.loads(before)
@@ -236,7 +237,8 @@ def test_starts_are_repeated_in_one_process(project: Project) -> None:
     assert [float(text) for text in log_loss] == pytest.approx(expected, abs=1.1e-4)
     assert (project.path / "metrics.json").read_bytes() == before
     for nonsense in ("1", "two"):
-        assert "no whole number of at least 2" in project.run(*command, nonsense, status=2).stderr
+        refused = project.run(*as_typed[:-1], nonsense, status=2)
+        assert f"'{nonsense}' is no whole number of at least 2" in refused.stderr
 
 
 def test_the_hash_is_of_code_and_table_alone() -> None:
