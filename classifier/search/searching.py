@@ -1,9 +1,9 @@
 """The search itself: tries, round after round, each round by several processes."""
 
-import copy
 import gc
 import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -17,13 +17,14 @@ from functools import cache, cached_property
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import optuna
 import torch
 from optuna import Study, Trial, TrialPruned
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from classifier.io.files import errors_name
 from classifier.io.params import read_params
@@ -44,6 +45,7 @@ from classifier.search.study import (
     FAILED_WITH,
     TRIES_IN_A_ROUND,
     NextTries,
+    Try,
     open_study,
     study_file,
     tries_of,
@@ -155,14 +157,14 @@ def make_tries(search: Search, study: Study, show: Callable[[], None]) -> None:
             if all(each.params != first for each in known):
                 given[n] = first
             numbers = range(start, min(end, search.params.trials))
-            trials = [next_tries.ask(number, given.get(number)) for number in numbers]
-            for tried in tries_in_order(trials[n - start :]):
+            tries = [next_tries.ask(number, given.get(number)) for number in numbers]
+            for tried in tries_in_order(tries[n - start :]):
                 with errors_name(Path(search.storage or study_file(search.study_name))):
                     study.add_trial(tried)
                 show()
 
 
-TriesInOrder = Callable[[Sequence[Trial]], Iterable[FrozenTrial]]
+TriesInOrder = Callable[[Sequence[Try]], Iterable[FrozenTrial]]
 
 
 @contextmanager
@@ -170,8 +172,7 @@ def workers(search: Search) -> Iterator[TriesInOrder]:
     """Provide what makes tries, in this process or in several."""
     if search.n_workers == 1:
         worker = Worker(search)
-        # As other processes get copies, no try sees what has come of others of its round.
-        yield lambda trials: map(worker.make, map(copy.deepcopy, trials))
+        yield lambda tries: map(worker.make, tries)
         return
     # A forked process has its imports; one that is to use CUDA must not be forked.
     forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
@@ -180,7 +181,7 @@ def workers(search: Search) -> Iterator[TriesInOrder]:
         search.n_workers, context, initializer=_become_worker, initargs=(search,)
     ) as pool:
         try:
-            yield lambda trials: pool.map(_make_here, trials)
+            yield lambda tries: pool.map(_make_here, tries)
         except BrokenProcessPool:
             raise UserError(
                 "a process that made tries was killed; the tries that have ended are kept, and the "
@@ -202,38 +203,50 @@ class Worker:
         gc.freeze()
         gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
 
-    def make(self, trial: Trial) -> FrozenTrial:
+    def make(self, one: Try) -> FrozenTrial:
         """Make a try, and return what has come of it."""
         search = self._search
-        params = search.suggest(trial)
-        params = params.model_copy(update={"threads": threads_of_a_try(search.train)})
+        params = one.train.model_copy(update={"threads": threads_of_a_try(search.train)})
+        losses: dict[int, float] = {}
 
         def report(val_loss: float, epoch: int) -> None:
-            trial.report(val_loss, epoch)
-            if trial.should_prune():
-                trial.set_user_attr("epochs", epoch)
+            losses[epoch] = val_loss
+            if val_loss > one.medians.get(epoch, math.inf):
                 raise TrialPruned
 
+        state, value = TrialState.COMPLETE, None
+        attributes: dict[str, Any]
         try:
-            rows = self._rows_on(self._device_of(trial))
+            rows = self._rows_on(self._device_of(one))
             settle_arithmetic(params, rows.folds, search.task)
             tried = try_out(params, search.params.seeds, rows, report)
         except TrialPruned:
-            return trial.study.tell(trial, state=TrialState.PRUNED)
+            last = max(losses)
+            state, value, attributes = TrialState.PRUNED, losses[last], {"epochs": last}
         except (UserError, torch.OutOfMemoryError) as error:
-            trial.set_user_attr(FAILED_WITH, str(error))
-            return trial.study.tell(trial, state=TrialState.FAIL)
-        trial.set_user_attr("epochs", max(tried.epochs))
-        trial.set_user_attr("drawn", _rounded(tried.drawn))
-        trial.set_user_attr("left_out", _rounded(tried.left_out))
-        return trial.study.tell(trial, tried.val_loss)
+            state, attributes = TrialState.FAIL, {FAILED_WITH: str(error)}
+        else:
+            value = tried.val_loss
+            attributes = {
+                "epochs": max(tried.epochs),
+                "drawn": _rounded(tried.drawn),
+                "left_out": _rounded(tried.left_out),
+            }
+        return create_trial(
+            state=state,
+            value=value,
+            params=one.params,
+            distributions=one.distributions,
+            user_attrs=attributes,
+            intermediate_values=losses,
+        )
 
-    def _device_of(self, trial: Trial) -> torch.device:
+    def _device_of(self, one: Try) -> torch.device:
         """Return the device of a try: of several, they take turns."""
         device = select_device(self._search.train.device)
         if device.type != "cuda":
             return device
-        return torch.device("cuda", trial.number % torch.cuda.device_count())
+        return torch.device("cuda", one.number % torch.cuda.device_count())
 
     def _read_rows(self, device: torch.device) -> RowsOfTries:
         return RowsOfTries.read(TRAIN_FILE, VAL_FILE, self._search.task, device)
@@ -250,8 +263,8 @@ def _become_worker(search: Search) -> None:
     _workers.append(Worker(search))
 
 
-def _make_here(trial: Trial) -> FrozenTrial:
-    return _workers[0].make(trial)
+def _make_here(one: Try) -> FrozenTrial:
+    return _workers[0].make(one)
 
 
 def _end_with_the_first() -> None:

@@ -2,15 +2,18 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna import Study, Trial
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -19,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from classifier.io.files import errors_name
 from classifier.io.user_error import NotWrittenError, UserError
 from classifier.resuming.saved_state import STATE_FOLDER
+from classifier.training.loop import TrainParams
 
 FOLDER = STATE_FOLDER / "search"
 
@@ -106,37 +110,49 @@ def tries_of(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False)
 
 
+@dataclass(frozen=True)
+class Try:
+    """What is tried."""
+
+    number: int
+    train: TrainParams
+    params: dict[str, Any]
+    """What of it is searched, as Optuna has it."""
+    distributions: dict[str, BaseDistribution]
+    medians: dict[int, float]
+    """By epoch, the loss with which the try is stopped if it has had none as low."""
+
+
 class NextTries:
     """What is tried next, by what some tries have come to.
 
     The first ten are random, the others chosen by TPE; chance depends on the number of a try, so
-    that an interrupted search goes on as if it had not been. A try that is worse than half of the
-    others were at that epoch is stopped, but not in the first twentieth of the epochs, in which a
-    small learning rate has no chance.
+    that an interrupted search goes on as if it had not been.
     """
 
     def __init__(
         self,
-        known: Iterable[FrozenTrial],
-        suggest: Callable[[Trial], object],
+        known: Sequence[FrozenTrial],
+        suggest: Callable[[Trial], TrainParams],
         seed: int | None,
         max_epochs: int,
     ) -> None:
         self._suggest, self._seed = suggest, seed
-        pruner = MedianPruner(RANDOM_TRIES, n_warmup_steps=max_epochs // 20)
-        self._study = optuna.create_study(direction="minimize", pruner=pruner)
+        self._medians = medians_by_epoch(known, max_epochs)
+        self._study = optuna.create_study(direction="minimize")
         self._study.add_trials(
             create_trial(
                 state=each.state,
                 value=each.value,
                 params=each.params,
                 distributions=each.distributions,
-                intermediate_values=each.intermediate_values,
+                # Of a try that was stopped, TPE looks at the last.
+                intermediate_values=dict(list(each.intermediate_values.items())[-1:]),
             )
             for each in known
         )
 
-    def ask(self, number: int, params: dict[str, Any] | None) -> Trial:
+    def ask(self, number: int, params: dict[str, Any] | None) -> Try:
         """Return the try of a number, with these parameters if there are any."""
         seed = None
         if self._seed is not None:
@@ -145,8 +161,23 @@ class NextTries:
         if params is not None:
             self._study.enqueue_trial(params)
         trial = self._study.ask()
-        self._suggest(trial)  # now: the sampler of the study is that of this number
-        return trial
+        train = self._suggest(trial)
+        return Try(number, train, trial.params, trial.distributions, self._medians)
+
+
+def medians_by_epoch(known: Sequence[FrozenTrial], max_epochs: int) -> dict[int, float]:
+    """Return by epoch the median of the losses that the finished tries had then.
+
+    What is worse is stopped there, as Optuna's `MedianPruner` does: but not before ten tries have
+    finished, and not in the first twentieth of the epochs, in which a small learning rate has no
+    chance.
+    """
+    losses = defaultdict[int, list[float]](list)
+    if len(finished(known)) >= RANDOM_TRIES:
+        for each in finished(known):
+            for epoch, loss in each.intermediate_values.items():
+                losses[epoch].append(loss)
+    return {epoch: median(of_it) for epoch, of_it in losses.items() if epoch >= max_epochs // 20}
 
 
 def finished(tries: Sequence[FrozenTrial]) -> list[FrozenTrial]:
