@@ -28,7 +28,7 @@ def test_differences_are_normalised_and_tables_count_the_same() -> None:
     theirs, ours = both(frame, "LightGBM")
     differences = normalised_differences(theirs, ours)
     assert differences.to_dict() == pytest.approx({"a": -0.1, "b": 0.2})
-    _, lightgbm, tabm, _ = comparison(frame)
+    _, lightgbm, tabm, _ = comparison(frame, ["LightGBM", "TabM-D"])
     assert lightgbm[:5] == ["LightGBM", "+0.050 (-0.100 to +0.200)", "b +0.200", "0.8250", "0.8250"]
     # What one of both has not run does not count for the other.
     assert tabm[1].startswith("+0.083")

@@ -17,14 +17,13 @@ QUALITY = Path(__file__).parent.parent / "QUALITY.md"
 
 
 def main() -> None:
-    names = [contenders.OURS, *contenders.CONTENDERS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--again", nargs="+", choices=names, default=[])
+    parser.add_argument("--again", nargs="+", choices=contenders.ALL, default=[])
     parser.add_argument("--only-report", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     forget(arguments.again)
     if not arguments.only_report:
-        for name in names:
+        for name in contenders.ALL:
             subprocess.run([sys.executable, "-m", "benchmarks.quality.worker", name], check=True)
     QUALITY.write_text(report(read_results()), encoding="utf-8")
 
