@@ -53,7 +53,7 @@ def _cells_file(
 ) -> CellsFile:
     """Return a table whose columns have names; raises `UserError` if it has no rows."""
     if cells.empty:
-        raise UserError(f"{name} has no rows")
+        raise UserError(f"{name}{'' if sheet is None else f': the table {sheet!r}'} has no rows")
     columns, unnamed = names_of([str(column) for column in cells])
     return CellsFile(
         name=name,
@@ -126,7 +126,8 @@ def open_workbook(path: Path, name: str, reading: Reading, wanted: Collection[st
         )
         layout = find_layout(name, first, last, lambda: n_rows, reading=reading, spelling=spelling)
         cells.index += 1
-        cells = cells[~cells.index.isin([*layout.no_data, *layout.left_out])]
+        is_data = ~cells.index.isin([*layout.no_data, *layout.left_out])
+        cells = cells[is_data & cells.ne("").any(axis="columns")]
         if cells.empty:
             raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
         cells.columns = layout.columns

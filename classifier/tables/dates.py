@@ -30,6 +30,11 @@ def is_date(column: pd.Series) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
+def is_time(text_format: str) -> bool:
+    """Say whether the format is one of times of day alone."""
+    return text_format != ISO and "%d" not in text_format
+
+
 def find_format(spelled: pd.Series) -> str | None:
     """Return the format that fits all texts, none of them a gap; None if they are no dates."""
     if not spelled.str.contains(r"\d").all():

@@ -24,7 +24,7 @@ from classifier.io.schema import (
     Schema,
 )
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.dates import part_of
+from classifier.tables.dates import is_time, part_of
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.names import by_reason
 from classifier.tables.rows import TableRows
@@ -212,7 +212,8 @@ class Encoder:
                     "round: set prepare.day_first to true or false"
                 )
             )
-        low, high = (str(pd.Timestamp(end(raw), unit="s")) for end in (np.nanmin, np.nanmax))
+        ends = [pd.Timestamp(end(raw), unit="s") for end in (np.nanmin, np.nanmax)]
+        low, high = (stamp.time() if is_time(kind.format) else stamp for stamp in ends)
         spelled = "" if kind.format == ISO else f" ({kind.format})"
         return EncodedColumn(
             DatetimeColumn(
