@@ -62,7 +62,9 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m commands.predict", description=__doc__)
-    parser.add_argument("table", help="CSV, Parquet or a workbook (.xlsx); - reads standard input")
+    parser.add_argument(
+        "table", help="CSV, Parquet, a workbook and the like; - reads standard input"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -110,14 +112,15 @@ def reading_of(arguments: argparse.Namespace, schema: Schema) -> Reading:
 
 @contextmanager
 def opened(name: str, reading: Reading, schema: Schema) -> Iterator[TableFile]:
+    wanted = [column.name for column in schema.columns]
     try:
         if name != "-":
-            yield open_table(Path(name), name, reading)
+            yield open_table(Path(name), name, reading, wanted)
             return
         with tempfile.NamedTemporaryFile() as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
             copy.flush()
-            yield open_table(Path(copy.name), "standard input", reading)
+            yield open_table(Path(copy.name), "standard input", reading, wanted)
     except NeedsParameterError as error:
         # By the names that columns have without a header, the model has to know them.
         helps = error.parameter != "header" or all(

@@ -2,33 +2,30 @@
 
 import argparse
 import shlex
+from contextlib import suppress
+from typing import Any
 
 from pydantic import ValidationError
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
-from classifier.io.yaml_text import in_yaml
+from classifier.io.yaml_text import from_yaml, in_yaml
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS, Reading
 
-HEADERS = {"auto": "auto", "true": True, "false": False}
+IN_YAML = ("header", "skip_rows")
+"""Parameters that are no texts."""
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("how the table is read (default: as a look at it says)")
     for name, field in Reading.model_fields.items():
         help_text = str(field.description).replace("%", "%%")
-        if name in LISTS:
-            options.add_argument(
-                f"--{name.replace('_', '-')}",
-                action="append",
-                default=[],
-                help=f"one of {help_text}",
-            )
-        elif name == "header":
-            options.add_argument("--header", choices=HEADERS, default="auto", help=help_text)
-        else:
-            options.add_argument(
-                f"--{name}", default=getattr(AS_THE_FILE_SAYS, name), help=help_text
-            )
+        how: dict[str, Any] = {"action": "append"} if name in LISTS else {}
+        options.add_argument(
+            _option(name),
+            default=getattr(AS_THE_FILE_SAYS, name),
+            help=f"one of {help_text}" if name in LISTS else help_text,
+            **how,
+        )
 
 
 def reading_from(arguments: argparse.Namespace) -> Reading:
@@ -37,14 +34,16 @@ def reading_from(arguments: argparse.Namespace) -> Reading:
     Raises a `UserError` that names the option and what is allowed.
     """
     values = {name: getattr(arguments, name) for name in Reading.model_fields}
-    values["header"] = HEADERS[arguments.header]
+    for name in IN_YAML:
+        with suppress(ValueError):
+            values[name] = from_yaml(values[name])
     try:
         return Reading.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         allowed = Reading.model_fields[name].description
-        raise UserError(f"--{name} is {first['input']!r}, but must be {allowed}") from None
+        raise UserError(f"{_option(name)} is {first['input']!r}, but must be {allowed}") from None
 
 
 def as_option(error: NeedsParameterError) -> str | None:
@@ -52,7 +51,11 @@ def as_option(error: NeedsParameterError) -> str | None:
     value = error.value if isinstance(error.value, str) else in_yaml(error.value)
     if error.parameter not in Reading.model_fields or "\0" in value:
         return None
-    return f"add --{error.parameter}={in_shell(value)}"
+    return f"add {_option(error.parameter)}={in_shell(value)}"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def in_shell(text: str) -> str:

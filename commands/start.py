@@ -1,7 +1,10 @@
 """Look at a table, and write parameters for it into params.yaml."""
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from classifier.io.files import write_bytes
 from classifier.io.later_params import read_later_params
@@ -25,7 +28,7 @@ def main() -> None:
     if not (arguments.dry_run or arguments.force):
         refuse_uncommitted_changes()
     params = first_params(
-        path_in_params(Path(arguments.table)),
+        path_in_params(imported(arguments.table)),
         arguments.target,
         reading_from(arguments),
         arguments.group,
@@ -47,7 +50,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m commands.start", description=__doc__)
-    parser.add_argument("table", help="CSV, Parquet or a workbook (.xlsx)")
+    parser.add_argument("table", help="CSV, Parquet, a workbook and the like, or its address")
     parser.add_argument("target", help="the column to predict; without a header: c1, c2, ...")
     parser.add_argument("--group", help="a column whose equal values stay in one part")
     parser.add_argument("--order-by", help="a column by which later rows test what earlier taught")
@@ -58,6 +61,23 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_reading_options(parser)
     return parser.parse_args()
+
+
+def imported(table: str) -> Path:
+    """Return the path of a table; one at an address, such as https://, DVC brings into data/.
+
+    Raises `UserError` if it cannot, or there is a file of that name.
+    """
+    if "://" not in table:
+        return Path(table)
+    path = Path("data", Path(unquote(urlsplit(table).path)).name)
+    if path.exists():
+        raise UserError(f"{path} is there already; name it instead of its address {table}")
+    command = [sys.executable, "-m", "dvc", "import-url", table, str(path)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise UserError(f"dvc import-url cannot bring {table}: {done.stderr}")
+    return path
 
 
 def write_table_report(path: Path, file: TableFile) -> None:

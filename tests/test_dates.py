@@ -16,6 +16,7 @@ from classifier.tables.dates import part_of
 from tests.in_process import (
     prepared,
     prepared_schema,
+    raw_of,
     run_graph,
     run_prepare,
     table_report,
@@ -87,3 +88,45 @@ def test_day_and_month(
     warnings = table_report()["warnings"]
     assert [w for w in warnings if "set prepare.day_first" in w] == warnings
     assert bool(warnings) == is_doubtful
+
+
+@pytest.mark.parametrize("spelling", ["%H:%M:%S", "%H:%M", "%I:%M %p", "%H:%M:%S.%f"])
+def test_times_of_day(folder: Path, capsys: pytest.CaptureFixture[str], spelling: str) -> None:
+    times = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(96) * 15, unit="min")
+    table = pd.DataFrame({"when": times.strftime(spelling), "y": ["a", "b"] * 48})
+    table.loc[5, "when"] = None
+    table.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y", prepare__scaler="none")
+    (column,) = prepared_schema().columns
+    assert isinstance(column, DatetimeColumn)
+    assert column.format == spelling
+    assert [part.part for part in column.parts] == ["hour", "days since the first"]
+    assert f"00:00:00 to 23:45:00 ({spelling})" in capsys.readouterr().out
+    split, first = prepared("test"), prepared("train").rows.min()
+    np.testing.assert_array_equal(split.features[:, 0], (split.rows - 2) // 4)
+    # Single precision rounds to 24 bits.
+    days = (split.rows - first) / 96
+    np.testing.assert_allclose(split.features[:, 1], days, rtol=2**-23)
+    assert raw_of("t.csv", prepared_schema())["when"][4] == -2_208_988_800 + 3600
+
+
+@pytest.mark.parametrize(
+    ("spelling", "days", "expected"),
+    [
+        ("%m%d%Y", pd.date_range("2024-03-14", periods=60), "%m%d%Y"),
+        ("%d%m%Y", pd.date_range("1999-02-20", periods=60), "%d%m%Y"),
+        # Not those of the year 3000.
+        ("%m%d%Y", pd.date_range("2999-12-14", periods=60, unit="s"), None),
+    ],
+)
+def test_dates_of_digits_alone(
+    folder: Path, spelling: str, days: pd.DatetimeIndex, expected: str | None
+) -> None:
+    written = pd.DataFrame({"day": days.strftime(spelling), "y": ["a", "b"] * 30})
+    written.to_csv("t.csv", index=False)
+    run_prepare(folder, "t.csv", "y")
+    (column,) = prepared_schema().columns
+    assert getattr(column, "format", None) == expected
+    if expected:
+        raw = raw_of("t.csv", prepared_schema())["day"]
+        np.testing.assert_array_equal(raw, days.as_unit("s").astype("int64"))

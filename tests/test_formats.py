@@ -1,19 +1,25 @@
 """The same table in every format gives the same bytes, and the same predictions."""
 
 import bz2
+import csv
 import datetime as dt
 import gzip
 import io
+import json
 import lzma
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.in_process import (
+    prepared,
     prepared_bytes,
     prepared_schema,
     refused,
@@ -90,6 +96,79 @@ def workbook(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def json_lines(table: pd.DataFrame) -> bytes:
+    """Return an object on each line; but for the first, without what is missing."""
+    first, *others = table.astype(object).where(table.notna(), None).to_dict("records")
+    rows = [first, *({name: one for name, one in row.items() if one is not None} for row in others)]
+    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+
+
+def feather(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_feather(buffer)
+    return buffer.getvalue()
+
+
+def arff(table: pd.DataFrame) -> bytes:
+    """Return it as Weka writes it: texts in single quotes, where there are blanks in them."""
+    words = {"rot": "rot", "grün": "grün", "d'or": r"'d\'or'", "x y": "'x y'"}
+    kinds = ["NUMERIC", "INTEGER", f"{{{','.join(words.values())}}}", "{True,False}"]
+    kinds += ["STRING", "string", "{jä,nein}"]
+    lines = ["% made by hand", "", "@RELATION t"]
+    lines += [f"@ATTRIBUTE '{name}' {kind}" for name, kind in zip(table, kinds, strict=True)]
+    quoted = table.replace({"word": words}).assign(when=[f'"{one}"' for one in table["when"]])
+    rows = quoted.to_csv(index=False, header=False, na_rep="?", quoting=csv.QUOTE_NONE)
+    return "\n".join([*lines, "@DATA", rows]).encode()
+
+
+def database(table: pd.DataFrame) -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        table.astype({"flag": object}).to_sql("t", connection, index=False)
+        connection.execute("CREATE TABLE 'a \"list\"' (nr, note)")
+        connection.execute("CREATE VIEW seen AS SELECT word, count FROM t LIMIT 3")
+        return connection.serialize()
+
+
+def open_document(rows: list[list[Any]]) -> bytes:
+    """Return a spreadsheet as LibreOffice has it."""
+
+    def cell(one: Any) -> str:  # noqa: ANN401 (one of many kinds)
+        if pd.isna(one):
+            return "<table:table-cell/>"
+        kind, value = "string", ""
+        if isinstance(one, bool):
+            kind, value = "boolean", f' office:boolean-value="{str(one).lower()}"'
+        elif isinstance(one, int | float):
+            kind, value = "float", f' office:value="{one}"'
+        elif isinstance(one, dt.date):
+            kind, value = "date", f' office:date-value="{one.isoformat()}"'
+        text = escape(str(one))
+        return (
+            f'<table:table-cell office:value-type="{kind}"{value}><text:p>{text}</text:p>'
+            "</table:table-cell>"
+        )
+
+    lines = "".join(f"<table:table-row>{''.join(map(cell, row))}</table:table-row>" for row in rows)
+    names = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for name in ("office", "table", "text")
+    )
+    content = (
+        f'<?xml version="1.0"?><office:document-content {names}><office:body><office:spreadsheet>'
+        f'<table:table table:name="Sheet">{lines}</table:table></office:spreadsheet></office:body>'
+        "</office:document-content>"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("content.xml", content)
+        archive.writestr(
+            "META-INF/manifest.xml",
+            '<manifest xmlns="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
+        )
+    return buffer.getvalue()
+
+
 PLAIN = as_csv()
 
 FORMATS: dict[str, bytes] = {
@@ -109,6 +188,16 @@ FORMATS: dict[str, bytes] = {
     "Parquet": parquet(with_types()),
     "categories in Parquet": parquet(TABLE.astype({"word": "category", "größe in mm": "float32"})),
     "workbook": workbook(with_types()),
+    "OpenDocument": open_document([[*TABLE], *with_types().astype(object).to_numpy().tolist()]),
+    "JSON lines": gzip.compress(json_lines(TABLE)),
+    "JSON records": json.dumps(TABLE.astype(object).where(TABLE.notna(), None).to_dict("records"))
+    .replace("[", "\n[ ", 1)
+    .encode("utf-16"),
+    "Feather": feather(with_types()),
+    "ARFF": arff(TABLE),
+    "SQLite": database(
+        TABLE.assign(flag=TABLE["flag"].astype(object).map(str, na_action="ignore"))
+    ),
 }
 CODECS = {"tabs": "cp1252"}
 """Encodings that have to be named."""
@@ -162,12 +251,61 @@ def test_a_sheet_by_its_name(folder: Path) -> None:
     table.to_csv("t.csv", index=False)
     run_prepare(folder, "t.csv", "y")
     assert prepared_bytes() == from_book
-    for sheet, expected in {
-        "Dates": "book.xlsx has no sheet 'Dates'; prepare.sheet must be null or one of: 'About'",
-        None: "book.xlsx has no column 'y'; prepare.target must be one of: 'notes'",
-    }.items():
+    # Without a name, it is the one that has the target.
+    run_prepare(folder, "book.xlsx", "y")
+    assert prepared_bytes() == from_book
+    assert table_report()["file"] == file
+    for sheet, target, expected in [
+        ("Dates", "y", "book.xlsx has no sheet 'Dates'; prepare.sheet must be null or one of: 'Ab"),
+        (None, "w", "book.xlsx has no column 'w'; prepare.target must be one of: 'x', 'z', 'y'"),
+        ("About", "y", "book.xlsx has no column 'y'; prepare.target must be one of: 'notes'"),
+    ]:
         with refused(expected):
-            run_prepare(folder, "book.xlsx", "y", prepare__sheet=sheet)
+            run_prepare(folder, "book.xlsx", target, prepare__sheet=sheet)
+
+
+def test_a_table_that_begins_further_down_in_a_workbook(folder: Path) -> None:
+    plain = TABLE.assign(x=range(40))
+    plain.to_csv("plain.csv", index=False)
+    run_all(folder, "plain.csv", "klasse", **TRAINING)
+    expected = [prepared(part).features.tolist() for part in ("train", "val", "test")]
+    with pd.ExcelWriter("book.xlsx") as book:
+        pd.DataFrame({"author": ["me"], "when": ["today"]}).to_excel(book, sheet_name="About")
+        plain.to_excel(book, sheet_name="Data", index=False, startrow=3, startcol=2)
+        sheet = book.sheets["Data"]
+        sheet["C2"] = "Measured in 2024"
+        sheet["D46"], sheet["C47"] = "Total", "Source: me"
+    run_prepare(folder, "book.xlsx", "klasse", **TRAINING)
+    assert [prepared(part).features.tolist() for part in ("train", "val", "test")] == expected
+    assert table_report()["file"] == (
+        "workbook, sheet 'Data' of 'About', 'Data', names in row 4, rows above the table left out: "
+        "1, 2, 3, rows below the table left out: 46, 47"
+    )
+    # `predict` finds the sheet by the columns of the model.
+    predictions = {}
+    for name in ("plain.csv", "book.xlsx"):
+        run_predict(name, "-o", "predicted.parquet")
+        predictions[name] = pd.read_parquet("predicted.parquet")["probability_jä"]
+    pd.testing.assert_series_equal(*predictions.values())
+
+
+def test_a_table_of_a_database_by_its_name(folder: Path) -> None:
+    Path("t.db").write_bytes(database(TABLE))
+    with refused(
+        "t.db has no sheet 'u'; prepare.sheet must be null or one of: 't', 'a \"list\"', 's"
+    ):
+        run_prepare(folder, "t.db", "klasse", prepare__sheet="u")
+    with refused("t.db: the table 'a \"list\"' has no rows"):
+        run_prepare(folder, "t.db", "note", prepare__sheet='a "list"')
+    with refused("t.db has no column 'klasse'; prepare.target must be one of: 'word', 'count'"):
+        run_prepare(folder, "t.db", "klasse", prepare__sheet="seen")
+    # What a program has not yet written into the file itself would be missing.
+    with closing(sqlite3.connect("open.db")) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        TABLE.to_sql("t", connection)
+        with refused("open.db lacks what is in open.db-wal; close what writes to it"):
+            run_prepare(folder, "open.db", "klasse")
+    assert sorted(path.name for path in folder.iterdir()) == ["open.db", "params.yaml", "t.db"]
 
 
 def test_a_workbooks_whole_number_that_no_float_can_be(folder: Path) -> None:

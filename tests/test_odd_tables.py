@@ -4,6 +4,7 @@ Each gives the values that a careful person would have typed, with or without a 
 error that names the parameter and the value that settle it, which `start` then sets.
 """
 
+import gzip
 import io
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,8 @@ import pandas as pd
 import pytest
 
 from classifier.io.schema import Schema
+from classifier.tables.open_table import open_table
+from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from stages import prepare
 from tests.in_process import (
     prepared,
@@ -96,6 +99,8 @@ class Outcome:
     """Part of what `prepare` says; `start` settles it. What follows is what it is then."""
     warning: str = ""
     """Part of one of the warnings; without it, there is none."""
+    said: str = ""
+    """How the line ends that says how the file is read."""
     left_out: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=lambda: ["x", "z", "colour"])
     x: Callable[[int], float | None] | None = lambda i: float(BASE["x"][i])
@@ -211,6 +216,46 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         Outcome(columns=["x", "x.1", "c3"]),
     ),
     "a comment": (b"# exported 2024\n" + csv(), Outcome(first_row=3)),
+    "lines above": (
+        b'Sales, by region, of 2024\n5" pipes\n\n' + csv(),
+        Outcome(said="names in row 4, rows above the table left out: 1, 2, 3", first_row=5),
+    ),
+    "cells above, as Excel writes them": (
+        b"Sales of 2024,,,\n,,,\nby,me,,\n" + csv(),
+        Outcome(said="names in row 4, rows above the table left out: 1, 2, 3", first_row=5),
+    ),
+    "a blank line and decimal commas": (
+        b"\n" + csv(sep=";", decimal=","),
+        Outcome(said="names in row 2, rows above the table left out: 1", first_row=3),
+    ),
+    "rows below": (
+        csv() + b"Total,12.5,,\n\nSource: the office, 2024\n",
+        Outcome(said="names in row 1, rows below the table left out: 102, 103, 104"),
+    ),
+    "cells below, as Excel writes them": (
+        csv(front("name", [f"n{i}" for i in range(N)]))
+        + b"Average,0.1,0.2,,\n,,,,\nall paid,,,,\n",
+        Outcome(
+            error="'name' has 60 different texts in the training rows",
+            said="rows below the table left out: 102, 103, 104",
+        ),
+    ),
+    "questions below the names": (
+        csv().replace(b"\n", b'\nHow much?,"How, then?",Which one?,Answer\n', 1),
+        Outcome(said="names in row 1, rows of further names left out: 2", first_row=3),
+    ),
+    "questions and what they were imported by": (
+        csv().replace(b"\n", b"\nHow much?,How?,Which?,Answer\nid_1,id_2,id_3,id_4\n", 1),
+        Outcome(said="names in row 1, rows of further names left out: 2, 3", first_row=4),
+    ),
+    "units below the names": (
+        b"measured by hand\n" + csv().replace(b"\n", b"\nmm,kg,,\n", 1) + b",Sum:,,\n",
+        Outcome(
+            said="names in row 2, rows above the table left out: 1, rows below the table left out: "
+            "104, rows of further names left out: 3",
+            first_row=4,
+        ),
+    ),
     "old line ends": (csv().replace(b"\n", b"\r"), SAME),
     "rows without a target": (csv(each("label", every(20, ""))), Outcome(n=95)),
     "a rare class": (
@@ -274,6 +319,7 @@ def test_an_odd_table(folder: Path, case: str) -> None:
         assert [warning for warning in report["warnings"] if expected.warning in warning]
     else:
         assert report["warnings"] == []
+    assert report["file"].endswith(expected.said)
     assert list(report["left_out"]) == expected.left_out
     schema = prepared_schema()
     assert [column.name for column in schema.columns] == expected.columns
@@ -295,6 +341,85 @@ def check_x(schema: Schema, expected: Outcome) -> None:
             assert found == np.float32(column.median if value is None else value)
         n += len(split.rows)
     assert n == expected.n
+
+
+@pytest.mark.parametrize("rows", [N, 3000])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_rows_that_are_no_data_far_down_and_in_predict(
+    folder: Path, rows: int, compress: Callable[[bytes], bytes]
+) -> None:
+    table = pd.concat([BASE] * (rows // N), ignore_index=True)
+    plain = csv(table, sep=";", decimal=",")
+    names, rest = plain.split(b"\n", 1)
+    odd = b"A title\n\n" + names + b"\nmm;kg;Which?;Answer\n" + rest + b"Total;9,5;;\n\n"
+    read = {}
+    for name, content in {"plain": plain, "odd": odd}.items():
+        (folder / name).write_bytes(compress(content.decode().encode("utf-16")))
+        file = open_table(folder / name, name, AS_THE_FILE_SAYS)
+        read[name] = file.read(set())
+        # As `predict` reads it.
+        chunks = pd.concat(file.chunks())
+        assert list(chunks.index) == list(read[name].index)
+        assert list(chunks["x"].str.replace(",", ".").astype(float)) == list(read[name]["x"])
+    assert list(read["odd"].index) == list(read["plain"].index + 3)
+    pd.testing.assert_frame_equal(*(one.reset_index(drop=True) for one in read.values()))
+
+
+REGULAR = {
+    "a row without a target, and its number unknown": csv() + b"unknown,1,red,\n",
+    "a last row with nothing but a name": csv(front("name", BASE["colour"])) + b"red,,,,\n",
+    "a first row of texts among numbers": csv().replace(b"\n", b"\nlow,high,red,yes\n", 1),
+    "a first row of dashes among numbers": csv().replace(b"\n", b"\n-,-,none,other\n", 1),
+    "one number alone": csv(BASE[["x"]]).replace(b"\n", b"\nunknown\n", 1),
+    "names for few": b"x,,\n" + csv(BASE[["x", "z", "colour"]], header=False),
+}
+
+
+@pytest.mark.parametrize("case", REGULAR)
+def test_rows_of_data_stay(folder: Path, case: str) -> None:
+    (folder / "t.csv").write_bytes(REGULAR[case])
+    file = open_table(folder / "t.csv", "t.csv", AS_THE_FILE_SAYS)
+    assert file.description.endswith("names in row 1")
+    assert len(file.read(set())) == REGULAR[case].count(b"\n") - 1
+
+
+def test_a_header_with_too_many_names_is_refused(folder: Path) -> None:
+    (folder / "t.csv").write_bytes(csv().replace(b"\n", b",more\n", 1))
+    file = open_table(folder / "t.csv", "t.csv", AS_THE_FILE_SAYS)
+    with refused("row 2 has 4 fields, but there are 5 columns"):
+        file.read(set())
+
+
+CUT_OFF = [b"0.1,0.2", b"0.1,0.2,red", b"red"]
+
+
+@pytest.mark.parametrize("last", CUT_OFF)
+def test_a_table_that_is_cut_off_is_refused(folder: Path, last: bytes) -> None:
+    (folder / "t.csv").write_bytes(csv(front("name", BASE["colour"])) + last)
+    file = open_table(folder / "t.csv", "t.csv", AS_THE_FILE_SAYS)
+    with refused(f"row 102 has {last.count(b',') + 1} fields, but there are 5 columns"):
+        file.read(set())
+
+
+def test_rows_that_nobody_can_tell_are_named_in_a_parameter(folder: Path) -> None:
+    lines = csv().splitlines(keepends=True)
+    (folder / "plain").write_bytes(csv())
+    odd = [b"a,b,c,d\n", lines[0], b"1,2,3,4\n", *lines[1:50], b"0,0,none,mean\n", *lines[50:]]
+    (folder / "odd").write_bytes(b"".join(odd))
+    run_prepare(folder, "plain", "label")
+    plain = prepared("test"), prepared_schema()
+    write_params(folder)
+    run_start("odd", "label", "--force", "--skip-rows=[1, 3, 53]")
+    assert "skip_rows: [1, 3, 53]" in (folder / "params.yaml").read_text()
+    run_prepare(folder, "odd", "label", prepare__skip_rows=[1, 3, 53])
+    assert table_report()["file"].endswith(
+        "names in row 2, rows of prepare.skip_rows left out: 1, 3, 53"
+    )
+    split, schema = prepared("test"), prepared_schema()
+    assert schema == plain[1]
+    np.testing.assert_array_equal(split.features, plain[0].features)
+    shifted = plain[0].rows + 2
+    np.testing.assert_array_equal(split.rows, shifted + (shifted >= 53))
 
 
 def archive(*names: str, is_encrypted: bool = False) -> bytes:

@@ -53,7 +53,22 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "blank rows only": ("x,z,y\n\n,,\n", "t.csv has nothing but gaps"),
     "a workbook": (b"PK\x03\x04\x14\x00", "t.csv cannot be read: File is not a zip file"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "t.csv is not a table"),
-    "an old workbook": (b"\xd0\xcf\x11\xe0\xa1", "t.csv is a workbook of Excel before 2007; save"),
+    "a broken workbook of Excel before 2007": (b"\xd0\xcf\x11\xe0\xa1", "t.csv cannot be read: "),
+    "a broken Feather file": (b"ARROW1\0\0 and so on", "t.csv cannot be read: "),
+    "a broken database": (b"SQLite format 3\0 and so on", "t.csv cannot be read: "),
+    "broken JSON lines": (
+        '{"x": 1, "y": "a"}\n\n{"x": 2 "y": "b"}\n',
+        "t.csv: line 3 cannot be read as JSON: Expecting ',' delimiter: line 1 column 9 (char 8)",
+    ),
+    "broken JSON records": ('[{"x": 1, "y": "a"}, {"x": 2', "t.csv cannot be read as JSON: Expect"),
+    "JSON of something else": ('[{"x": 1}, [2]]', "t.csv holds [2]; all must be objects: {...}"),
+    "JSON in Latin-1": (b'[{"x": "\xe9"}]', "t.csv cannot be read: 'utf-8' codec can't decode"),
+    "JSON lines of empty objects": ("{}\n{}\n", "t.csv has no rows"),
+    "broken ARFF": ("@relation r\n@attribute x foo\n@data\n1\n", "t.csv cannot be read as ARFF: "),
+    "ARFF with a row too short": (
+        "@relation r\n@attribute x numeric\n@attribute y {a,b}\n@data\n1,a\n2\n",
+        "t.csv cannot be read as ARFF: Bad @DATA instance format in line 6",
+    ),
     "a header that looks like data": (
         csv_table(header="0.5,2,a"),
         (
@@ -112,7 +127,10 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     ),
     "constant columns": (
         csv_table(lambda i: f"3,q,{label(i // 2)}") + "3,,a\n3,,b\n?,q,a\n?,q,b\n?,?,a\n?,?,b\n",
-        "t.csv has no column that says anything: 'x' is left out, since it is 3 in every training",
+        (
+            "t.csv has no column that says anything: 'x': it is 3 in every training row; 'z': it "
+            "is 'q' in every training row"
+        ),
     ),
     "names of people": (
         csv_table(lambda i: f"name {i},{i % 7},{label(i)}", 200),
@@ -142,7 +160,14 @@ def test_a_bad_table_is_refused_and_nothing_written(folder: Path, case: str) -> 
     [
         ("t.csv", {"ignore": ["id"]}, "prepare.ignore names 'id', but the columns of t.csv are"),
         ("t.csv", {"features": ["y"]}, "prepare.features names 'y', which is the target"),
-        ("t.csv", {"ignore": ["x", "z"]}, "t.csv has no features left"),
+        (
+            "t.csv",
+            {"ignore": ["x"], "features": ["x"]},
+            (
+                "t.csv has no features left: 'x': prepare.ignore names it; 'z': prepare.features "
+                "does not name it; 'y': it is prepare.target"
+            ),
+        ),
         ("none.csv", {}, "none.csv is missing"),
         (".", {}, ". is a folder, not a table"),
     ],

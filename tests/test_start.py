@@ -1,7 +1,11 @@
 """`start`: what it decides about a table, and what it writes into params.yaml."""
 
 import re
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -190,8 +194,43 @@ def test_what_is_no_category_either_is_left_out() -> None:
     x, z = np.random.default_rng(5).normal(size=(2, 120))
     table = pd.DataFrame({"x": x.round(3), "z": z.round(2), "y": np.arange(120) % 2})
     table.to_csv("t.csv", index=False)
-    with refused("t.csv has no features left"):
+    with refused("t.csv has no features left: 'x', 'z': prepare.ignore names it; 'y': it is prep"):
         run_start("t.csv", "y", "--decimal", "comma", "--force")
+
+
+def test_why_too_few_rows_differ_in_the_columns_that_are_left() -> None:
+    n = np.arange(120)
+    table = pd.DataFrame({"ticket": [f"T-{i:04}" for i in n], "y": n % 2})
+    table["note"] = np.where(n == 7, "late", None)
+    table.to_csv("t.csv", index=False)
+    with refused(
+        "fewer than two classes have 3 different rows, in the columns that are used; add rows, or "
+        "use more columns; left out: 'ticket': has 72 different texts in the training rows"
+    ):
+        run_start("t.csv", "y", "--force")
+
+
+def test_dvc_brings_a_table_that_has_an_address(fresh_clone: Project, tmp_path: Path) -> None:
+    (tmp_path / "my table.csv").write_text(people().to_csv(index=False))
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            start = (sys.executable, "-m", "commands.start")
+            missing = fresh_clone.run(*start, f"{address}/none.csv", "works", status=1)
+            fresh_clone.run(*start, f"{address}/my%20table.csv?x=1", "works")
+        finally:
+            server.shutdown()
+    assert missing.stderr.startswith(
+        f"start: error: dvc import-url cannot bring {address}/none.csv"
+    )
+    assert missing.stderr.count("\n") == 1
+    assert "data: data/my table.csv" in (fresh_clone.path / "params.yaml").read_text()
+    assert f"{address}/my%20table.csv" in (fresh_clone.path / "data/my table.csv.dvc").read_text()
+    assert fresh_clone.contents("data/none*") == {}
+    again = fresh_clone.run(*start, f"{address}/my%20table.csv", "works", "--force", status=1)
+    assert again.stderr.startswith("start: error: data/my table.csv is there already; name it inst")
 
 
 def test_it_writes_over_no_uncommitted_changes(

@@ -26,7 +26,13 @@ from pathlib import Path
 LIBRARIES = (
     *("torch", "onnx", "optuna", "pandas", "pyarrow.parquet", "scipy.optimize", "scipy.stats"),
     *("sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.preprocessing"),
-    *("matplotlib.figure", "matplotlib.backends.backend_agg", "jinja2", "markdown_it", "openpyxl"),
+    *(
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "jinja2",
+        "markdown_it",
+        "python_calamine",
+    ),
     *("pydantic", "ruamel.yaml", "tqdm", "psutil", "threadpoolctl", "pyarrow.pandas_compat"),
     *("dvc.cli.parser", "dvc.repo", "dvc.analytics", "dvc.cachemgr", "dvc.stage.cache", "networkx"),
     *("scmrepo.git", "dvc_data.hashfile.db.local", "torch._dynamo", "torch.distributed.run"),

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 import numpy as np
 from pydantic import ValidationError
@@ -9,8 +10,12 @@ from pydantic import ValidationError
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
 from classifier.tables.folds import may_be_left_out
+from classifier.tables.names import by_reason
 from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.rows import TableRows, read_rows
+
+MOST_CHARACTERS = 90
+"""The most of a reason in a message, which may have a long text in it."""
 
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""
@@ -99,12 +104,20 @@ def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
 
 
 def _choose(choice: Choice) -> tuple[Choice, PreparedTable]:
-    while True:
-        rows = _read(choice)
-        encoded = _encode(choice, rows)
-        if rows.params == choice.params:
-            break
-    table = put_together(rows, encoded)
+    try:
+        while True:
+            rows = _read(choice)
+            encoded = _encode(choice, rows)
+            if rows.params == choice.params:
+                break
+        table = put_together(rows, encoded)
+    except UserError as error:
+        why = {
+            str(one.value): shorten(one.reason, MOST_CHARACTERS)
+            for one in choice.decisions
+            if one.parameter == "ignore"
+        }
+        raise UserError("; left out: ".join([str(error), *by_reason(why)])) from None
     resolved: dict[str, object] = dict(rows.file.resolved)
     if not any(column.n_gaps for column in table.columns):
         resolved["missing_indicator"] = False

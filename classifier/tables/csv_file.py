@@ -15,8 +15,10 @@ import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice, takewhile, zip_longest
 from pathlib import Path
+from statistics import mode
 from typing import IO, Any, TextIO, cast
 
 import pandas as pd
@@ -25,7 +27,7 @@ from pandas.errors import ParserError
 
 from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.names import has_names, names_of
+from classifier.tables.layout import Layout, find_layout
 from classifier.tables.prepare_params import MARKS, Reading
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import DecimalMark, Spelling, spelling_of
@@ -66,11 +68,21 @@ class TextFile:
     compression: str
     encoding: str
 
-    def open_text(self) -> TextIO:
-        """Open it with a mark in place of what is not in its encoding."""
+    def open_text(self, errors: str = "replace") -> TextIO:
+        """Open it, by default with a mark in place of what is not in its encoding."""
         return io.TextIOWrapper(
-            self.open_binary(), encoding=self.encoding, errors="replace", newline=""
+            self.open_binary(), encoding=self.encoding, errors=errors, newline=""
         )
+
+    def beginning(self) -> str:
+        """Return the first characters; raises `UserError` if it is not in its encoding at all."""
+        try:
+            with self.open_text() as text:
+                return text.read(SNIFFED_CHARACTERS)
+        except UnicodeError as error:
+            raise NeedsParameterError(
+                f"{self.name} is not {self.encoding} text: {error}", "encoding", "auto"
+            ) from None
 
     def open_binary(self) -> IO[bytes]:
         """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
@@ -119,14 +131,9 @@ class CsvFile(TableFile):
     """A CSV file, and how to read it."""
 
     file: TextFile
-    n_comments: int
-    """Lines above the table that begin with #."""
-    has_header: bool
-
-    @property
-    def first_row(self) -> int:
-        """The row of a spreadsheet that holds the first record."""
-        return self.n_comments + self.has_header + 1
+    n_lines_above: int
+    """Lines before the first row of the table."""
+    layout: Layout
 
     def _all_rows(self, text_columns: set[str]) -> pd.DataFrame:
         table = self._read(text_columns)
@@ -169,39 +176,38 @@ class CsvFile(TableFile):
 
         A row with too few fields is filled up: see `_refuse_broken_rows`.
         """
-        with self.file.open_binary() as binary:
+        with self.file.open_text("strict") as text:
             try:
+                for _ in range(self.n_lines_above):
+                    text.readline()
                 with pd.read_csv(
-                    binary,
-                    encoding=self.file.encoding,
-                    skiprows=self.n_comments,
+                    text,
+                    skiprows=[row - self.layout.first_row for row in self.layout.no_data],
                     sep=r"\s+" if self.delimiter == " " else self.delimiter,
                     names=self.columns,
-                    header=0 if self.has_header else None,
+                    header=None,
                     index_col=False,
                     # They count as rows, so that row numbers are those of a spreadsheet.
                     skip_blank_lines=False,
                     **how,
                 ) as chunks:
                     for chunk in chunks:
-                        chunk.index += self.first_row
+                        chunk.index = self.layout.rows_of(chunk.index)
                         yield chunk
             except (ParserError, UnicodeError) as error:
                 self._refuse_broken_rows()
                 raise UserError(f"{self.name} cannot be read as CSV: {error}") from None
 
     def _refuse_broken_rows(self) -> None:
+        n_columns, first_row = len(self.columns), self.layout.first_row
         with self.file.open_text() as text:
-            for _ in range(self.n_comments):
-                text.readline()
-            n_columns = len(self.columns)
-            for number, fields in enumerate(
-                csv_records(text, self.delimiter), start=self.n_comments + 1
-            ):
-                is_header = number < self.first_row
+            above = ([line] for line in islice(text, self.n_lines_above))
+            table = csv_records(text, self.delimiter)
+            for number, fields in chain(enumerate(above, 1), enumerate(table, first_row)):
+                is_data = number >= first_row and number not in self.layout.no_data
                 if any(NOT_IN_ENCODING in field for field in fields):
-                    self._refuse_encoding(number, fields, is_header=is_header)
-                if len(fields) in {0, n_columns} or is_header:
+                    self._refuse_encoding(number, fields, is_data=is_data)
+                if len(fields) in {0, n_columns} or not is_data:
                     continue
                 advice = (
                     "fill in what is missing, or close a quote left open"
@@ -213,10 +219,10 @@ class CsvFile(TableFile):
                     f"{n_columns} columns; {advice}"
                 )
 
-    def _refuse_encoding(self, number: int, fields: list[str], *, is_header: bool) -> None:
+    def _refuse_encoding(self, number: int, fields: list[str], *, is_data: bool) -> None:
         column = next(index for index, field in enumerate(fields) if NOT_IN_ENCODING in field)
         name = self.columns[column] if column < len(self.columns) else str(column + 1)
-        where = f"row {number}" if is_header else f"column '{name}', row {number}"
+        where = f"column '{name}', row {number}" if is_data else f"row {number}"
         shown = self.file.encoding.upper().removesuffix("-SIG")
         problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
         advice = "save the file as UTF-8, or name the encoding that it has"
@@ -247,47 +253,56 @@ def csv_records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter)
 
 
-def open_csv(path: Path, name: str, reading: Reading) -> CsvFile:
+def open_csv(file: TextFile, reading: Reading) -> CsvFile:
     """Find out how a file is to be read; raises `UserError` if there is no table in it."""
-    file = open_text_file(path, name, reading.encoding)
     lines, is_whole = _first_lines(file)
     delimiter = _find_delimiter(lines) if reading.delimiter == "auto" else MARKS[reading.delimiter]
     n_comments = _count_comments(lines, delimiter)
     records = list(islice(csv_records(lines[n_comments:], delimiter), SNIFFED_RECORDS))
-    first, below = records[0], [record for record in records[1:] if record]
-    where = f"{file.name}: row {n_comments + 1}"
-    if not any(field.strip() for field in first):
-        raise UserError(f"{where} is blank; it must name the columns")
-    spelling = spelling_of(reading, _find_decimal(below, delimiter, reading))
-    has_header = has_names(where, first, below, reading, spelling)
-    if has_header and not below and is_whole:
+    spelling = spelling_of(reading, _find_decimal(records[1:], delimiter, reading))
+    are_all = is_whole and len(records) < SNIFFED_RECORDS
+    last = [] if are_all else list(csv_records(_last_lines(file), delimiter))[1:]
+
+    def count_rows() -> int:
+        with file.open_text() as text:
+            n_lines = sum(1 for _ in islice(text, n_comments))
+            return n_lines + sum(1 for _ in csv_records(text, delimiter))
+
+    layout = find_layout(
+        file.name,
+        records,
+        last,
+        count_rows,
+        reading=reading,
+        spelling=spelling,
+        n_comments=n_comments,
+    )
+    if layout.has_header and not layout.sample and is_whole:
         raise UserError(f"{file.name} has no rows below its header")
-    if has_header and below and all(len(record) == len(first) + 1 for record in below):
-        # As R writes the names of rows.
-        first = ["", *first]
-    columns, unnamed = names_of(first, has_header=has_header)
+    from_first_row = iter(lines[n_comments:])
+    above = csv_records(from_first_row, delimiter)
+    deque(islice(above, layout.first_row - n_comments - 1), maxlen=0)
     found: dict[str, str | bool] = {
         "delimiter": DELIMITERS[delimiter],
         "encoding": file.encoding.removesuffix("-sig"),
         "decimal": "comma" if spelling.decimal == "," else "point",
-        "header": has_header,
+        "header": layout.has_header,
     }
     packed = "" if file.compression == "none" else f"{file.compression}, "
-    header = f"names in row {n_comments + 1}" if has_header else "no header"
     comments = f", lines beginning with # left out: {n_comments}" if n_comments else ""
     return CsvFile(
         name=file.name,
         description=f"CSV ({packed}{found['encoding']}), delimiter {found['delimiter']}, "
-        f"decimal {found['decimal']}, {header}{comments}",
+        f"decimal {found['decimal']}, {layout.description}{comments}",
         resolved=found,
         file=file,
         delimiter=delimiter,
         spelling=spelling,
-        n_comments=n_comments,
-        has_header=has_header,
-        columns=columns,
-        unnamed=unnamed,
-        codes=_codes(columns, below if has_header else [first, *below], spelling),
+        n_lines_above=len(lines) - len([*from_first_row]),
+        layout=layout,
+        columns=layout.columns,
+        unnamed=layout.unnamed,
+        codes=_codes(layout.columns, layout.sample, spelling),
     )
 
 
@@ -296,23 +311,23 @@ def _first_lines(file: TextFile) -> tuple[list[str], bool]:
 
     Raises `UserError` if it is empty or no text.
     """
-    try:
-        with file.open_text() as text:
-            start = text.read(SNIFFED_CHARACTERS)
-    except UnicodeError as error:
-        raise NeedsParameterError(
-            f"{file.name} is not {file.encoding} text: {error}", "encoding", "auto"
-        ) from None
+    start = file.beginning()
     if not start.strip():
         raise UserError(f"{file.name} is empty; it must be a table")
     if "\0" in start:
-        raise UserError(f"{file.name} is not a table; it must be CSV, Parquet or .xlsx")
+        raise UserError(f"{file.name} is not a table that can be read here; save it as CSV")
     is_whole = len(start) < SNIFFED_CHARACTERS
     lines = list(io.StringIO(start, newline=""))
     if not is_whole and len(lines) > 1:
         # The last one is cut off.
         lines.pop()
     return lines, is_whole
+
+
+def _last_lines(file: TextFile) -> list[str]:
+    with file.open_text() as text:
+        blocks = deque(iter(partial(text.read, SNIFFED_CHARACTERS), ""), maxlen=2)
+    return list(io.StringIO("".join(blocks), newline=""))
 
 
 def _find_delimiter(lines: list[str]) -> str:
@@ -336,8 +351,14 @@ def _find_delimiter(lines: list[str]) -> str:
     without_blanks = [delimiter for delimiter in even if delimiter != " "]
     if even:
         return max(without_blanks or even, key=lambda candidate: widths[candidate][0])
-    widest = max("\t;,|", key=lambda candidate: widths[candidate][0])
-    return widest if widths[widest][0] > 1 else ","
+
+    def n_alike(candidate: str) -> int:
+        usual = mode(widths[candidate])
+        return widths[candidate].count(usual) if usual > 1 else 0
+
+    # Other rows may be above the table, or below it.
+    best = max("\t;,|", key=n_alike)
+    return best if n_alike(best) else ","
 
 
 def _count_comments(lines: list[str], delimiter: str) -> int:

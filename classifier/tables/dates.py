@@ -12,8 +12,12 @@ from classifier.io.schema import ISO, DatePart
 OTHER_FORMATS = (
     *("%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%m/%d/%y %H:%M", "%d/%m/%y %H:%M", "%d.%m.%y %H:%M"),
     *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p"),
 )
-"""Formats that skrub does not look for."""
+"""Formats that skrub does not look for; times of day are those of the first of January 1900."""
+
+DIGITS = ("%m%d%Y", "%d%m%Y")
+"""Formats of dates that begin with 0, as far as the day or the month does."""
 
 SECONDS_OF_A_DAY = 86_400
 
@@ -24,6 +28,11 @@ def is_date(column: pd.Series) -> bool:
         return False
     kind = column.dtype.pyarrow_dtype
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def is_time(text_format: str) -> bool:
+    """Say whether the format is one of times of day alone."""
+    return text_format != ISO and "%d" not in text_format
 
 
 def find_format(spelled: pd.Series) -> str | None:
@@ -41,6 +50,17 @@ def find_format(spelled: pd.Series) -> str | None:
     except RejectColumn:
         return next((one for one in OTHER_FORMATS if fits(spelled, one).all()), None)
     return found
+
+
+def find_format_of_digits(spelled: pd.Series) -> str | None:
+    """Return the format that fits all texts, which are digits; None if they are no dates.
+
+    They are if all years are of this century or the last.
+    """
+    for one in DIGITS:
+        if spelled.str.len().eq(8).all() and parsed(spelled, one).dt.year.between(1900, 2099).all():
+            return one
+    return None
 
 
 def day_and_month_swapped(spelled: pd.Series, found: str) -> str | None:

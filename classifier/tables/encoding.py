@@ -24,8 +24,9 @@ from classifier.io.schema import (
     Schema,
 )
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.dates import part_of
+from classifier.tables.dates import is_time, part_of
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
+from classifier.tables.names import by_reason
 from classifier.tables.rows import TableRows
 from classifier.tables.scalers import scale
 from classifier.tables.suspicions import (
@@ -78,11 +79,8 @@ def put_together(rows: TableRows, encoded: dict[str, EncodedColumn | str]) -> Pr
     columns = [column for column in encoded.values() if isinstance(column, EncodedColumn)]
     without = {name: reason for name, reason in encoded.items() if isinstance(reason, str)}
     if not columns:
-        name, reason = next(iter(without.items()))
-        raise UserError(
-            f"{params.data} has no column that says anything: '{name}' is left out, since "
-            f"{reason}; so are all others"
-        )
+        why = "; ".join(by_reason(rows.left_out | without))
+        raise UserError(f"{params.data} has no column that says anything: {why}")
     schema = Schema(
         target=params.target,
         label_kind=rows.labels.kind,
@@ -214,7 +212,8 @@ class Encoder:
                     "round: set prepare.day_first to true or false"
                 )
             )
-        low, high = (str(pd.Timestamp(end(raw), unit="s")) for end in (np.nanmin, np.nanmax))
+        ends = [pd.Timestamp(end(raw), unit="s") for end in (np.nanmin, np.nanmax)]
+        low, high = (stamp.time() if is_time(kind.format) else stamp for stamp in ends)
         spelled = "" if kind.format == ISO else f" ({kind.format})"
         return EncodedColumn(
             DatetimeColumn(

@@ -10,7 +10,13 @@ import pandas as pd
 from classifier.io.schema import ISO
 from classifier.io.user_error import NeedsParameterError
 from classifier.io.yaml_text import in_quotes
-from classifier.tables.dates import day_and_month_swapped, find_format, fits, is_date
+from classifier.tables.dates import (
+    day_and_month_swapped,
+    find_format,
+    find_format_of_digits,
+    fits,
+    is_date,
+)
 from classifier.tables.prepare_params import DayFirst
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
@@ -93,8 +99,9 @@ class KindFinder:
         unit = common_unit(spelled)
         is_numeric = ~np.isnan(parse_numbers(spelled, self.file.spelling, unit))
         if is_numeric.all():
-            digits = spelled.str.isdecimal()
-            return Numbers(unit, bool(digits.all() and spelled.str.match(r"0\d").any()))
+            begin_with_zero = spelled.str.isdecimal().all() and spelled.str.match(r"0\d").any()
+            found = find_format_of_digits(spelled) if begin_with_zero else None
+            return self._dates(spelled, found) if found else Numbers(unit, bool(begin_with_zero))
         found = find_format(spelled)
         if found is not None:
             return self._dates(spelled, found)

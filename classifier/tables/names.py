@@ -27,7 +27,7 @@ def has_names(
     """
     if reading.header != "auto":
         return reading.header
-    if looks_like_data(first, below, spelling):
+    if likeness_to_data(first, below, spelling) > 0:
         raise NeedsParameterError(
             f"{where} looks like data, not like the names of columns: {', '.join(first[:5])}",
             "header",
@@ -37,8 +37,8 @@ def has_names(
     return True
 
 
-def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling) -> bool:
-    """Say whether the first row is more like those below it than like names for them.
+def likeness_to_data(first: list[str], below: list[list[str]], spelling: Spelling) -> int:
+    """Return how much the first row is like those below it; less than 0 if it is like names.
 
     A number on top of numbers speaks for data, and so does a text that occurs below it; a text on
     top of numbers speaks for names. Whole numbers that count up, such as years, may be names.
@@ -46,7 +46,7 @@ def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling
     is_number = ~np.isnan(parse_numbers(pd.Series(first, dtype="str"), spelling))
     are_whole = len(first) > 2 and all(cell.strip().isdecimal() for cell in first)
     if are_whole and (np.diff([int(cell) for cell in first]) == 1).all():
-        return False
+        return -1
     speaks_for_data = 0
     for cell, number, column in zip(first, is_number, zip_longest(*below), strict=False):
         cells = pd.Series([text for text in column if text is not None], dtype="str").str.strip()
@@ -57,7 +57,7 @@ def looks_like_data(first: list[str], below: list[list[str]], spelling: Spelling
             speaks_for_data += 1 if number else -1
         elif cells.isin([cell.strip()]).any():
             speaks_for_data += 1
-    return speaks_for_data > 0
+    return speaks_for_data
 
 
 def names_of(first: list[str], *, has_header: bool = True) -> tuple[list[str], list[str]]:
@@ -107,18 +107,29 @@ def choose_features(
 ) -> list[str]:
     """Return the names of the feature columns, in the table's order.
 
-    Raises `UserError` if none is left.
+    Raises a `UserError` that says of each column why it is none, if none is left.
     """
-    chosen = columns if params.features is None else params.features
-    others = {params.target, params.group, *params.ignore, *left_out}
-    features = [name for name in columns if name in chosen and name not in others]
+    others = dict.fromkeys(params.ignore, "prepare.ignore names it")
+    if params.features is not None:
+        unnamed = set(columns) - {*params.features}
+        others |= dict.fromkeys(unnamed, "prepare.features does not name it")
+    others |= left_out
+    if params.group is not None:
+        others[params.group] = "it is prepare.group"
+    others[params.target] = "it is prepare.target"
+    features = [name for name in columns if name not in others]
     if not features:
-        there = in_quotes(columns)
-        raise UserError(
-            f"{params.data} has no features left: prepare.target is '{params.target}', and "
-            f"prepare.ignore and prepare.features leave out the rest of: {there}"
-        )
+        why = "; ".join(by_reason({name: others[name] for name in columns}))
+        raise UserError(f"{params.data} has no features left: {why}")
     return features
+
+
+def by_reason(left_out: dict[str, str]) -> list[str]:
+    """Return for each reason the columns that are left out for it, for a message."""
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{in_quotes(some)}: {reason}" for reason, some in names.items()]
 
 
 def in_quotes(names: list[str]) -> str:

@@ -53,7 +53,7 @@ def _encoding(name: str) -> str:
 class Reading(Params):
     """How the file is to be read; what is `auto` is found out by looking at it."""
 
-    sheet: str | None = Field(description="the name of a sheet, or null for the first")
+    sheet: str | None = Field(description="the name of a sheet or table, or null for the first")
     delimiter: Delimiter = _one_of(Delimiter)
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         description="auto, or the name of an encoding, such as utf-8, utf-16 or cp1252"
@@ -61,6 +61,9 @@ class Reading(Params):
     decimal: Decimal = _one_of(Decimal)
     thousands: Thousands = _one_of(Thousands)
     header: Literal["auto"] | bool = Field(description="one of auto, true, false")
+    skip_rows: Literal["auto"] | list[int] = Field(
+        description="auto, or a list of rows that are none of the table, such as [1, 2] or []"
+    )
     gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     not_gaps: list[str] = Field(description=f"{TEXTS}, such as ['NA'] or []")
 

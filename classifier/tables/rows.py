@@ -78,7 +78,7 @@ def read_rows(params: PrepareParams) -> TableRows:
 
     Raises `UserError` if the file, a parameter or the classes are such that this cannot be done.
     """
-    file = open_table(Path(params.data), params.data, params)
+    file = open_table(Path(params.data), params.data, params, [params.target])
     check_names(file.columns, params)
     by_name = {params.target, params.group, *params.categorical} - {None}
     table = file.read(text_columns={*map(str, by_name), *file.codes})

@@ -243,7 +243,8 @@ class Splitter:
             )
         if len(counts) - len(rare) < 2:
             raise UserError(
-                f"{labels.where}: fewer than two classes have {len(PARTS)} {what}; add some"
+                f"{labels.where}: fewer than two classes have {len(PARTS)} {what}, in the "
+                "columns that are used; add rows, or use more columns"
             )
         return rare
 

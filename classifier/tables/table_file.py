@@ -5,6 +5,7 @@ both has the row numbers that a spreadsheet shows: the header is row 1.
 """
 
 import lzma
+import sqlite3
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -14,9 +15,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
+from python_calamine import CalamineError
 
 from classifier.io.user_error import UserError
 from classifier.tables.values import Spelling, is_text
+
+FIRST_ROW = 2
+"""Where a spreadsheet would show the first row of a file that has names apart from its rows."""
 
 CHUNK_ROWS = 10_000
 """Rows per chunk: bounds the memory that a table of any length takes."""
@@ -102,6 +107,9 @@ def errors_explained(name: str) -> Iterator[None]:
         pa.ArrowException,
         EOFError,
         OSError,
+        CalamineError,
+        UnicodeError,
+        sqlite3.Error,
         zlib.error,
         lzma.LZMAError,
         zipfile.BadZipFile,

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from classifier.io.schema import GAPS, TableReport
 from classifier.tables.encoding import PreparedTable
 from classifier.tables.labels import A_GLANCE, spelled_alike
-from classifier.tables.names import in_quotes
+from classifier.tables.names import by_reason, in_quotes
 from classifier.tables.rows import TableRows
 from classifier.tables.suspicions import columns_alike
 
@@ -90,10 +90,7 @@ def summary(report: TableReport, table: PreparedTable) -> str:
     remarks = []
     if len(table.columns) > MOST_LINES:
         remarks.append(f"and {len(table.columns) - MOST_LINES} columns more")
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in report.left_out.items():
-        by_reason.setdefault(reason, []).append(name)
-    remarks += [f"left out: {in_quotes(names)}: {reason}" for reason, names in by_reason.items()]
+    remarks += [f"left out: {columns}" for columns in by_reason(report.left_out)]
     counted = {
         "rows without a target, left out": report.rows_without_target,
         "rows of rare classes, left out": report.rows_of_rare_classes,
