@@ -211,8 +211,8 @@ def check_columns(counted: Sequence[CountedColumn], limits: Limits) -> dict[str,
 def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]:
     """Compare metrics: accuracy, and the recall of each class, by Fisher's exact test.
 
-    Recalls are corrected for the number of classes. Other metrics are compared by the widths of their
-    intervals, as if they were normally distributed, which of few rows they are but roughly.
+    Recalls are corrected for the number of classes. Other metrics are compared by the widths of
+    their intervals, as if they were normally distributed, which of few rows they are but roughly.
     """
 
     def change(p_value: float, then: float, now: float, *, is_loss: bool = False) -> Change:
