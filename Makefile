@@ -10,7 +10,7 @@ INSTALL = VIRTUAL_ENV="$(CURDIR)/$(@D)" PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(PIP)
 # DVC starts each stage with the `python` it finds on PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro start search verify test format constraints benchmark benchmark-quality
+.PHONY: repro start search verify check test format constraints benchmark benchmark-quality
 
 repro: $(VENV)/installed
 	@python -m commands.mend
@@ -31,6 +31,11 @@ search: $(VENV)/installed
 # Run a commit's pipeline anew, and compare all outputs: make verify, or make verify COMMIT=abc123
 verify: $(VENV)/installed
 	@python -m commands.verify $(COMMIT)
+
+# Say whether the model is still right for new rows: make check TABLE=new.csv
+# Further options, such as --slice=region, in ARGS. Of the exit statuses, make has one: 2.
+check: $(VENV)/installed
+	@python -m commands.check "$(TABLE)" $(ARGS)
 
 test: $(VENV)/installed-dev
 	ruff check

@@ -42,15 +42,10 @@ def main() -> None:
         opened(arguments.table, reading_of(arguments, schema), schema) as file,
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
-        check_columns(file, schema)
+        refuse_prediction_names(file, schema)
         unseen = Counter[str]()
-        for chunk in file.chunks():
-            raw = {
-                column.name: raw_values(column, chunk[column.name], file.spelling, file.name)
-                for column in schema.columns
-            }
+        for chunk, raw, probabilities in predicted_chunks(model, file):
             unseen += count_unseen(raw, schema)
-            probabilities = predict_probabilities(model, raw, chunk.index, file.name)
             write(with_predictions(chunk, probabilities, schema, decision))
     for name, count in unseen.items():
         print(
@@ -129,14 +124,30 @@ def opened(name: str, reading: Reading, schema: Schema) -> Iterator[TableFile]:
         raise UserError(error.with_advice(as_option(error) if helps else None)) from None
 
 
-def check_columns(file: TableFile, schema: Schema) -> None:
-    """Refuse a table that lacks a column, or has one that the predictions are to have."""
+def predicted_chunks(
+    model: ExportedModel, file: TableFile
+) -> Iterator[tuple[pd.DataFrame, dict[str, npt.NDArray[Any]], npt.NDArray[np.float64]]]:
+    """Yield some rows after the other, their raw values by column, and their probabilities.
+
+    Raises `UserError` if the table lacks a column, or a cell is not of its column's kind.
+    """
+    schema = model.schema
     missing = [column.name for column in schema.columns if column.name not in file.columns]
     if missing:
         raise UserError(
             f"{file.name} lacks {quoted(missing)}; the model needs the columns "
             f"{quoted([column.name for column in schema.columns])}"
         )
+    for chunk in file.chunks():
+        raw = {
+            column.name: raw_values(column, chunk[column.name], file.spelling, file.name)
+            for column in schema.columns
+        }
+        yield chunk, raw, predict_probabilities(model, raw, chunk.index, file.name)
+
+
+def refuse_prediction_names(file: TableFile, schema: Schema) -> None:
+    """Refuse a table that has a column which the predictions are to have."""
     taken = [name for name in prediction_names(schema) if name in file.columns]
     if taken:
         raise UserError(

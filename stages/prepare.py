@@ -6,6 +6,7 @@ from classifier.io.files import write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import ClassCounts, PreparedRows, hash_of_columns, write_split
+from classifier.io.profile import Profile
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
@@ -51,7 +52,12 @@ def main() -> None:
             for column in (rows.numbers, rows.units, *folds, *features, target)
         ),
     )
+    profile = Profile(
+        class_counts=prepared.class_counts.train,
+        columns=[column.profile for column in table.columns],
+    )
     write_json(PREPARED / "rows.json", prepared)
+    write_json(PREPARED / "profile.json", profile)
     write_cells(CELLS, rows.test_cells, rows.file.spelling)
     write_json(PREPARED / "schema.json", table.schema)
     write_json(Path("reports/table.json"), report)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from classifier.exported_model.write import write_exported_model
-from classifier.io.files import write_bytes, write_json
+from classifier.io.files import read_json, write_bytes, write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
 from classifier.io.prepared import read_split
+from classifier.io.profile import Profile
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.model import MLP, Task, networks_to_bytes
@@ -60,6 +61,7 @@ def main() -> None:
     params = read_params("train", TrainParams)
     device = select_device(params.device)
     schema = read_schema(PREPARED / "schema.json")
+    profile = read_json(PREPARED / "profile.json", Profile)
     read_later_params().must_suit(schema.classes)
     task = Task.of(schema)
     folds = read_folds(TRAIN_FILE, VAL_FILE, device)
@@ -88,7 +90,7 @@ def main() -> None:
     write_bytes(MODELS / "weights.pt", weights)
     write_bytes(MODELS / "checkpoint.pt", checkpoint)
     networks = [with_temperature(network, report.temperature) for network in networks]
-    write_exported_model(MODELS / "model.onnx", schema, networks)
+    write_exported_model(MODELS / "model.onnx", schema, profile, networks)
     write_json(REPORTS / "training.json", report)
     print(why_it_stopped(report, params.patience))
     print(what_happened(report), what_to_do(report))

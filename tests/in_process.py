@@ -17,13 +17,15 @@ import pytest
 import yaml
 
 from classifier.exported_model.format import IR_VERSION, OPSETS, Graph
+from classifier.io.files import read_json
 from classifier.io.prepared import Split, read_split
+from classifier.io.profile import Profile
 from classifier.io.schema import Schema, read_schema
 from classifier.io.user_error import UserError
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS
 from classifier.tables.values import raw_values
-from commands import predict, start
+from commands import check, predict, start
 from stages import baseline, evaluate, prepare, train
 from tests.conftest import REPOSITORY
 
@@ -52,6 +54,10 @@ def prepared(part: str) -> Split:
 
 def prepared_schema() -> Schema:
     return read_schema(Path("data/prepared/schema.json"))
+
+
+def prepared_profile() -> Profile:
+    return read_json(Path("data/prepared/profile.json"), Profile)
 
 
 def prepared_bytes() -> dict[str, bytes]:
@@ -107,6 +113,12 @@ def run_predict(*arguments: str) -> None:
     """Run `python -m commands.predict` with these arguments in the current folder."""
     with patch.object(sys, "argv", ["predict", *arguments]):
         predict.main()
+
+
+def run_check(*arguments: str) -> int:
+    """Run `python -m commands.check` in the current folder; return the exit status."""
+    with patch.object(sys, "argv", ["check", *arguments]):
+        return check.main()
 
 
 def run_start(*arguments: str) -> None:

@@ -14,7 +14,14 @@ from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
 from classifier.network.model import MLP, Activation, Embedding, Task, load_networks
 from tests.conftest import REPOSITORY
-from tests.in_process import prepared, prepared_schema, raw_of, run_all, run_prepare
+from tests.in_process import (
+    prepared,
+    prepared_profile,
+    prepared_schema,
+    raw_of,
+    run_all,
+    run_prepare,
+)
 from tests.test_networks import table_of_all_kinds
 
 QUICK = {"train__max_epochs": 4, "train__eval_every": 2, "train__lr": 0.1}
@@ -51,7 +58,7 @@ def test_each_row_gets_what_the_network_says_with_any_number_of_others(
         numbers=schema.numeric_features,
         members=members,
     )
-    write_exported_model(folder / "model.onnx", schema, [network])
+    write_exported_model(folder / "model.onnx", schema, prepared_profile(), [network])
     model = ExportedModel(folder / "model.onnx")
     raw = raw_of("t.csv", model.schema)
     whole = model.probabilities(raw)
@@ -82,7 +89,7 @@ def test_it_runs_without_this_repository_and_holds_no_trace_of_this_computer(fol
         assert trace not in content
     schema = prepared_schema()
     [network], _ = load_networks(folder / "models/weights.pt", Task.of(schema))
-    write_exported_model(folder / "again.onnx", schema, [network])
+    write_exported_model(folder / "again.onnx", schema, prepared_profile(), [network])
     assert (folder / "again.onnx").read_bytes() == content
     program = """
 import json, sys

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import mean_interval
@@ -10,7 +10,8 @@ from classifier.evaluation.evaluated import SliceMetrics
 from classifier.evaluation.metrics import accuracy_interval
 
 MOST_GROUPS = 10
-"""A column of more numbers is cut into quarters; of more texts, the rarest are taken together."""
+"""A column of more numbers, or dates, is cut into quarters; of more texts, the rarest are taken
+together."""
 
 MISSING = "(missing)"
 
@@ -18,10 +19,11 @@ MISSING = "(missing)"
 def groups(cells: pd.Series) -> pd.Series:
     """Return each row's group, a category: numbers in their order, texts from the commonest on.
 
-    The cells of a column, shape (n,), are finite numbers, or texts without blanks around them, NaN
-    for gaps.
+    The cells of a column, shape (n,), are finite numbers, dates, or texts without blanks around
+    them, NaN for gaps.
     """
-    names, order = _of_numbers(cells) if is_numeric_dtype(cells) else _of_texts(cells)
+    is_ordered = is_numeric_dtype(cells) or is_datetime64_any_dtype(cells)
+    names, order = _of_numbers(cells) if is_ordered else _of_texts(cells)
     # A text may look like a name of ours.
     categories = dict.fromkeys([*order, MISSING])
     return pd.Series(pd.Categorical(names.astype(object).fillna(MISSING), categories), cells.index)
@@ -41,8 +43,17 @@ def _of_numbers(cells: pd.Series) -> tuple[pd.Series, list[str]]:
 
 
 def _spans(ends: pd.DataFrame, digits: int) -> list[str]:
-    shown = [[f"{end:.{digits}g}" for end in dict.fromkeys(span)] for span in ends.to_numpy()]
+    shown = [
+        [_spelled(end, digits) for end in dict.fromkeys(span)]
+        for span in ends.itertuples(index=False)
+    ]
     return [" to ".join(span) for span in shown]
+
+
+def _spelled(end: float | pd.Timestamp, digits: int) -> str:
+    if isinstance(end, pd.Timestamp):
+        return f"{end:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
+    return f"{end:.{digits}g}"
 
 
 def _of_texts(names: pd.Series) -> tuple[pd.Series, list[str]]:

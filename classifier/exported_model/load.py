@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 from pydantic import ValidationError
 
 from classifier.exported_model.format import OPSETS, TYPES_OF_OUTPUTS, is_damaged, type_of_input
+from classifier.io.profile import Profile
 from classifier.io.schema import Schema
 from classifier.io.user_error import UserError, quoted
 
@@ -46,7 +47,7 @@ class ExportedModel:
         except (DecodeError, KeyError, ValidationError):
             raise UserError(f"{path} is not a model that this pipeline exports") from None
         _check(model, self.schema, path)
-        self._path = path
+        self._path, self._profile = path, metadata.get("profile", "")
         options = SessionOptions()
         # The number of threads decides how sums are rounded.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -59,6 +60,19 @@ class ExportedModel:
             )
         except CANNOT_RUN as error:
             raise UserError(f"{path} cannot be run: {error}") from None
+
+    def profile(self) -> Profile:
+        """Return what its training rows were like; raise `UserError` where it does not say so."""
+        try:
+            profile = Profile.model_validate_json(self._profile)
+        except ValidationError:
+            profile = None
+        if profile is None or not profile.suits(self.schema):
+            raise UserError(
+                f"{self._path} does not say what its training rows were like; to make it anew: "
+                "dvc repro"
+            )
+        return profile
 
     def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,)."""

@@ -12,18 +12,21 @@ from classifier.exported_model.format import IR_VERSION, OPSETS, Graph, type_of_
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
+from classifier.io.profile import Profile
 from classifier.io.schema import Schema
 from classifier.network.model import MLP
 
 
-def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) -> None:
+def write_exported_model(
+    path: Path, schema: Schema, profile: Profile, networks: Sequence[MLP]
+) -> None:
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
     and dates (seconds since 1970), texts for all others (empty for a gap). Its outputs are the
     probabilities, float64 of shape (n, n_classes), and the most probable class, a text, shape (n,).
-    The metadata has the schema and the classes, as JSON. The probabilities of the networks, which
-    are on the CPU and have the temperature in their weights, are averaged.
+    The metadata has the schema, the classes and the profile, as JSON. The probabilities of the
+    networks, which are on the CPU and have the temperature in their weights, are averaged.
     """
     names = {column.name for column in schema.columns}
     graph = Graph(_free("_", lambda prefix: any(name.startswith(prefix) for name in names)))
@@ -64,9 +67,12 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
     )
-    helper.set_model_props(
-        model, {"schema": schema.model_dump_json(indent=2), "classes": json.dumps(schema.classes)}
-    )
+    metadata = {
+        "schema": schema.model_dump_json(indent=2),
+        "classes": json.dumps(schema.classes),
+        "profile": profile.model_dump_json(),
+    }
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     write_bytes(path, with_checksum(model.SerializeToString(deterministic=True)))
 

@@ -1,4 +1,7 @@
-"""The page to hand on, report.html, and the model card: the same facts in two templates."""
+"""The page to hand on, report.html, and the model card: the same facts in two templates.
+
+A third is for the page of `check`.
+"""
 
 import base64
 import json
@@ -15,6 +18,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from pydantic import BaseModel
 
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.words import verdicts
@@ -122,9 +126,10 @@ def write_page(facts: Facts, intended_use: str, pictures: Mapping[str, bytes]) -
     The intended use is Markdown, in which HTML stays text; the pictures are PNG files, by name.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
-    return _filled_in(
+    return filled_in(
         "page.html",
-        facts,
+        facts.metrics,
+        facts=facts,
         # It lets no HTML through.
         intended_use=Markup(markdown.render(intended_use)),  # noqa: S704
         pictures={
@@ -139,10 +144,11 @@ def write_card(facts: Facts, intended_use: str) -> str:
 
     Their form: https://huggingface.co/docs/hub/model-cards#model-card-metadata
     """
-    return _filled_in("card.md", facts, intended_use=intended_use.strip())
+    return filled_in("card.md", facts.metrics, facts=facts, intended_use=intended_use.strip())
 
 
-def _filled_in(template: str, facts: Facts, **parts: object) -> str:
+def filled_in(template: str, numbers: BaseModel, **parts: object) -> str:
+    """Return a template with its parts, and numbers, which it shows by their place in JSON."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=template.endswith(".html"),
@@ -151,11 +157,11 @@ def _filled_in(template: str, facts: Facts, **parts: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    metrics = facts.metrics.model_dump(mode="json")
+    content = numbers.model_dump(mode="json")
 
-    def number(*path: str) -> Markup:
-        """Show the number at a place of metrics.json, and which."""
-        value: Any = reduce(getitem, path, metrics)
+    def number(*path: str | int) -> Markup:
+        """Show the number at a place of the JSON file, and which."""
+        value: Any = reduce(getitem, path, content)
         place = Markup.escape(json.dumps(path))
         return Markup('<data value="{}" data-path="{}">{}</data>').format(
             json.dumps(value), place, rounded(value)
@@ -164,8 +170,6 @@ def _filled_in(template: str, facts: Facts, **parts: object) -> str:
     environment.globals["number"] = number
     environment.filters |= {"rounded": rounded, "cell": cell, "in_yaml": in_yaml}
     return environment.get_template(template).render(
-        facts=facts,
-        out_of_fold=facts.metrics.out_of_fold,
         metric_names=METRICS,
         most_classes=MOST_LISTED,
         most_columns=MOST_COLUMNS,

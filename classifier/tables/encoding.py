@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import is_float_dtype
 from sklearn.preprocessing import OneHotEncoder
 
+from classifier.io.profile import ColumnProfile, profile_of
 from classifier.io.schema import (
     DATE_PARTS,
     ISO,
@@ -51,6 +52,7 @@ class EncodedColumn:
     """A column of the table, all its rows, as the network sees it."""
 
     schema: ColumnOfTable
+    profile: ColumnProfile
     features: npt.NDArray[np.float32]
     """Shape (number of features, n)."""
     n_gaps: int
@@ -176,13 +178,15 @@ class Encoder:
             sentence = f"'{name}' has numbers that begin with 0; if they are codes"
             suspicions.append(Suspicion(sentence, "categorical", is_plain=True))
         unit = f" ({kind.unit})" if kind.unit else ""
+        schema = NumericColumn(
+            **scaling.model_dump(),
+            name=name,
+            unit=kind.unit,
+            missing_indicator=bool(len(indicator)),
+        )
         return EncodedColumn(
-            NumericColumn(
-                **scaling.model_dump(),
-                name=name,
-                unit=kind.unit,
-                missing_indicator=bool(len(indicator)),
-            ),
+            schema,
+            profile_of(schema, train),
             np.vstack([feature, *indicator]),
             n_gaps=int(np.isnan(raw).sum()),
             content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}{unit}",
@@ -215,14 +219,16 @@ class Encoder:
         ends = [pd.Timestamp(end(raw), unit="s") for end in (np.nanmin, np.nanmax)]
         low, high = (stamp.time() if is_time(kind.format) else stamp for stamp in ends)
         spelled = "" if kind.format == ISO else f" ({kind.format})"
+        schema = DatetimeColumn(
+            name=name,
+            format=kind.format,
+            first=first,
+            parts=parts,
+            missing_indicator=bool(len(indicator)),
+        )
         return EncodedColumn(
-            DatetimeColumn(
-                name=name,
-                format=kind.format,
-                first=first,
-                parts=parts,
-                missing_indicator=bool(len(indicator)),
-            ),
+            schema,
+            profile_of(schema, raw[self.train]),
             np.vstack([*features, *indicator]),
             n_gaps=int(np.isnan(raw).sum()),
             content=f"{low} to {high}".replace(" 00:00:00", "") + spelled,
@@ -267,6 +273,7 @@ class Encoder:
         names = [*schema.categories, *(["other"] if other else [])]
         return EncodedColumn(
             schema,
+            profile_of(schema, train.fillna("").to_numpy()),
             np.vstack([features, indicator]) if len(indicator) else features,
             n_gaps=int(missing.sum()),
             content=f"{len(names)}: {', '.join(names)}",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from classifier.io.schema import LabelKind
+from classifier.io.schema import LabelKind, Schema
 from classifier.io.user_error import UserError
 from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
 
@@ -16,6 +16,8 @@ MOST_CLASSES = 1000
 
 A_GLANCE = 20
 """More different whole numbers than this may well measure something."""
+
+UNKNOWN, NO_LABEL = -1, -2
 
 INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
 
@@ -52,12 +54,7 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     Raises `UserError` if the labels are not those of two or more classes.
     """
     where = f"{source}: the target column '{cells.name}'"
-    if not holds_categories(cells):
-        raise UserError(
-            f"{where} holds values of the type {cells.dtype}, but must hold text, whole numbers, "
-            "or true and false"
-        )
-    codes, distinct = pd.factorize(texts(cells, ()))
+    codes, distinct = pd.factorize(_label_texts(cells, (), where))
     spelled = pd.Series(distinct, dtype="str")
     kind, names = _names(list(spelled))
     classes = sorted(set(names), key=int if kind == "integer" else None)
@@ -80,16 +77,44 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     return Labels(where, kind, classes, indices)
 
 
+def known_labels(cells: pd.Series, schema: Schema, source: str) -> npt.NDArray[np.int64]:
+    """Return each row's class index among those of a model, shape (n,).
+
+    It is `UNKNOWN` where the label is no class of the model, and `NO_LABEL` where the cell is
+    empty. Raises `UserError` if the cells are no labels; the message names `source`.
+    """
+    spelled = _label_texts(cells, ("",), f"{source}: the target column '{cells.name}'")
+    names = spelled.map(lambda one: _name(one, schema.label_kind), na_action="ignore")
+    return np.where(spelled.isna(), NO_LABEL, pd.Index(schema.classes).get_indexer(names))
+
+
+def _label_texts(cells: pd.Series, gaps: tuple[str, ...], where: str) -> pd.Series:
+    if not holds_categories(cells):
+        raise UserError(
+            f"{where} holds values of the type {cells.dtype}, but must hold text, whole numbers, "
+            "or true and false"
+        )
+    return texts(cells, gaps)
+
+
+def _name(spelling: str, kind: LabelKind) -> str:
+    """Return the name of the class that a text spells among labels of a kind."""
+    if kind == "integer" and INTEGER.fullmatch(spelling):
+        return str(int(spelling.partition(".")[0]))
+    return spelling.lower() if kind == "boolean" else spelling
+
+
 def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:
     """Return the kind of the labels, and for each spelling the name of its class."""
-    if all(INTEGER.fullmatch(spelling) for spelling in spellings):
-        integers = [int(spelling.partition(".")[0]) for spelling in spellings]
-        if all(-(2**63) <= integer < 2**63 for integer in integers):
-            return "integer", [str(integer) for integer in integers]
-    lower = [spelling.lower() for spelling in spellings]
-    if set(lower) <= {"true", "false"}:
-        return "boolean", lower
-    return "text", spellings
+    kind: LabelKind = "text"
+    if all(
+        INTEGER.fullmatch(one) and -(2**63) <= int(_name(one, "integer")) < 2**63
+        for one in spellings
+    ):
+        kind = "integer"
+    elif {one.lower() for one in spellings} <= {"true", "false"}:
+        kind = "boolean"
+    return kind, [_name(one, kind) for one in spellings]
 
 
 def spelled_alike(classes: list[str]) -> list[list[str]]:
