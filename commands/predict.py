@@ -18,7 +18,8 @@ import pandas as pd
 
 from classifier.evaluation.answers import Decision
 from classifier.exported_model.load import ExportedModel
-from classifier.io.schema import CategoricalColumn, Schema
+from classifier.io.pieces import folded, pieces
+from classifier.io.schema import CategoricalColumn, Schema, TextColumn
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import (
     NeedsParameterError,
@@ -43,13 +44,18 @@ def main() -> None:
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
         check_columns(file, schema)
-        unseen = Counter[str]()
+        unseen, new_words, words = Counter[str](), Counter[str](), Counter[str]()
         for chunk in file.chunks():
             raw = {
                 column.name: raw_values(column, chunk[column.name], file.spelling, file.name)
                 for column in schema.columns
             }
             unseen += count_unseen(raw, schema)
+            for column in schema.columns:
+                if isinstance(column, TextColumn):
+                    of_text = Counter(folded(" ".join(raw[column.name])).split())
+                    words[column.name] += of_text.total()
+                    new_words[column.name] += count_new(of_text, column)
             probabilities = predict_probabilities(model, raw, chunk.index, file.name)
             write(with_predictions(chunk, probabilities, schema, decision))
     for name, count in unseen.items():
@@ -58,6 +64,13 @@ def main() -> None:
             f"that counts as no category: {count}",
             file=sys.stderr,
         )
+    for name, n_words in words.items():
+        if new_words[name] > n_words / 2:
+            print(
+                f"predict: warning: column '{name}': most words, {new_words[name]} of {n_words}, "
+                "have little in common with those of the training rows",
+                file=sys.stderr,
+            )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -154,6 +167,17 @@ def count_unseen(raw: dict[str, npt.NDArray[Any]], schema: Schema) -> Counter[st
             for column in schema.columns
             if isinstance(column, CategoricalColumn) and not column.other
         }
+    )
+
+
+def count_new(words: Counter[str], column: TextColumn) -> int:
+    """Count the folded words most of whose pieces the model does not know."""
+    known = frozenset(column.pieces)
+    pieces_of = {word: pieces(word) for word in words}
+    return sum(
+        words[word]
+        for word, parts in pieces_of.items()
+        if len(known.intersection(parts)) < len(set(parts)) / 2
     )
 
 

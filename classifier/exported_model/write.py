@@ -12,7 +12,7 @@ from classifier.exported_model.format import IR_VERSION, OPSETS, Graph, type_of_
 from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
-from classifier.io.schema import Schema
+from classifier.io.schema import Schema, TextColumn
 from classifier.network.model import MLP
 
 
@@ -20,7 +20,8 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
-    and dates (seconds since 1970), texts for all others (empty for a gap). Its outputs are the
+    and dates (seconds since 1970), texts for all others (empty for a gap); but for free texts their
+    code points, int32 of shape (n, characters), zeros behind a shorter one. Its outputs are the
     probabilities, float64 of shape (n, n_classes), and the most probable class, a text, shape (n,).
     The metadata has the schema and the classes, as JSON. The probabilities of the networks, which
     are on the CPU and have the temperature in their weights, are averaged.
@@ -50,8 +51,13 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
             graph.nodes,
             "classifier",
             [
-                helper.make_tensor_value_info(column.name, type_of_input(column), ["rows", 1])
+                helper.make_tensor_value_info(
+                    column.name,
+                    type_of_input(column),
+                    ["rows", f"characters of {column.name}" if is_text else 1],
+                )
                 for column in schema.columns
+                for is_text in [isinstance(column, TextColumn)]
             ],
             [
                 helper.make_tensor_value_info(
@@ -64,9 +70,9 @@ def write_exported_model(path: Path, schema: Schema, networks: Sequence[MLP]) ->
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
     )
-    helper.set_model_props(
-        model, {"schema": schema.model_dump_json(indent=2), "classes": json.dumps(schema.classes)}
-    )
+    without_weights = {"columns": {"__all__": {"weights"}}}
+    said = schema.model_dump_json(indent=2, exclude=without_weights)
+    helper.set_model_props(model, {"schema": said, "classes": json.dumps(schema.classes)})
     onnx.checker.check_model(model, full_check=True)
     write_bytes(path, with_checksum(model.SerializeToString(deterministic=True)))
 
