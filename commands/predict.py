@@ -18,7 +18,8 @@ import pandas as pd
 
 from classifier.evaluation.answers import Decision
 from classifier.exported_model.load import ExportedModel
-from classifier.io.schema import CategoricalColumn, Schema
+from classifier.io.pieces import folded, pieces
+from classifier.io.schema import CategoricalColumn, Schema, TextColumn
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import (
     NeedsParameterError,
@@ -43,9 +44,14 @@ def main() -> None:
         table_writer(arguments.output, file.delimiter, file.spelling.decimal) as write,
     ):
         refuse_prediction_names(file, schema)
-        unseen = Counter[str]()
+        unseen, new_words, words = Counter[str](), Counter[str](), Counter[str]()
         for chunk, raw, probabilities in predicted_chunks(model, file):
             unseen += count_unseen(raw, schema)
+            for column in schema.columns:
+                if isinstance(column, TextColumn):
+                    of_text = Counter(folded(" ".join(raw[column.name])).split())
+                    words[column.name] += of_text.total()
+                    new_words[column.name] += count_new(of_text, column)
             write(with_predictions(chunk, probabilities, schema, decision))
     for name, count in unseen.items():
         print(
@@ -53,6 +59,13 @@ def main() -> None:
             f"that counts as no category: {count}",
             file=sys.stderr,
         )
+    for name, n_words in words.items():
+        if new_words[name] > n_words / 2:
+            print(
+                f"predict: warning: column '{name}': most words, {new_words[name]} of {n_words}, "
+                "have little in common with those of the training rows",
+                file=sys.stderr,
+            )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -168,6 +181,17 @@ def count_unseen(raw: dict[str, npt.NDArray[Any]], schema: Schema) -> Counter[st
             for column in schema.columns
             if isinstance(column, CategoricalColumn) and not column.other
         }
+    )
+
+
+def count_new(words: Counter[str], column: TextColumn) -> int:
+    """Count the folded words most of whose pieces the model does not know."""
+    known = frozenset(column.pieces)
+    pieces_of = {word: pieces(word) for word in words}
+    return sum(
+        words[word]
+        for word, parts in pieces_of.items()
+        if len(known.intersection(parts)) < len(set(parts)) / 2
     )
 
 

@@ -11,9 +11,13 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from classifier.evaluation.answers import Answers
 from classifier.io.prepared import Split
 from classifier.io.schema import plain_number
+from classifier.io.user_error import shortened
 
 MOST_WRONG = 20
 """A person may look at so many rows."""
+
+MOST_CHARACTERS = 80
+"""Of a cell that people see; a longer one is cut."""
 
 MOST_CURVES = 9
 """Where there are more classes than that, the commonest get curves."""
@@ -49,6 +53,7 @@ def most_wrong(test: Split, answers: Answers, classes: list[str]) -> pd.DataFram
 def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Return rows with their cells of the source table behind them, as texts, empty for gaps.
 
+    Of long texts and of those of several lines, that is their beginning.
     A column that is called as one of the rows' own gets a `_` behind its name, or more.
     """
     columns = {str(name): column.to_numpy() for name, column in table.items()}
@@ -56,7 +61,9 @@ def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFr
         unique = name
         while unique in columns or (unique != name and unique in cells):
             unique += "_"
-        spelled = column.map(str, na_action="ignore")
+        spelled = column.map(str, na_action="ignore").astype(object)
+        is_long = spelled.str.len().gt(MOST_CHARACTERS) | spelled.str.contains("\n", na=False)
+        spelled[is_long] = [shortened(text, MOST_CHARACTERS) for text in spelled[is_long]]
         if is_numeric_dtype(column):
             spelled = spelled.map(plain_number, na_action="ignore")
         columns[unique] = spelled.to_numpy()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
-from classifier.io.schema import CategoricalColumn, ColumnOfTable
+from classifier.io.schema import CategoricalColumn, ColumnOfTable, TextColumn
 
 IR_VERSION = 10
 OPSETS = {"": 20, "ai.onnx.ml": 4}
@@ -18,7 +18,13 @@ TYPES_OF_OUTPUTS = [TensorProto.DOUBLE, TensorProto.STRING]
 
 
 def type_of_input(column: ColumnOfTable) -> TensorProto.DataType:
-    return TensorProto.STRING if isinstance(column, CategoricalColumn) else TensorProto.DOUBLE
+    match column:
+        case CategoricalColumn():
+            return TensorProto.STRING
+        case TextColumn():
+            return TensorProto.INT32
+        case _:
+            return TensorProto.DOUBLE
 
 
 class Graph:

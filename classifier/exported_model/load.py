@@ -15,11 +15,15 @@ from pydantic import ValidationError
 
 from classifier.exported_model.format import OPSETS, TYPES_OF_OUTPUTS, is_damaged, type_of_input
 from classifier.io.profile import Profile
-from classifier.io.schema import Schema
+from classifier.io.schema import Schema, TextColumn
 from classifier.io.user_error import UserError, quoted
 
 FATAL_ONLY = 4
 """What onnxruntime itself prints; the exceptions say the rest."""
+
+CHARACTERS_AT_ONCE = 2**22
+ROWS_AT_ONCE = 256
+"""Of tables with free texts: each text is as long as the longest, and has a number per piece."""
 
 CANNOT_RUN = (
     # Of its own message, with a name that is no text.
@@ -76,12 +80,25 @@ class ExportedModel:
 
     def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,)."""
+        n = at_once = len(next(iter(raw.values())))
+        of_texts = [raw[one.name] for one in self.schema.columns if isinstance(one, TextColumn)]
+        if of_texts and n:
+            longest = max(max(map(len, texts)) for texts in of_texts)
+            at_once = min(ROWS_AT_ONCE, CHARACTERS_AT_ONCE // max(longest, 1) + 1)
+        parts = [
+            self._run({name: values[start : start + at_once] for name, values in raw.items()})
+            for start in range(0, max(n, 1), max(at_once, 1))
+        ]
+        return np.concatenate(parts)
+
+    def _run(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         n = len(next(iter(raw.values())))
-        # A row alone is multiplied by other code, and the last bits are others.
-        inputs = {
-            name: (np.repeat(values, 2) if n == 1 else values)[:, np.newaxis]
-            for name, values in raw.items()
-        }
+        inputs = {}
+        for column in self.schema.columns:
+            # A row alone is multiplied by other code, and the last bits are others.
+            values = np.repeat(raw[column.name], 2) if n == 1 else raw[column.name]
+            is_text = isinstance(column, TextColumn)
+            inputs[column.name] = code_points(values) if is_text else values[:, np.newaxis]
         try:
             (found,) = self._session.run([self._session.get_outputs()[0].name], inputs)
         except CANNOT_RUN as error:
@@ -90,6 +107,11 @@ class ExportedModel:
         if probabilities.shape != (n, len(self.schema.classes)):
             raise UserError(f"{self._path} does not return the probabilities of its classes")
         return probabilities
+
+
+def code_points(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.int32]:
+    """Return texts, shape (n,), as their code points, shape (n, longest), zeros behind the end."""
+    return texts.astype("U")[:, np.newaxis].view(np.int32)
 
 
 def _read(path: Path) -> bytes:

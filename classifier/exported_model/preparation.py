@@ -1,13 +1,19 @@
-"""The preparation of a row, as `prepare` does it, to the last bit: from raw values to features."""
+"""The preparation of a row, as `prepare` does it, to the last bit: from raw values to features.
+
+But for free texts, whose sums are taken in another order, in double precision.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto, numpy_helper
 
 from classifier.exported_model.format import Graph
+from classifier.io.pieces import LENGTHS, codes_of
 from classifier.io.schema import (
     DATE_PARTS,
     LARGEST_Z,
@@ -18,10 +24,15 @@ from classifier.io.schema import (
     DatetimeColumn,
     NumericColumn,
     Scaler,
+    Scaling,
     Schema,
+    TextColumn,
     gap_texts,
     spellings,
 )
+
+TINY = 1e-300
+"""Below it are the lengths of texts without weights alone, which are 0."""
 
 NO_CATEGORY = math.inf
 """No value is infinite."""
@@ -32,7 +43,8 @@ class _Feature:
     """How one input of the network is made of the value of its column."""
 
     source: int
-    """Where it is: the table's columns, then the parts of all dates, one part after the other."""
+    """Where it is: the table's columns, the parts of all dates, one part after the other, then the
+    components of texts."""
     median: float = 0
     offset: float = 0
     scale: float = 1
@@ -45,20 +57,29 @@ class _Feature:
 def add_preparation(graph: Graph, schema: Schema) -> str:
     """Add what turns the table's columns into features; return their name.
 
-    Columns are inputs by their names, shape (n, 1); features are float32, shape (n, n_features).
+    Columns are inputs by their names, shape (n, 1), those of free texts (n, characters); features
+    are float32, shape (n, n_features).
     All features are made at once: each takes a value as a number, or is 1 where it equals a
     category, or where it is missing. The value of a text is the index of its category.
     """
     gaps = [one for text in gap_texts(schema.gaps, schema.not_gaps) for one in spellings(text)]
-    values = [
-        _add_codes(graph, column, gaps) if isinstance(column, CategoricalColumn) else column.name
-        for column in schema.columns
-    ]
+    values, components = [], []
+    for column in schema.columns:
+        match column:
+            case CategoricalColumn():
+                values.append(_add_codes(graph, column, gaps))
+            case TextColumn():
+                gap, of_text = add_components(graph, column)
+                values.append(gap)
+                components.append(of_text)
+            case _:
+                values.append(column.name)
     dates = [column for column in schema.columns if isinstance(column, DatetimeColumn)]
     if dates:
         date = graph.add("Concat", *(column.name for column in dates), axis=1)
         parts = add_parts_of_dates(graph, date, [column.first for column in dates])
         values += parts.values()
+    values += components
     features = list(_features_of(schema.columns, dates))
 
     def learnt(name: str) -> str:
@@ -81,17 +102,24 @@ def add_preparation(graph: Graph, schema: Schema) -> str:
     return graph.add("Cast", either, to=TensorProto.FLOAT)
 
 
+def _scaled(scaling: Scaling, source: int) -> _Feature:
+    return _Feature(source, scaling.median, scaling.offset, scaling.scale)
+
+
 def _features_of(
     columns: Sequence[ColumnOfTable], dates: list[DatetimeColumn]
 ) -> Iterator[_Feature]:
+    behind_dates = count(len(columns) + len(DATE_PARTS) * len(dates))
     for source, column in enumerate(columns):
         match column:
             case NumericColumn():
-                yield _Feature(source, column.median, column.offset, column.scale)
+                yield _scaled(column, source)
             case DatetimeColumn():
                 for part in column.parts:
                     number = DATE_PARTS.index(part.part) * len(dates) + dates.index(column)
-                    yield _Feature(len(columns) + number, part.median, part.offset, part.scale)
+                    yield _scaled(part, len(columns) + number)
+            case TextColumn():
+                yield from map(_scaled, column.components, behind_dates)
             case CategoricalColumn():
                 for category in range(len(column.categories)):
                     yield _Feature(source, category=category)
@@ -116,6 +144,59 @@ def _add_codes(graph: Graph, column: CategoricalColumn, gaps: list[str]) -> str:
         values_tensor=numpy_helper.from_array(np.array(list(codes.values()), np.float64)),
         default_tensor=numpy_helper.from_array(np.array([column.unknown], np.float64)),
     )
+
+
+def add_components(graph: Graph, column: TextColumn) -> tuple[str, str]:
+    """Add what makes the components of texts, given as code points, shape (n, characters).
+
+    Return the names of a number that is NaN for a gap and else 0, shape (n, 1), and of the
+    components, shape (n, n_components), both float64. A text is a gap if it is blank.
+    """
+    characters = sorted(set("".join(column.pieces)) - {" "})
+    # In no piece there is a character of the number -1.
+    numbers = {" ": 0} | {character: number for number, character in enumerate(characters, 1)}
+    codes = codes_of(set(numbers))
+    # With a blank at both ends. Inside of a piece there is none: so of all sequences of a text,
+    # those alone are pieces that scikit-learn makes of its words.
+    ends = graph.constant([0, 1, 0, 1], np.int64)
+    padded = graph.add("Pad", graph.add("Cast", column.name, to=TensorProto.INT64), ends)
+    numbered = graph.add(
+        "LabelEncoder",
+        padded,
+        domain="ai.onnx.ml",
+        keys_tensor=numpy_helper.from_array(np.array(list(codes), np.int64)),
+        values_tensor=numpy_helper.from_array(
+            np.array([numbers[character] for character in codes.values()], np.int64)
+        ),
+        default_tensor=numpy_helper.from_array(np.array([-1], np.int64)),
+    )
+    by_length = [[one for one in column.pieces if len(one) == length] for length in LENGTHS]
+    position = {piece: index for index, piece in enumerate(column.pieces)}
+    shortest, longest = LENGTHS
+    counts = graph.add(
+        "TfIdfVectorizer",
+        numbered,
+        mode="TF",
+        min_gram_length=shortest,
+        max_gram_length=longest,
+        max_skip_count=0,
+        ngram_counts=[*[0] * shortest, shortest * len(by_length[0])],
+        ngram_indexes=[position[piece] for pieces in by_length for piece in pieces],
+        pool_int64s=[numbers[c] for pieces in by_length for piece in pieces for c in piece],
+    )
+    frequencies, *components = np.frombuffer(column.weights, "<f2").reshape(-1, len(position))
+
+    def weights(values: npt.ArrayLike) -> str:
+        return _as_double(graph, graph.constant(values, np.float16))
+
+    weighted = graph.add("Mul", _as_double(graph, counts), weights(frequencies))
+    axes = graph.constant([1], np.int64)
+    length = graph.add("Max", graph.add("ReduceL2", weighted, axes), graph.constant(TINY))
+    sums = graph.add("MatMul", weighted, weights(np.transpose(components)))
+    furthest = graph.add("ReduceMax", graph.add("Abs", numbered), axes)
+    is_gap = graph.add("Equal", furthest, graph.constant(0, np.int64))
+    gap = graph.add("Where", is_gap, graph.constant(math.nan), graph.constant(0))
+    return gap, graph.add("Div", sums, length)
 
 
 def _add_scaling(graph: Graph, number: str, offset: str, scale: str, scaler: Scaler) -> str:

@@ -13,7 +13,7 @@ from classifier.exported_model.network import add_network
 from classifier.exported_model.preparation import add_preparation
 from classifier.io.files import write_bytes
 from classifier.io.profile import Profile
-from classifier.io.schema import Schema
+from classifier.io.schema import Schema, TextColumn
 from classifier.network.model import MLP
 
 
@@ -23,7 +23,8 @@ def write_exported_model(
     """Write a file that runs wherever ONNX does, without this project's code.
 
     Its inputs are the table's columns, each of shape (n, 1): float64 for numbers (NaN for a gap)
-    and dates (seconds since 1970), texts for all others (empty for a gap). Its outputs are the
+    and dates (seconds since 1970), texts for all others (empty for a gap); but for free texts their
+    code points, int32 of shape (n, characters), zeros behind a shorter one. Its outputs are the
     probabilities, float64 of shape (n, n_classes), and the most probable class, a text, shape (n,).
     The metadata has the schema, the classes and the profile, as JSON. The probabilities of the
     networks, which are on the CPU and have the temperature in their weights, are averaged.
@@ -53,8 +54,13 @@ def write_exported_model(
             graph.nodes,
             "classifier",
             [
-                helper.make_tensor_value_info(column.name, type_of_input(column), ["rows", 1])
+                helper.make_tensor_value_info(
+                    column.name,
+                    type_of_input(column),
+                    ["rows", f"characters of {column.name}" if is_text else 1],
+                )
                 for column in schema.columns
+                for is_text in [isinstance(column, TextColumn)]
             ],
             [
                 helper.make_tensor_value_info(
@@ -67,8 +73,9 @@ def write_exported_model(
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
     )
+    without_weights = {"columns": {"__all__": {"weights"}}}
     metadata = {
-        "schema": schema.model_dump_json(indent=2),
+        "schema": schema.model_dump_json(indent=2, exclude=without_weights),
         "classes": json.dumps(schema.classes),
         "profile": profile.model_dump_json(),
     }

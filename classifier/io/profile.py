@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
 
-from classifier.io.schema import CategoricalColumn, ColumnOfTable, Schema
+from classifier.io.schema import CategoricalColumn, ColumnOfTable, Schema, TextColumn
 
 FEWEST = 10
 """A value or a range that fewer training rows have is put together with others, and not told."""
@@ -32,14 +32,15 @@ class ColumnProfile(_Frozen):
     """The cells of a column, and how many training rows are in each."""
 
     cuts: list[FiniteFloat]
-    """What parts numbers, or seconds since 1970, in rising order; of texts, there are none.
+    """What parts numbers, seconds since 1970, or how many characters free texts have, in rising
+    order; of categories, there are none.
 
     Each lies between two values of the training rows, and is none of them, or beyond all.
     """
     counts: list[NonNegativeInt]
     """The rows up to each cut, above the last, and in the end the gaps.
 
-    Of texts: of each of the schema's categories, 0 if fewer than `FEWEST` are of it; of all other
+    Of categories: of each that the schema has, 0 if fewer than `FEWEST` are of it; of all other
     texts; and gaps.
     """
 
@@ -76,7 +77,7 @@ def profile_of(column: ColumnOfTable, raw: npt.NDArray[Any]) -> ColumnProfile:
         is_common = [int(found[name] >= FEWEST) for name in column.categories]
         cells = ColumnProfile(cuts=[], counts=is_common)
     else:
-        cells = ColumnProfile(cuts=find_cuts(raw[~np.isnan(raw)]), counts=[])
+        cells = ColumnProfile(cuts=find_cuts(_known_numbers(column, raw)), counts=[])
     return cells.model_copy(update={"counts": count_cells(column, cells, raw).tolist()})
 
 
@@ -89,9 +90,16 @@ def count_cells(
         common = zip(column.categories, profile.counts, strict=False)
         counts = [found[name] if is_common else 0 for name, is_common in common]
         return np.array([*counts, len(raw) - sum(counts) - found[""], found[""]])
-    known = raw[~np.isnan(raw)]
+    known = _known_numbers(column, raw)
     cell = np.searchsorted(profile.cuts, known)
     return np.append(np.bincount(cell, minlength=len(profile.cuts) + 1), len(raw) - len(known))
+
+
+def _known_numbers(column: ColumnOfTable, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if isinstance(column, TextColumn):
+        lengths = np.array([len(text) for text in raw], np.float64)
+        return lengths[lengths > 0]
+    return raw[~np.isnan(raw)]
 
 
 def find_cuts(numbers: npt.NDArray[np.float64]) -> list[float]:

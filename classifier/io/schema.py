@@ -162,7 +162,35 @@ class CategoricalColumn(_Frozen):
         return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
 
 
-ColumnOfTable = NumericColumn | DatetimeColumn | CategoricalColumn
+class TextColumn(_Frozen):
+    """Its raw value is the text, empty for a gap.
+
+    Prepared, it is one feature for each of its components: sums of its pieces, each weighted by
+    tf-idf, of a text whose weights have a Euclidean length of 1.
+    """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    name: str
+    kind: Literal["free text"] = "free text"
+    pieces: list[str] = Field(min_length=1)
+    """Those that count, folded."""
+    weights: bytes = b""
+    """Of the pieces, float16, little-endian, shape (1 + number of components, number of pieces).
+
+    The first row are the inverse document frequencies, the others the components. A model file has
+    them elsewhere.
+    """
+    components: list[Scaling]
+    missing_indicator: bool
+    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
+
+    def feature_names(self) -> list[str]:
+        numbers = range(1, len(self.components) + 1)
+        return [*(f"{self.name}: component {n}" for n in numbers), *_indicator_name(self)]
+
+
+ColumnOfTable = NumericColumn | DatetimeColumn | CategoricalColumn | TextColumn
 
 
 def _indicator_name(column: ColumnOfTable) -> list[str]:
@@ -221,6 +249,8 @@ class Schema(_Frozen):
                     positions.append(start)
                 case DatetimeColumn():
                     positions.extend(range(start, start + len(column.parts)))
+                case TextColumn():
+                    positions.extend(range(start, start + len(column.components)))
             start += len(column.feature_names())
         return tuple(positions)
 

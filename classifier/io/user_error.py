@@ -48,8 +48,14 @@ class NeedsParameterError(UserError):
         return "; ".join(part for part in (self.problem, self.otherwise, advice) if part)
 
 
-LISTS = ("categorical", "gaps", "ignore", "not_gaps", "target_gaps")
+LISTS = ("categorical", "gaps", "ignore", "not_gaps", "target_gaps", "text")
 """Parameters that are lists of texts."""
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text for a person: on one line, of so many characters at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def quoted(names: list[str]) -> str:

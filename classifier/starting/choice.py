@@ -45,7 +45,7 @@ class Choice:
         return {(one.parameter, one.value): one.reason for one in self.decisions}
 
     def decide(self, parameter: str, value: str | bool | int, reason: str) -> None:  # noqa: FBT001
-        if parameter == "ignore":
+        if parameter in {"ignore", "text"}:
             # What it was until now does not matter.
             self.decisions = [one for one in self.decisions if one.value != value]
             kept = [name for name in self.params.categorical if name != value]
@@ -68,6 +68,8 @@ def first_params(
         "ignore": [],
         "features": None,
         "categorical": [],
+        "text": [],
+        "text_components": 100,
         "target_gaps": [],
         "day_first": "auto",
         "split": "group" if group else "time" if order_by else "random",
@@ -139,13 +141,16 @@ def _encode(choice: Choice, rows: TableRows) -> dict[str, EncodedColumn | str]:
     """Encode the columns, and decide what those need that are refused."""
     encoder = Encoder(rows)
     encoded: dict[str, EncodedColumn | str] = {}
+    too_many: list[str] = []
     for name in list(rows.cells):
         try:
             column = encoded[name] = encoder.encode(rows.cells.pop(name))
         except NeedsParameterError as error:
-            is_of_column = error.parameter in {"ignore", "categorical"}
+            is_of_column = error.parameter in {"ignore", "categorical", "text"}
             reason = _reason(error.problem, choice, name if is_of_column else "")
-            if error.parameter == "gaps" and choice.gaps_of[name] == MOST_GAPS:
+            if error.parameter == "beyond_max_categories":
+                too_many.append(reason)
+            elif error.parameter == "gaps" and choice.gaps_of[name] == MOST_GAPS:
                 choice.decide("categorical", name, "numbers and many different texts")
             elif error.parameter in LISTS or getattr(choice.params, error.parameter) != error.value:
                 choice.decide(error.parameter, error.value, reason)
@@ -156,6 +161,9 @@ def _encode(choice: Choice, rows: TableRows) -> dict[str, EncodedColumn | str]:
         if plain:
             # One decision, after which the column is looked at again.
             choice.decide(plain[0].parameter, name, _reason(plain[0].sentence, choice, name))
+    if too_many and choice.params == rows.params:
+        # The last of all decisions: after it, no column would be found to be of free texts.
+        choice.decide("beyond_max_categories", "other", too_many[0])
     return encoded
 
 

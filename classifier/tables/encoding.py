@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_float_dtype
 from sklearn.preprocessing import OneHotEncoder
+from threadpoolctl import threadpool_limits
 
 from classifier.io.profile import ColumnProfile, profile_of
 from classifier.io.schema import (
@@ -23,13 +24,15 @@ from classifier.io.schema import (
     NumericColumn,
     PartOfDate,
     Schema,
+    TextColumn,
 )
-from classifier.io.user_error import NeedsParameterError, UserError, quoted
+from classifier.io.user_error import NeedsParameterError, UserError, quoted, shortened
 from classifier.tables.dates import is_time, part_of
+from classifier.tables.free_text import Components, pieces_tell
 from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
 from classifier.tables.names import by_reason
 from classifier.tables.rows import TableRows
-from classifier.tables.scalers import scale
+from classifier.tables.scalers import fit_scaling, scale, scaled
 from classifier.tables.suspicions import (
     MOST_OF_ALL,
     NUMBERS_TELL,
@@ -42,7 +45,10 @@ from classifier.tables.suspicions import (
     suspicious_texts,
     tells_the_class,
 )
-from classifier.tables.values import category_names, numbers, seconds, texts
+from classifier.tables.values import category_names, free_texts, numbers, seconds, texts
+
+MOST_CHARACTERS = 40
+"""Of a text in a message."""
 
 EMPTY = "it is empty in every training row"
 
@@ -107,7 +113,8 @@ class Encoder:
         self.kinds = KindFinder(rows.file, self.params.day_first)
         self.train = rows.training
         different = self.train[~rows.is_copy[self.train]]
-        self.sample = np.random.default_rng(0).permutation(different)[:SAMPLE]
+        self.different = np.random.default_rng(0).permutation(different)
+        self.sample = self.different[:SAMPLE]
 
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
@@ -117,8 +124,9 @@ class Encoder:
         """
         cells = self.rows.cells
         share_heap()
-        # NumPy, Arrow and scikit-learn let other threads work while they do.
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        # NumPy, Arrow and scikit-learn let other threads work while they do. OpenBLAS rounds sums
+        # otherwise with another number of its own.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_workers=2) as pool:
             columns = {name: pool.submit(self.encode, cells.pop(name)) for name in list(cells)}
         refused = [name for name in columns if isinstance(columns[name].exception(), UserError)]
         if refused:
@@ -132,6 +140,8 @@ class Encoder:
         If it says nothing, return the reason. Raises `UserError` if it is of no kind that a network
         can learn from, or if a cell is not of the column's kind or far too large.
         """
+        if cells.name in self.params.text:
+            return self._free_texts(cells)
         is_categorical = cells.name in self.params.categorical
         match kind := self.kinds.find(cells, self.train, is_categorical=is_categorical):
             case None:
@@ -235,6 +245,44 @@ class Encoder:
             suspicions=suspicions,
         )
 
+    def _free_texts(self, cells: pd.Series) -> EncodedColumn | str:
+        name, where = str(cells.name), self.rows.file.where(cells)
+        spelled = free_texts(cells, self.spelling, where)
+        missing = (spelled == "").to_numpy()
+        if missing[self.train].all():
+            return EMPTY
+        indicator = self._indicator(missing)
+        known = spelled.iloc[self.different[~missing[self.different]][:SAMPLE]]
+        learnt = Components(known, self.params.text_components)
+        codes, distinct = pd.factorize(spelled)
+        components = learnt.of(pd.Series(distinct))
+        if not np.ptp(components[:, np.unique(codes[self.train])], axis=1).any():
+            return f"it is '{shortened(known.iloc[0], MOST_CHARACTERS)}' in every training row"
+        scaler = self.params.scaler
+        # Of many a component, half of the texts are next to 0: their quartiles say nothing.
+        fitted = "standard" if scaler == "squash" else scaler
+        scalings, features = [], []
+        for component in components:
+            raw = component[codes]
+            scaling = fit_scaling(fitted, raw[self.train])
+            scalings.append(scaling)
+            features.append(scaled(scaler, scaling, raw).astype(np.float32))
+        schema = TextColumn(
+            name=name,
+            pieces=learnt.pieces,
+            weights=learnt.weights.tobytes(),
+            components=scalings,
+            missing_indicator=bool(len(indicator)),
+        )
+        of_sample = pd.factorize(spelled.iloc[self.sample])[0]
+        return EncodedColumn(
+            schema,
+            np.vstack([*features, *indicator]),
+            n_gaps=int(missing.sum()),
+            content=f"{known.nunique()} different, such as '{known.iloc[0]}'",
+            suspicions=list(self._tells_the_class(name, of_sample, TEXTS_TELL)),
+        )
+
     def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | str:
         name = str(cells.name)
         category = category_names(cells, self.spelling)
@@ -250,7 +298,7 @@ class Encoder:
             return f"it is '{found[0]}' in every training row"
         other = len(found) > self.params.max_categories
         if other and self.params.beyond_max_categories == "error":
-            self._refuse_too_many(cells, train, found)
+            self._refuse_too_many(cells, category, found)
         encoder = OneHotEncoder(
             categories=[found],
             max_categories=self.params.max_categories if other else None,
@@ -278,22 +326,39 @@ class Encoder:
             n_gaps=int(missing.sum()),
             content=f"{len(names)}: {', '.join(names)}",
             suspicions=[
-                *suspicious_texts(name, texts(cells.iloc[self.train], ("",)), train),
+                *suspicious_texts(
+                    name,
+                    texts(cells.iloc[self.train], ("",)),
+                    train,
+                    lambda: self._pieces_tell(category),
+                ),
                 *self._tells_the_class(name, codes[self.sample], TEXTS_TELL),
             ],
         )
 
-    def _refuse_too_many(self, cells: pd.Series, train: pd.Series, found: list[str]) -> NoReturn:
+    def _refuse_too_many(self, cells: pd.Series, category: pd.Series, found: list[str]) -> NoReturn:
+        first, last = shortened(found[0], MOST_CHARACTERS), shortened(found[-1], MOST_CHARACTERS)
         problem = (
             f"{self.rows.file.where(cells)} has {len(found)} different texts in the training rows, "
-            f"such as '{found[0]}' and '{found[-1]}', more than prepare.max_categories "
+            f"such as '{first}' and '{last}', more than prepare.max_categories "
             f"({self.params.max_categories})"
         )
-        if len(found) > MOST_OF_ALL * train.notna().sum():
+        if self._pieces_tell(category):
+            otherwise = "raise that, or name it in prepare.ignore"
+            raise NeedsParameterError(problem, "text", str(cells.name), otherwise)
+        if len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
             otherwise = "raise that; prepare.beyond_max_categories: other puts the rarest together"
             raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
         otherwise = "raise that, or name it in prepare.ignore"
         raise NeedsParameterError(problem, "beyond_max_categories", "other", otherwise)
+
+    def _pieces_tell(self, category: pd.Series) -> bool:
+        """Say whether pieces of a column's texts tell the class; of a group, one row is asked."""
+        known = self.different[category.iloc[self.different].notna()]
+        _, first_of_unit = np.unique(self.rows.units[known], return_index=True)
+        rows = known[np.sort(first_of_unit)]
+        target = self.rows.labels.indices[rows]
+        return pieces_tell(category.iloc[rows], target, self.params.max_categories)
 
     def _tells_the_class(
         self, name: str, codes: npt.NDArray[np.int64], least: float

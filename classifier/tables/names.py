@@ -90,7 +90,7 @@ def check_names(columns: list[str], params: PrepareParams) -> None:
             f"{params.data} has no column '{params.target}'{nearest(params.target, columns)}; "
             f"prepare.target must be one of: {there}"
         )
-    for key in ("ignore", "features", "categorical", "group", "order_by"):
+    for key in ("ignore", "features", "categorical", "text", "group", "order_by"):
         value = getattr(params, key) or []
         for name in [value] if isinstance(value, str) else value:
             if name not in columns:

@@ -83,6 +83,8 @@ class PrepareParams(Reading):
         description="a list of column names, or null for all but the target and the ignored"
     )
     categorical: list[str] = Field(description=NAMES)
+    text: list[str] = Field(description=NAMES)
+    text_components: int = Field(ge=1, description="a whole number of at least 1")
     target_gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     day_first: DayFirst = Field(description="one of auto, true, false")
     split: SplitKind = _one_of(SplitKind)

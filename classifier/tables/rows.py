@@ -80,7 +80,7 @@ def read_rows(params: PrepareParams) -> TableRows:
     """
     file = open_table(Path(params.data), params.data, params, [params.target])
     check_names(file.columns, params)
-    by_name = {params.target, params.group, *params.categorical} - {None}
+    by_name = {params.target, params.group, *params.categorical, *params.text} - {None}
     table = file.read(text_columns={*map(str, by_name), *file.codes})
     left_out = file.left_out(table)
     left_out.pop(params.target, None)

@@ -1,7 +1,7 @@
 """What is suspicious about a column, as far as it can be told from the training rows."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,19 +124,21 @@ def suspicious_numbers(
             )
 
 
-def suspicious_texts(name: str, spelled: pd.Series, category: pd.Series) -> Iterator[Suspicion]:
+def suspicious_texts(
+    name: str, spelled: pd.Series, category: pd.Series, pieces_tell: Callable[[], bool]
+) -> Iterator[Suspicion]:
     """Warn of texts that name the rows, a gap that may be a category, and categories put together.
 
     `spelled` are the training rows' texts, shape (n,), NaN for empty ones; `category` are the names
-    of their categories, NaN for gaps.
+    of their categories, NaN for gaps; `pieces_tell` says whether pieces of them tell the class.
     """
     n, n_different = category.notna().sum(), category.nunique()
     if n > FEW_ROWS and n_different > MOST_OF_ALL * n:
-        yield Suspicion(
-            f"'{name}' has {n_different} different texts in {n} training rows; if they only say "
-            "which row it is",
-            "ignore",
-            is_plain=True,
+        counted = f"'{name}' has {n_different} different texts in {n} training rows; "
+        yield (
+            Suspicion(f"{counted}since words in them tell the class", "text", is_plain=True)
+            if pieces_tell()
+            else Suspicion(f"{counted}if they only say which row it is", "ignore", is_plain=True)
         )
     gaps = spelled[category.isna()].value_counts()
     if len(gaps) and gaps.iloc[0] > AS_COMMON * category.value_counts().mean():

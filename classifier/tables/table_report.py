@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.io.schema import GAPS, TableReport
+from classifier.io.user_error import shortened
 from classifier.tables.encoding import PreparedTable
 from classifier.tables.labels import A_GLANCE, spelled_alike
 from classifier.tables.names import by_reason, in_quotes
@@ -140,7 +141,7 @@ def _lines_of_classes(rows: TableRows) -> list[list[str]]:
 
 def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
     """Return lines of cells as columns; those of the numbers in `right` end at their right."""
-    shown = [[_shortened(cell) for cell in cells] for cells in lines]
+    shown = [[shortened(cell, MOST_CHARACTERS) for cell in cells] for cells in lines]
     widths = [max(map(len, cells)) for cells in zip(*shown, strict=True)]
     return [
         "  ".join(
@@ -149,8 +150,3 @@ def _aligned(lines: list[list[str]], right: set[int]) -> list[str]:
         ).rstrip()
         for cells in shown
     ]
-
-
-def _shortened(cell: str) -> str:
-    line = " ".join(cell.split())
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."

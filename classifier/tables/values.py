@@ -23,6 +23,7 @@ from classifier.io.schema import (
     ColumnOfTable,
     DatetimeColumn,
     NumericColumn,
+    TextColumn,
     gap_texts,
     plain_number,
     spellings,
@@ -179,6 +180,8 @@ def raw_values(
             return seconds(cells, spelling, where, column.format)
         case CategoricalColumn():
             return categories(cells, spelling, where, column)
+        case TextColumn():
+            return np.asarray(free_texts(cells, spelling, where), object)
 
 
 def numbers(
@@ -250,6 +253,20 @@ def categories(
         # Not what else there is: a gap may be a text in capitals.
         spelled = spelled.mask(lower.isin(column.categories), lower)
     return np.asarray(spelled.fillna(""), object)
+
+
+def free_texts(cells: pd.Series, spelling: Spelling, where: str) -> pd.Series:
+    """Return texts without blanks around them, empty for gaps.
+
+    Raises `UserError` if the cells are neither texts nor can be spelled out.
+    """
+    if not holds_categories(cells):
+        raise _wrong_type(cells, where, "texts")
+    spelled = texts(cells, spelling.gaps)
+    if is_number(cells):
+        # With a gap among them, whole numbers are read as fractions.
+        spelled = texts(spelled.map(plain_number, na_action="ignore"), spelling.gaps)
+    return spelled.fillna("")
 
 
 def _wrong_type(cells: pd.Series, where: str, what: str) -> UserError:
