@@ -40,7 +40,10 @@ def largest_difference(old: bytes, new: bytes, suffix: str) -> str:
             continue
         one, other = one.astype(np.float64), other.astype(np.float64)
         scale = np.maximum(np.maximum(np.abs(one), np.abs(other)), np.finfo(float).tiny)
-        relative = np.where(np.isnan(one) & np.isnan(other), 0, np.abs(one - other) / scale)
+        is_same = (one == other) | (np.isnan(one) & np.isnan(other))
+        with np.errstate(all="ignore"):
+            relative = np.where(is_same, 0, np.abs(one - other) / scale)
+        relative = np.nan_to_num(relative, nan=np.inf)
         worst = int(np.argmax(relative)) if len(relative) else 0
         if len(relative) and not relative[worst] <= largest:
             largest = float(relative[worst])

@@ -52,6 +52,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=whole_number, metavar="N", help="train from N seeds")
     arguments, of_dvc = parser.parse_known_args()
     if arguments.seeds is not None:
+        if of_dvc:
+            parser.error(f"unrecognized arguments: {' '.join(of_dvc)}")
+        must_be_prepared()
         print("\n".join(report_of_seeds(scores_of_seeds(arguments.seeds))))
         return
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", *of_dvc]
@@ -70,6 +73,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def must_be_prepared() -> None:
+    """Raise a `UserError` if `prepare` has not run with the parameters and the table that are."""
+    command = [sys.executable, "-m", "dvc", "status", "--json", "prepare"]
+    status = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (no shell)
+    if status.returncode != 0 or json.loads(status.stdout):
+        raise UserError("the prepared rows are not those of params.yaml; first: dvc repro prepare")
+
+
 def scores_of_seeds(n: int) -> pd.DataFrame:
     """Train from `train.seed` and the n - 1 seeds after it; return what is scored on the test rows.
 
@@ -83,7 +94,7 @@ def scores_of_seeds(n: int) -> pd.DataFrame:
     left_out, test = read_split(VAL_FILE), read_split(PREPARED / "test.parquet")
     n_train = read_json(PREPARED / "rows.json", PreparedRows).class_counts.train
     positive = find_positive(evaluating.positive_class, schema.classes, np.array(n_train))
-    settle_arithmetic(params, folds, task)
+    settle_arithmetic(params, folds * n, task)
     seeds = range(params.seed, params.seed + n)
     of_seeds = train_from_seeds(params, seeds, task, folds, read_edges(TRAIN_FILE, folds, task))
     scores = []

@@ -46,10 +46,11 @@ def main() -> None:
     )
 
     # Of a storage that others use as well, this machine cannot know who is at work.
+    # Before: another `prepare` may run meanwhile.
+    rows = read_json(PREPARED / "rows.json", PreparedRows)
     alone = only_one_training_process(FOLDER) if search.storage is None else nullcontext()
     with alone:
         tries = find(search)
-    rows = read_json(PREPARED / "rows.json", PreparedRows)
     report = search_report_of(tries, search, rows.hash_of_train_and_val)
     write_csv(REPORTS / "search.csv", tries, search.space)
     write_json(REPORTS / "search.json", report)

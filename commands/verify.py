@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,9 @@ class Verified:
 
 
 def main() -> None:
+    # So that nothing goes on, or is left, without this process.
+    for ending in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+        signal.signal(getattr(signal, ending), lambda number, _: sys.exit(128 + number))
     parser = argparse.ArgumentParser(prog="python -m commands.verify", description=__doc__)
     parser.add_argument("commit", nargs="?", default="HEAD", help="default: the last one")
     name = parser.parse_args().commit
@@ -81,15 +85,16 @@ def in_commit(commit: str, path: str) -> bytes | None:
     return result.stdout if result.returncode == 0 else None
 
 
-def lock_of(commit: str) -> dict[str, Any]:
-    """Return the stages of the commit's dvc.lock."""
+def lock_of(commit: str) -> dict[str, str]:
+    """Return the hashes of the outputs in the commit's dvc.lock, by path."""
     text = in_commit(commit, LOCK_FILE)
     if text is None:
         raise UserError(f"{commit[:12]} has no {LOCK_FILE}: there is nothing to verify")
     with suppress(ValueError, KeyError, TypeError):
         stages = from_yaml(text.decode())["stages"]
-        if all(out["path"] and out["md5"] for stage in stages.values() for out in stage["outs"]):
-            return dict(stages)
+        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+        if all(out["path"] and out["md5"] for out in outs):
+            return {out["path"]: out["md5"] for out in outs}
     raise UserError(f"{LOCK_FILE} of {commit[:12]} is none that DVC has written")
 
 
@@ -140,8 +145,14 @@ def other_packages(commit: str) -> Iterator[str]:
 def run_anew(commit: str, clone: Path) -> None:
     """Clone the commit, and run its whole pipeline; raise a `UserError` where that fails."""
     here = Path.cwd()
-    git("clone", "--quiet", "--no-checkout", str(here), str(clone))
-    git("-C", str(clone), "checkout", "--quiet", "--detach", commit)
+    for arguments in (
+        ["clone", "--quiet", "--no-checkout", str(here), str(clone)],
+        ["-C", str(clone), "checkout", "--quiet", "--detach", commit],
+    ):
+        result = git(*arguments)
+        if result.returncode != 0:
+            why = result.stderr.decode(errors="replace").strip().splitlines() or ["?"]
+            raise UserError(f"this folder cannot be cloned by git: {why[-1]}")
     env = {
         **os.environ,
         # Each stage is started with the `python` that is on PATH.
@@ -160,7 +171,9 @@ def run_anew(commit: str, clone: Path) -> None:
             check=False,
         )
 
-    table = str(params_of(commit).get("prepare", {}).get("data"))
+    table = str((params_of(commit).get("prepare") or {}).get("data"))
+    # Not what the commit, or a user's own settings, name.
+    dvc("cache", "dir", "--local", str(clone.parent / "cache"))
     if not (clone / table).exists():
         local = here / ".dvc/config.local"
         if local.exists():  # how to reach the remote
@@ -186,8 +199,7 @@ def run_anew(commit: str, clone: Path) -> None:
 
 def compare(commit: str, clone: Path) -> Iterator[Verified]:
     """Yield each output of the commit's dvc.lock, and dvc.lock itself."""
-    paths = {out["path"]: out["md5"] for stage in lock_of(commit).values() for out in stage["outs"]}
-    for path, expected in [*paths.items(), (LOCK_FILE, None)]:
+    for path, expected in [*lock_of(commit).items(), (LOCK_FILE, None)]:
         committed, file = in_commit(commit, path), clone / path
         found = file.read_bytes() if file.is_file() else None
         difference = None
@@ -237,7 +249,8 @@ def page(commit: str, warnings: list[str], verified: list[Verified], verdict: st
     yield from [
         "",
         f"Run with `python -m commands.verify {commit}`:",
-        "a clone of this commit alone, without cache and remote, in which `dvc repro --force` ran.",
+        "a clone of this commit alone, in which `dvc repro --force` ran; the table is that of the",
+        "commit, from git or, by its hash, from DVC's cache or remote, and nothing else is.",
         "",
         f"- processor: {processor()}",
         f"- system: {platform.platform()}, Python {platform.python_version()}",

@@ -120,6 +120,11 @@ def test_it_begins_with_params_yaml_and_reports_what_is_best(folder: Path) -> No
     # What is worse is stopped earlier.
     assert tries[tries["state"] == "stopped"]["epochs"].max() < 20
     assert report["luck"] >= 0
+    # What it is compared with is what params.yaml has, not what the study began with.
+    better = {f"train__{name}": value for name, value in report["params"].items()}
+    run_search(folder, search__trials=20, **better)
+    report = json.loads((folder / "reports/search.json").read_text())
+    assert report["first_loss"] == report["best_loss"]
 
 
 def test_it_says_when_the_gain_may_be_luck() -> None:
@@ -226,6 +231,12 @@ def test_the_number_of_workers_changes_nothing(folder: Path) -> None:
     run_search(folder, "--workers", "2", search__trials=8)
     run_search(folder, "--workers", "2", search__trials=12)
     assert files() == alone
+
+
+def test_a_try_that_is_too_large_is_a_failed_try(folder: Path) -> None:
+    tries = run_search(folder, search__space={"hidden": [[10], [10_000_000, 10_000_000]]})
+    assert set(tries[tries["hidden"] != "[10]"]["state"]) == {"failed"}
+    assert tries["state"][0] == "finished"
 
 
 def test_a_try_that_diverges_is_a_failed_try(folder: Path) -> None:

@@ -100,7 +100,7 @@ def files_of(project: Project) -> dict[str, bytes]:
     return {str(path.relative_to(project.path)): path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_what_cuts_it_off_leaves_nothing_here(
     project: Project, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -115,11 +115,14 @@ def test_what_cuts_it_off_leaves_nothing_here(
     )
     assert verifying.stderr is not None
     assert any("Running stage 'train'" in line for line in verifying.stderr)
-    os.killpg(verifying.pid, number)
+    if number == signal.SIGTERM:
+        verifying.send_signal(number)
+    else:
+        os.killpg(verifying.pid, number)
     assert "Traceback" not in verifying.stderr.read()
     assert verifying.wait() != 0
     assert files_of(project) == before
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert list(tmp_path.glob("tmp*")) == []
 
 
@@ -185,6 +188,8 @@ def test_the_arithmetic_is_settled_before_the_libraries_load(
     project.set_params(train__same_bytes=same_bytes)
     ours = {*ALWAYS, *OF_NETWORKS}
     env = {name: value for name, value in os.environ.items() if name not in ours}
+    if same_bytes == "here":
+        env |= OF_NETWORKS  # as of a process of another folder
     for first in ("from stages import train", "from commands import search"):
         program = f"{first}; import os, torch; print(torch.backends.cpu.get_cpu_capability())"
         program += f"; print(sorted({ours} & os.environ.keys()))"

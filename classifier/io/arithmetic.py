@@ -31,8 +31,13 @@ def choose_arithmetic() -> None:
     That is `train.same_bytes`; what else is wrong with params.yaml is for others to say. On another
     kind of processor than x86-64 with AVX2, nothing is set.
     """
-    if has_avx2():
-        os.environ.update(ALWAYS if _only_here() else ALWAYS | OF_NETWORKS)
+    if not has_avx2():
+        return
+    os.environ.update(ALWAYS | OF_NETWORKS)
+    if _only_here():
+        # Also where a process of another folder, such as that of `verify`, has started this one.
+        for name in OF_NETWORKS:
+            del os.environ[name]
 
 
 def has_avx2() -> bool:

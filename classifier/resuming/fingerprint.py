@@ -7,9 +7,10 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from classifier.io.arithmetic import OF_NETWORKS
+from classifier.io.arithmetic import ALWAYS, OF_NETWORKS
 from classifier.io.params import PARAMS_FILE
 from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
@@ -58,10 +59,11 @@ def fingerprint_of(
         "task": asdict(task),
         "source": [hash_file(module) for module in source_files(*COMPUTING)],
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "device_type": device_type,
         "n_ranks": ranks.SIZE,
         "threads": threads,
-        "arithmetic": {name: os.environ.get(name) for name in OF_NETWORKS},
+        "arithmetic": {name: os.environ.get(name) for name in ALWAYS | OF_NETWORKS},
     }
     return hashlib.sha256(json.dumps(influences, sort_keys=True).encode()).hexdigest()[:16]
 

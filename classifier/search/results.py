@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from classifier.drawing import png_of
 from classifier.io.files import write_bytes
 from classifier.io.user_error import UserError
 from classifier.search.luck import luck_of_choosing
-from classifier.search.search_params import Space, from_optuna, text_of
+from classifier.search.search_params import Space, from_optuna, in_optuna, text_of
 from classifier.search.search_report import SearchReport
 from classifier.search.searching import Search
 from classifier.search.study import FAILED_WITH, best_first, finished, loss_of
@@ -48,7 +49,9 @@ def search_report_of(
     if not ended_well:
         reasons = [each.user_attrs.get(FAILED_WITH, "stopped") for each in tries]
         raise UserError(f"of {len(tries)} tries, none has finished; the first: {reasons[0]}")
-    best = best_first(tries)[0]
+    ranked = best_first(tries)
+    best, in_yaml = ranked[0], partial(from_optuna, search.space)
+    first = in_yaml(in_optuna(search.space, search.train))
     drawn = np.array([each.user_attrs["drawn"] for each in ended_well])
     left_out = np.array([each.user_attrs["left_out"] for each in ended_well])
     return SearchReport(
@@ -61,8 +64,9 @@ def search_report_of(
         best_try=tries.index(best),
         best_loss=loss_of(best),
         luck=luck_of_choosing(drawn, left_out, ended_well.index(best)),
-        first_loss=loss_of(tries[0]) if tries[0] in ended_well else None,
-        params=from_optuna(search.space, best.params),
+        # Of what params.yaml has now: the study may have begun with something else.
+        first_loss=next((loss_of(each) for each in ranked if in_yaml(each.params) == first), None),
+        params=in_yaml(best.params),
         prepared_rows=prepared_rows,
     )
 

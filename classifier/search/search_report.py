@@ -50,7 +50,7 @@ def in_words(report: SearchReport) -> list[str]:
         f"tries: {report.n_tries}, of which {of_these}",
         f"loss: {of_rows}, the mean over {of_runs}",
     ]
-    if report.best_try == 0:
+    if report.best_loss == report.first_loss:
         lines.append(f"none is better than what the search began with: loss {report.best_loss:.4f}")
     else:
         before = "" if report.first_loss is None else f" instead of {report.first_loss:.4f}"
@@ -67,9 +67,9 @@ def _about_luck(report: SearchReport) -> list[str]:
     expected = report.best_loss + report.luck
     likely = f"about {report.luck:.4f} of its loss is likely luck of choosing"
     lines = [f"{chosen}{likely}, so expect {expected:.4f} or more on other rows"]
-    if report.first_loss is not None and report.best_try > 0:
+    if report.first_loss is not None:
         gain = report.first_loss - report.best_loss
-        if gain <= report.luck:
+        if 0 < gain <= report.luck:
             lines.append(
                 f"that is more than what was gained, {gain:.4f}: what it began with may be as good"
             )

@@ -223,7 +223,10 @@ class Worker:
         except TrialPruned:
             last = max(losses)
             state, value, attributes = TrialState.PRUNED, losses[last], {"epochs": last}
-        except (UserError, torch.OutOfMemoryError) as error:
+        except (UserError, MemoryError, RuntimeError) as error:
+            # On a CPU, it is no error of its own that there is not enough memory.
+            if not isinstance(error, UserError | MemoryError) and "memory" not in str(error):
+                raise
             state, attributes = TrialState.FAIL, {FAILED_WITH: str(error)}
         else:
             value = tried.val_loss

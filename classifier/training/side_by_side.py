@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
+from classifier.io.arithmetic import has_avx2
 from classifier.network.model import Task, widths
 from classifier.training import ranks
 from classifier.training.device import (
@@ -69,7 +70,8 @@ def settle_arithmetic(params: TrainParams, folds: Sequence[Fold], task: Task) ->
     work = multiply_adds(in_a_step, widths(params, task), params.members)
     everywhere = params.same_bytes == "everywhere"
     threads = choose_threads(params.threads, work, params.members, on_any_machine=everywhere)
-    by_openblas = everywhere and work >= MULTIPLY_ADDS_BY_OPENBLAS
+    on_x86 = folds[0].train.target.device.type == "cpu" and has_avx2()
+    by_openblas = everywhere and on_x86 and work >= MULTIPLY_ADDS_BY_OPENBLAS
     compute_deterministically(threads, by_openblas=by_openblas)
     return threads
 
@@ -159,7 +161,8 @@ def train_from_seeds(
     """Train the networks of all folds from each of the seeds, all of them side by side.
 
     Returns the runs of each seed. With one seed, they are what the stage `train` makes of these
-    parameters and this seed, with several, but for how sums are rounded. After each evaluation,
+    parameters and this seed, with several, but for how sums are rounded, and for the units that
+    are dropped, which are the same for all. After each evaluation,
     `report` is called with all runs; what it raises ends the training.
     """
     of_networks = [one for seed in seeds for one in seeds_of_networks(seed, len(folds))]
