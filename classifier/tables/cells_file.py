@@ -198,7 +198,7 @@ def open_arff(file: TextFile, reading: Reading) -> CellsFile:
 
     with file.open_text("strict") as text:
         try:
-            found = _arff.load(text)
+            found = _arff.loads(text.read())
         except _arff.ArffException as error:
             raise UserError(f"{file.name} cannot be read as ARFF: {error}") from None
     header = [name for name, _ in found["attributes"]]
