@@ -79,6 +79,8 @@ def _of_sheets(
 
     If none has them, it is the first with several columns, or the first.
     """
+    if not sheets:
+        raise UserError(f"{name} has no tables")
     if reading.sheet is not None:
         if reading.sheet not in sheets:
             raise UserError(
@@ -152,8 +154,6 @@ def open_database(path: Path, name: str, reading: Reading, wanted: Collection[st
             "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         )
         tables = [str(table) for (table,) in found]
-        if not tables:
-            raise UserError(f"{name} has no tables")
         of = f" of {quoted(tables)}" if len(tables) > 1 else ""
 
         def read(table: str) -> CellsFile:
