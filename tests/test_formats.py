@@ -299,6 +299,11 @@ def test_a_table_of_a_database_by_its_name(folder: Path) -> None:
         run_prepare(folder, "t.db", "note", prepare__sheet='a "list"')
     with refused("t.db has no column 'klasse'; prepare.target must be one of: 'word', 'count'"):
         run_prepare(folder, "t.db", "klasse", prepare__sheet="seen")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+        Path("t.db").write_bytes(connection.serialize())
+    with refused("t.db has no tables"):
+        run_prepare(folder, "t.db", "klasse")
     # What a program has not yet written into the file itself would be missing.
     with closing(sqlite3.connect("open.db")) as connection:
         connection.execute("PRAGMA journal_mode=WAL")

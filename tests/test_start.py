@@ -201,7 +201,7 @@ def test_what_is_no_category_either_is_left_out() -> None:
 def test_why_too_few_rows_differ_in_the_columns_that_are_left() -> None:
     n = np.arange(120)
     table = pd.DataFrame({"ticket": [f"T-{i:04}" for i in n], "y": n % 2})
-    table["note"] = np.where(n == 7, "late", None)
+    table["note"] = ["late" if i == 7 else None for i in n]
     table.to_csv("t.csv", index=False)
     with refused(
         "fewer than two classes have 3 different rows, in the columns that are used; add rows, or "

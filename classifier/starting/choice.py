@@ -14,9 +14,6 @@ from classifier.tables.names import by_reason
 from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.rows import TableRows, read_rows
 
-MOST_CHARACTERS = 90
-"""The most of a reason in a message, which may have a long text in it."""
-
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""
 
@@ -115,7 +112,7 @@ def _choose(choice: Choice) -> tuple[Choice, PreparedTable]:
         table = put_together(rows, encoded)
     except UserError as error:
         why = {
-            str(one.value): shorten(one.reason, MOST_CHARACTERS)
+            str(one.value): shorten(one.reason, 90)  # It may have a long text in it.
             for one in choice.decisions
             if one.parameter == "ignore"
         }

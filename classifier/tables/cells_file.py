@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -78,32 +79,27 @@ def _of_sheets(
 
     If none has them, it is the first with several columns, or the first.
     """
+    if not sheets:
+        raise UserError(f"{name} has no tables")
     if reading.sheet is not None:
         if reading.sheet not in sheets:
             raise UserError(
                 f"{name} has no sheet '{reading.sheet}'; prepare.sheet must be null or one of: "
                 f"{quoted(sheets)}"
             )
-        return read(reading.sheet)
-    others: list[CellsFile | UserError] = []
+        sheets = [reading.sheet]
+    found: list[CellsFile | UserError] = []
     for sheet in sheets:
         try:
-            table = read(sheet)
+            found.append(table := read(sheet))
         except UserError as error:
-            others.append(error)
-            continue
-        if {*wanted} <= {*table.columns}:
-            return table
-        others.append(table)
-    chosen = next(
-        (
-            one
-            for one in others
-            if isinstance(one, NeedsParameterError)
-            or (isinstance(one, CellsFile) and len(one.columns) > 1)
-        ),
-        others[0],
-    )
+            found.append(error)
+        else:
+            if {*wanted} <= {*table.columns}:
+                return table
+    several = (one for one in found if len(getattr(one, "columns", [])) > 1)
+    undecided = (one for one in found if isinstance(one, NeedsParameterError))
+    chosen = next(chain(undecided, several, found))
     if isinstance(chosen, UserError):
         raise chosen
     return chosen
@@ -126,7 +122,7 @@ def open_workbook(path: Path, name: str, reading: Reading, wanted: Collection[st
         )
         layout = find_layout(name, first, last, lambda: n_rows, reading=reading, spelling=spelling)
         cells.index += 1
-        is_data = ~cells.index.isin([*layout.no_data, *layout.left_out])
+        is_data = (cells.index >= layout.first_row) & ~cells.index.isin(layout.no_data)
         cells = cells[is_data & cells.ne("").any(axis="columns")]
         if cells.empty:
             raise UserError(f"{name}: the sheet '{sheet}' has no rows below its header")
@@ -158,8 +154,6 @@ def open_database(path: Path, name: str, reading: Reading, wanted: Collection[st
             "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         )
         tables = [str(table) for (table,) in found]
-        if not tables:
-            raise UserError(f"{name} has no tables")
         of = f" of {quoted(tables)}" if len(tables) > 1 else ""
 
         def read(table: str) -> CellsFile:
@@ -204,7 +198,7 @@ def open_arff(file: TextFile, reading: Reading) -> CellsFile:
 
     with file.open_text("strict") as text:
         try:
-            found = _arff.load(text)
+            found = _arff.loads(text.read())
         except _arff.ArffException as error:
             raise UserError(f"{file.name} cannot be read as ARFF: {error}") from None
     header = [name for name, _ in found["attributes"]]

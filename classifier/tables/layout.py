@@ -6,7 +6,7 @@ A record is a list of texts, one for each cell; that of a blank line has none.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import takewhile, zip_longest
+from itertools import chain, takewhile, zip_longest
 from statistics import median, mode
 
 import numpy as np
@@ -43,16 +43,16 @@ class Layout:
     columns: list[str]
     unnamed: list[str]
     """The columns that the file has no name for."""
-    left_out: dict[int, str]
-    """The rows that are none of the table, each with what it is instead."""
+    left_out: dict[str, list[int]]
+    """The rows that are none of the table, by what they are."""
     sample: Records
     """Records of data, but for blank ones."""
 
     @property
     def no_data(self) -> list[int]:
         """The rows from the first of the table on that hold no data: names, and those left out."""
-        further = sorted(row for row in self.left_out if row > self.first_row)
-        return [self.first_row, *further] if self.has_header else further
+        rows = sorted(row for row in chain(*self.left_out.values()) if row > self.first_row)
+        return [self.first_row, *rows] if self.has_header else rows
 
     def rows_of(self, positions: pd.Index) -> pd.Index:
         """Return the rows of the records of data at these positions, which count from 0 on."""
@@ -66,11 +66,10 @@ class Layout:
     def description(self) -> str:
         """What becomes of which rows, in a line."""
         header = f"names in row {self.first_row}" if self.has_header else "no header"
-        rows_by_reason: dict[str, list[str]] = {}
-        for row, reason in self.left_out.items():
-            rows_by_reason.setdefault(reason, []).append(str(row))
         return header + "".join(
-            f", {reason} left out: {', '.join(rows)}" for reason, rows in rows_by_reason.items()
+            f", {what} left out: {', '.join(map(str, rows))}"
+            for what, rows in self.left_out.items()
+            if rows
         )
 
 
@@ -89,27 +88,27 @@ def find_layout(
     Raises `UserError`, in which the file is called `name`, if there is no table in them.
     """
     rows = dict(enumerate(records, start=n_comments + 1))
-    is_auto = reading.skip_rows == "auto"
-    left_out: dict[int, str] = {}
-    if reading.skip_rows != "auto":
-        left_out = dict.fromkeys(sorted(reading.skip_rows), "rows of prepare.skip_rows")
-    else:
+    if reading.skip_rows == "auto":
         n_above = count_above(records, spelling, has_header=reading.header is not False)
-        left_out = dict.fromkeys([*rows][:n_above], "rows above the table")
         n_below = count_below(last or records[n_above + 1 :], spelling)
         end = count_rows() + 1 if n_below else 0
-        left_out |= dict.fromkeys(range(end - n_below, end), "rows below the table")
-    rows = {row: record for row, record in rows.items() if row not in left_out}
+        left_out = {"rows above the table": [*rows][:n_above]}
+        left_out |= {"rows below the table": [*range(end - n_below, end)]}
+    else:
+        left_out = {"rows of prepare.skip_rows": sorted(reading.skip_rows)}
+    for row in chain(*left_out.values()):
+        rows.pop(row, None)
     first_row, first = next(iter(rows.items()), (n_comments + 1, []))
     where = f"{name}: row {first_row}"
     if not any(cell.strip() for cell in first):
         raise UserError(f"{where} is blank; it must name the columns")
     del rows[first_row]
     has_header = has_names(where, first, [*filter(None, rows.values())], reading, spelling)
-    if has_header and is_auto:
+    n_names = 0
+    if has_header and reading.skip_rows == "auto":
         n_names = count_further_names([*rows.values()], spelling)
-        left_out |= dict.fromkeys([*rows][:n_names], "rows of further names")
-    below = [record for row, record in rows.items() if record and row not in left_out]
+        left_out |= {"rows of further names": [*rows][:n_names]}
+    below = [*filter(None, [*rows.values()][n_names:])]
     if has_header and below and all(len(record) == len(first) + 1 for record in below):
         # As R writes the names of rows.
         first = ["", *first]

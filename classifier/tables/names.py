@@ -109,14 +109,14 @@ def choose_features(
 
     Raises a `UserError` that says of each column why it is none, if none is left.
     """
-    others = dict.fromkeys(params.ignore, "prepare.ignore names it")
-    if params.features is not None:
-        unnamed = set(columns) - {*params.features}
-        others |= dict.fromkeys(unnamed, "prepare.features does not name it")
-    others |= left_out
-    if params.group is not None:
-        others[params.group] = "it is prepare.group"
-    others[params.target] = "it is prepare.target"
+    chosen = columns if params.features is None else params.features
+    others = {
+        **dict.fromkeys(params.ignore, "prepare.ignore names it"),
+        **dict.fromkeys({*columns} - {*chosen}, "prepare.features does not name it"),
+        **left_out,
+        params.group or params.target: "it is prepare.group",
+        params.target: "it is prepare.target",
+    }
     features = [name for name in columns if name not in others]
     if not features:
         why = "; ".join(by_reason({name: others[name] for name in columns}))

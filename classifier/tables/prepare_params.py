@@ -53,7 +53,9 @@ def _encoding(name: str) -> str:
 class Reading(Params):
     """How the file is to be read; what is `auto` is found out by looking at it."""
 
-    sheet: str | None = Field(description="the name of a sheet or table, or null for the first")
+    sheet: str | None = Field(
+        description="the name of a sheet or table, or null for the first that has the target"
+    )
     delimiter: Delimiter = _one_of(Delimiter)
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         description="auto, or the name of an encoding, such as utf-8, utf-16 or cp1252"
