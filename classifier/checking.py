@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
@@ -145,7 +144,7 @@ class CountedColumn:
             return [*self.column.categories, "rare or new", "gaps"]
         cuts = [f"{cut:.6g}" for cut in self.profile.cuts]
         if isinstance(self.column, DatetimeColumn):
-            cuts = [f"{pd.Timestamp(cut, unit='s'):%Y-%m-%d}" for cut in self.profile.cuts]
+            cuts = [str(np.datetime64(int(cut), "s"))[:10] for cut in self.profile.cuts]
         between = (" to ".join(pair) for pair in pairwise(cuts))
         ends = [f"up to {cuts[0]}", *between, f"above {cuts[-1]}"] if cuts else ["numbers"]
         return [*ends, "gaps"]

@@ -187,7 +187,9 @@ def count_rows(
             counted.labels += np.bincount(labels, minlength=n_classes + 1)
             own = {"target": target, "key": generator.random(len(chunk))}
             grouped = {name: texts(chunk[name], file.spelling.gaps) for name in slices} | {
-                column.name: pd.Series(pd.to_datetime(raw[column.name], unit="s"), chunk.index)
+                column.name: pd.Series(
+                    pd.to_datetime(np.floor(raw[column.name]), unit="s"), chunk.index
+                )
                 for column in schema.columns
                 if isinstance(column, DatetimeColumn)
             }
