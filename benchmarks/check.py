@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ from classifier.io.profile import count_cells, profile_of
 from classifier.io.schema import CategoricalColumn, ColumnOfTable, NumericColumn
 from classifier.io.yaml_text import from_yaml, to_yaml
 
-Table = dict[str, npt.NDArray[np.object_] | npt.NDArray[np.float64]]
+Table = dict[str, npt.NDArray[Any]]
 
 N_TABLES, N_TRAINING, FEWEST, MOST = 200, 3000, 200, 20_000
 N_TEST, N_LABELLED = 500, 500

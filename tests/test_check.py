@@ -403,14 +403,7 @@ def test_a_job_sees_the_status(made: Path) -> None:
         "assert 'torch' not in sys.modules; sys.exit(status)"
     )
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    for options, status in ([["-c", program, "new.csv"], 3], [["-m", "commands.check", "x"], 1]):
-        result = subprocess.run(
-            [sys.executable, *options],
-            cwd=made,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == status, result.stderr
-    assert result.stderr == "check: error: x is missing\n"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "new.csv"], cwd=made, env=env, check=False
+    )
+    assert result.returncode == 3
