@@ -152,12 +152,15 @@ class CountedColumn:
     def p_values(self) -> list[float]:
         gaps, known = self.counts[:, -1], self.counts[:, :-1]
         inside = np.delete(known, self.outside, axis=1)
+        side = "two-sided"
         if isinstance(self.column, DatetimeColumn):
-            # That dates go on is no difference.
-            inside = inside.sum(axis=1, keepdims=True)
+            # That dates go on is no difference, nor that early ones are none any more.
+            inside, side = inside.sum(axis=1, keepdims=True), "less"
         outside = known[:, self.outside].sum(axis=1)
         pairs = np.array([[gaps, known.sum(axis=1)], [outside, inside.sum(axis=1)]])
-        found = [fisher_exact(pair).pvalue for pair in pairs if pair.sum(axis=1).all()]
+        found = [
+            fisher_exact(pair, alternative=side).pvalue for pair in pairs if pair.sum(axis=1).all()
+        ]
         cells = _pooled(inside)
         if cells.shape[1] > 1 and cells.sum(axis=1).all():
             found.append(chi2_contingency(cells, correction=False).pvalue)

@@ -173,6 +173,7 @@ def test_rows_of_the_same_kind_are_alike_though_time_goes_on(n: int) -> None:
     rows["when"] += pd.Timedelta(days=365)
     status, found = checked(rows.drop(columns="y"))
     assert (status, differing(found), found["rows"]) == (0, set(), n)
+    assert found["columns"]["when"]["p_value"] == 1
     assert 0.5 < found["promised_accuracy"] <= 1
     assert found["labelled"] is None
 
