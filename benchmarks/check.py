@@ -1,21 +1,29 @@
 """Does `check` find what has changed, and nothing where nothing has? And what does it cost?
 
 `python -m benchmarks.check` simulates tables and answers, of which the truth is known;
-`python -m benchmarks.check --rows 1000000` times `check` beside `predict` on a table of 50 columns.
+`python -m benchmarks.check --rows 1000000` times `check` beside `predict` on a table of 50 columns;
+`python -m benchmarks.check --evidently PYTHON` shows what it says beside Evidently, which that
+Python has to have.
 """
 
 import argparse
 import math
+import os
+import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from benchmarks.prepare import run, write_params, write_table
+from benchmarks.prepare import REPOSITORY, run, write_params, write_table
 from classifier.checking import (
     Checked,
     CountedColumn,
@@ -32,10 +40,11 @@ from classifier.io.profile import count_cells, profile_of
 from classifier.io.schema import CategoricalColumn, ColumnOfTable, NumericColumn
 from classifier.io.yaml_text import from_yaml, to_yaml
 
-Table = dict[str, npt.NDArray[np.object_] | npt.NDArray[np.float64]]
+Table = dict[str, npt.NDArray[Any]]
 
 N_TABLES, N_TRAINING, FEWEST, MOST = 200, 3000, 200, 20_000
 N_TEST, N_LABELLED = 500, 500
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 LIMITS = Limits(confidence=0.95, least_difference=0.05, least_loss=0.02)
 COLORS, CITIES = ["red", "green", "blue"], [f"city {number}" for number in range(20)]
 CLASSES = ["a", "b", "c"]
@@ -129,13 +138,13 @@ def column(name: str) -> ColumnOfTable:
     return NumericColumn(name=name, median=0, offset=0, scale=1, unit="", missing_indicator=False)
 
 
-def found(training: Table, new: Table) -> set[str]:
+def found(training: Table, new: Table, limits: Limits = LIMITS) -> set[str]:
     counted = []
     for name, values in training.items():
         profile = profile_of(column(name), values)
         cells = count_cells(column(name), profile, new[name])
         counted.append(CountedColumn(column(name), profile, cells, Counter()))
-    return {name for name, one in check_columns(counted, LIMITS).items() if one.differs}
+    return {name for name, one in check_columns(counted, limits).items() if one.differs}
 
 
 def simulate_columns() -> None:
@@ -144,11 +153,14 @@ def simulate_columns() -> None:
         chance = np.random.default_rng(number)
         n = round(math.exp(chance.uniform(math.log(FEWEST), math.log(MOST))))
         training = draw(N_TRAINING, chance)
-        counts["nothing"] += bool(found(training, draw(n, chance)))
+        new = draw(n, chance)
+        counts["nothing"] += bool(found(training, new))
+        any_size = replace(LIMITS, least_difference=0)
+        counts["nothing, with --least-difference=0"] += bool(found(training, new, any_size))
         for what, (columns, shares, change) in CHANGES.items():
             new = draw(n, chance, **shares)
             change(new, chance)
-            counts[what] += columns <= found(training, new)
+            counts[what] += columns == found(training, new)
     for what, count in counts.items():
         print(f"| {what} | {count / N_TABLES:.1%} |")
 
@@ -209,35 +221,82 @@ def simulate_answers() -> None:
         print(f"| accuracy {what} | {count / N_TABLES:.1%} |")
 
 
+def train(folder: Path, table: str) -> None:
+    """Make a model of a table in a folder, whose target is `target`, in no time."""
+    write_params(folder / "params.yaml")
+    params = from_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
+    params["prepare"]["data"] = table
+    params["train"].update(max_epochs=2, eval_every=1)
+    params["baseline"]["models"] = []
+    (folder / "params.yaml").write_text(to_yaml(params), encoding="utf-8")
+    for stage in ("prepare", "train", "baseline", "evaluate"):
+        run([sys.executable, "-m", f"stages.{stage}"], folder)
+
+
 def time_it(n: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_table(folder / "table.csv", 20_000)
-        write_params(folder / "params.yaml")
-        params = from_yaml((folder / "params.yaml").read_text(encoding="utf-8"))
-        params["train"].update(max_epochs=2, eval_every=1)
-        params["baseline"]["models"] = []
-        (folder / "params.yaml").write_text(to_yaml(params), encoding="utf-8")
-        for stage in ("prepare", "train", "baseline", "evaluate"):
-            run([sys.executable, "-m", f"stages.{stage}"], folder)
+        train(folder, "table.csv")
         write_table(folder / "new.csv", n)
-        for what in ("predict", "check"):
+        for what, output in {"predict": "out.csv", "check": "check.html"}.items():
             # Whatever `check` says of it.
             program = f"from commands.{what} import main; main()"
-            output = {"predict": "out.csv", "check": "check.html"}[what]
             seconds, peak = run([sys.executable, "-c", program, "new.csv", "-o", output], folder)
-            print(f"{what}: {n} rows x 50: {seconds:.1f} s, peak {peak:.0f} MB")
+            print(f"{what}: {n:,} rows x 50: {seconds:.1f} s, peak {peak:.0f} MB")
+
+
+EVIDENTLY = """
+import pandas as pd
+from evidently import Report
+from evidently.presets import DataDriftPreset
+snapshot = Report([DataDriftPreset()]).run(pd.read_csv("new.csv"), pd.read_csv("table.csv"))
+snapshot.save_html("evidently.html")
+for metric in snapshot.dict()["metrics"]:
+    print(metric["metric_name"], metric["value"])
+"""
+
+
+def beside_evidently(python: str) -> None:
+    """Say what Evidently, in the environment of this Python, and `check` say of two tables."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chance = np.random.default_rng(0)
+        pd.DataFrame(draw(N_TRAINING, chance)).to_csv(folder / "table.csv", index=False)
+        train(folder, "table.csv")
+        program = "from commands.check import main; main()"
+        commands = {
+            "check": [sys.executable, "-c", program, "new.csv"],
+            "evidently": [python, "-c", EVIDENTLY],
+        }
+        for what in ("nothing", *CHANGES):
+            _, shares, change = CHANGES.get(what, (set(), {}, lambda _, __: None))
+            new = draw(2000, chance, **shares)
+            change(new, chance)
+            pd.DataFrame(new).to_csv(folder / "new.csv", index=False)
+            for program, command in commands.items():
+                start = time.monotonic()
+                result = subprocess.run(
+                    command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True
+                )
+                seconds = time.monotonic() - start
+                size = (folder / f"{program}.html").stat().st_size
+                print(f"{what}: {program}, {seconds:.1f} s, page of {size / 1e3:.0f} kB")
+                print(result.stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, help="time it on a table of so many rows")
-    rows = parser.parse_args().rows
-    if rows:
-        time_it(rows)
-        return
-    simulate_columns()
-    simulate_answers()
+    parser.add_argument("--evidently", help="compare with it; a Python that has it")
+    arguments = parser.parse_args()
+    if arguments.rows:
+        time_it(arguments.rows)
+    elif arguments.evidently:
+        beside_evidently(arguments.evidently)
+    else:
+        simulate_columns()
+        simulate_answers()
 
 
 if __name__ == "__main__":

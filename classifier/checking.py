@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
@@ -145,7 +144,7 @@ class CountedColumn:
             return [*self.column.categories, "rare or new", "gaps"]
         cuts = [f"{cut:.6g}" for cut in self.profile.cuts]
         if isinstance(self.column, DatetimeColumn):
-            cuts = [f"{pd.Timestamp(cut, unit='s'):%Y-%m-%d}" for cut in self.profile.cuts]
+            cuts = [str(np.datetime64(int(cut), "s"))[:10] for cut in self.profile.cuts]
         between = (" to ".join(pair) for pair in pairwise(cuts))
         ends = [f"up to {cuts[0]}", *between, f"above {cuts[-1]}"] if cuts else ["numbers"]
         return [*ends, "gaps"]
@@ -153,12 +152,15 @@ class CountedColumn:
     def p_values(self) -> list[float]:
         gaps, known = self.counts[:, -1], self.counts[:, :-1]
         inside = np.delete(known, self.outside, axis=1)
+        side = "two-sided"
         if isinstance(self.column, DatetimeColumn):
-            # That dates go on is no difference.
-            inside = inside.sum(axis=1, keepdims=True)
+            # That dates go on is no difference, nor that early ones are none any more.
+            inside, side = inside.sum(axis=1, keepdims=True), "less"
         outside = known[:, self.outside].sum(axis=1)
         pairs = np.array([[gaps, known.sum(axis=1)], [outside, inside.sum(axis=1)]])
-        found = [fisher_exact(pair).pvalue for pair in pairs if pair.sum(axis=1).all()]
+        found = [
+            fisher_exact(pair, alternative=side).pvalue for pair in pairs if pair.sum(axis=1).all()
+        ]
         cells = _pooled(inside)
         if cells.shape[1] > 1 and cells.sum(axis=1).all():
             found.append(chi2_contingency(cells, correction=False).pvalue)

@@ -27,7 +27,6 @@ from classifier.evaluation.bootstrap import mean_interval
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.metrics import measure
 from classifier.evaluation.slices import groups, measure_slices
-from classifier.evaluation.words import threshold_in_words
 from classifier.exported_model.load import ExportedModel
 from classifier.io.files import read_json, write_bytes, write_json
 from classifier.io.later_params import MOST_PROBABLE
@@ -93,7 +92,15 @@ def main() -> int:
         table=file.name,
         rows=counted.n,
         columns=check_columns(counted_columns(schema, profile, counted), limits),
-        classes=shares_of_classes(schema.classes, profile, counted),
+        classes=[
+            Shares(of=of, training=training, new=new)
+            for of, training, new in zip(
+                schema.classes,
+                profile.class_counts / np.sum(profile.class_counts),
+                counted.predicted / counted.n,
+                strict=True,
+            )
+        ],
         promised_accuracy=counted.promised / counted.n,
         n_unsure=counted.n_unsure,
     )
@@ -101,29 +108,19 @@ def main() -> int:
         how = schema.classes, int(np.argmax(profile.class_counts)), limits.confidence
         checked.labelled = check_labelled(counted, decision, how, test, file.spelling)
     checked.verdict, checked.said = decide(checked, test, limits)
-    in_force = decision.threshold_of_positive
-    page = filled_in(
-        "check.html",
-        checked,
-        checked=checked,
-        test=test,
-        target=schema.target,
-        n_training=sum(profile.class_counts),
-        limits=limits,
-        threshold=""
-        if in_force is None
-        else threshold_in_words(schema.classes[positive], in_force),
-    )
-    write_json(arguments.output.with_suffix(".json"), checked)
-    write_bytes(arguments.output, page.encode())
-    print(*checked.said, f"more is in {arguments.output}", sep="\n")
+    parts = {"schema": schema, "profile": profile, "decision": decision, "limits": limits}
+    page = filled_in("check.html", checked, checked=checked, **parts)
+    page_file = arguments.output.with_suffix(".html")
+    write_json(page_file.with_suffix(".json"), checked)
+    write_bytes(page_file, page.encode())
+    print(*checked.said, f"more is in {page_file}", sep="\n")
     return STATUS[checked.verdict]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m commands.check", description=__doc__)
     parser.add_argument("table", help="CSV, Parquet or a workbook (.xlsx); - reads standard input")
-    help_text = "the page; with .json in the end, the numbers on it (default: check.html)"
+    help_text = "the page, .html, and in .json what is on it (default: check.html)"
     parser.add_argument("-o", "--output", type=Path, default=Path("check.html"), help=help_text)
     help_text = "beside it or its folder, metrics.json says what it was worth"
     parser.add_argument("--model", type=Path, default=Path("models/model.onnx"), help=help_text)
@@ -187,7 +184,9 @@ def count_rows(
             counted.labels += np.bincount(labels, minlength=n_classes + 1)
             own = {"target": target, "key": generator.random(len(chunk))}
             grouped = {name: texts(chunk[name], file.spelling.gaps) for name in slices} | {
-                column.name: pd.Series(pd.to_datetime(raw[column.name], unit="s"), chunk.index)
+                column.name: pd.Series(
+                    pd.to_datetime(np.floor(raw[column.name]), unit="s"), chunk.index
+                )
                 for column in schema.columns
                 if isinstance(column, DatetimeColumn)
             }
@@ -255,16 +254,6 @@ def counted_columns(schema: Schema, profile: Profile, counted: Counted) -> list[
     )
     of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])
     return [*found, CountedColumn(target, of_training, np.append(counted.labels, 0), Counter())]
-
-
-def shares_of_classes(classes: list[str], profile: Profile, counted: Counted) -> list[Shares]:
-    n_training = sum(profile.class_counts)
-    return [
-        Shares(of=name, training=training / n_training, new=new / counted.n)
-        for name, training, new in zip(
-            classes, profile.class_counts, counted.predicted.tolist(), strict=True
-        )
-    ]
 
 
 if __name__ == "__main__":

@@ -71,3 +71,5 @@ def test_a_table_that_has_changed_makes_the_weekly_job_fail(project: Project) ->
     assert "'sepal_length'" in result.stdout
     assert (project.path / "check.html").exists()
     project.run("bash", "-e", "-c", script.replace("served.csv", "none.csv"), status=37)
+    result = project.run(sys.executable, "-m", "commands.check", "none.csv", status=1)
+    assert result.stderr == "check: error: none.csv is missing\n"

@@ -4,7 +4,6 @@ A column's values are parted into cells, and what is kept of them is how many ro
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,19 +54,15 @@ class Profile(_Frozen):
 
     def suits(self, schema: Schema) -> bool:
         """Say whether it can be that of a model with this schema."""
-        return (len(self.class_counts), len(self.columns)) == (
-            len(schema.classes),
-            len(schema.columns),
-        ) and all(
-            sum(profile.counts) == sum(self.class_counts) > 0
-            and profile.cuts == sorted(profile.cuts)
-            and len(profile.counts) == len(_parts(column, profile)) + 2
-            for column, profile in zip(schema.columns, self.columns, strict=True)
+        return (
+            len(self.class_counts) == len(schema.classes)
+            and len(self.columns) == len(schema.columns)
+            and all(
+                sum(profile.counts) == sum(self.class_counts) > 0
+                and len(profile.counts) == len(getattr(column, "categories", profile.cuts)) + 2
+                for column, profile in zip(schema.columns, self.columns, strict=True)
+            )
         )
-
-
-def _parts(column: ColumnOfTable, profile: ColumnProfile) -> Sequence[object]:
-    return column.categories if isinstance(column, CategoricalColumn) else profile.cuts
 
 
 def profile_of(column: ColumnOfTable, raw: npt.NDArray[Any]) -> ColumnProfile:

@@ -159,7 +159,7 @@ def filled_in(template: str, numbers: BaseModel, **parts: object) -> str:
     )
     content = numbers.model_dump(mode="json")
 
-    def number(*path: str | int) -> Markup:
+    def number(*path: str) -> Markup:
         """Show the number at a place of the JSON file, and which."""
         value: Any = reduce(getitem, path, content)
         place = Markup.escape(json.dumps(path))
