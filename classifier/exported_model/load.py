@@ -81,13 +81,15 @@ class ExportedModel:
     def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,)."""
         n = at_once = len(next(iter(raw.values())))
+        if n == 0:
+            return np.empty((0, len(self.schema.classes)))
         of_texts = [raw[one.name] for one in self.schema.columns if isinstance(one, TextColumn)]
-        if of_texts and n:
+        if of_texts:
             longest = max(max(map(len, texts)) for texts in of_texts)
             at_once = min(ROWS_AT_ONCE, CHARACTERS_AT_ONCE // max(longest, 1) + 1)
         parts = [
             self._run({name: values[start : start + at_once] for name, values in raw.items()})
-            for start in range(0, max(n, 1), max(at_once, 1))
+            for start in range(0, n, at_once)
         ]
         return np.concatenate(parts)
 

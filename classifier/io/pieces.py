@@ -4,43 +4,36 @@ They are those of scikit-learn's `analyzer="char_wb"`, of words with a blank bef
 """
 
 import sys
+from functools import cache
 
 LENGTHS = (3, 4)
 
 
-def _folded(code: int) -> str:
-    """Return what a code point counts as: a small letter for a large one, a blank for a blank.
-
-    It depends on nothing beside it, and one character becomes one.
-    """
-    character = chr(code)
-    small = character.lower()
-    if character.isspace() or code == 0:
-        return " "
-    return small if len(small) == 1 else character
-
-
-class _Folded(dict[int, str]):
-    def __missing__(self, code: int) -> str:
-        self[code] = _folded(code)
-        return self[code]
-
-
-_FOLDED = _Folded()
-
-
 def folded(text: str) -> str:
     """Return a text of as many characters, of which case and kind of blank do not matter."""
-    return text.translate(_FOLDED)
+    return text.translate(_folds())
 
 
 def codes_of(characters: set[str]) -> dict[int, str]:
-    """Return, by code point, which of some characters it counts as, where it counts as one."""
-    folds = ((code, _folded(code)) for code in range(sys.maxunicode + 1))
-    return {code: character for code, character in folds if character in characters}
+    """Return, by code point, which of some folded characters it counts as, if it is one."""
+    folds = {code: small for code, small in _folds().items() if small in characters}
+    return {ord(character): character for character in characters} | folds
+
+
+@cache
+def _folds() -> dict[int, str]:
+    """Return, by code point, what counts as another character.
+
+    A character becomes one, whatever is beside it: not so `"İ".lower()`, and `"Σ".lower()` in a
+    word. A NUL is a blank, as it is behind a text that is shorter than others.
+    """
+    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    small = ((one, one.lower()) for one in characters if one.isupper() or one.istitle())
+    found = {ord(one): other for one, other in small if len(other) == 1}
+    return found | {ord(one): " " for one in ("\0", *filter(str.isspace, characters))}
 
 
 def pieces(word: str) -> list[str]:
-    """Return the pieces of a folded word, a short one's last ones being itself."""
+    """Return the pieces of a folded word without blanks."""
     padded = f" {word} "
     return [padded[i : i + n] for n in LENGTHS for i in range(len(padded) - n + 1)]

@@ -185,6 +185,13 @@ class TextColumn(_Frozen):
     missing_indicator: bool
     """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
+    @model_validator(mode="after")
+    def _has_its_weights(self) -> "TextColumn":
+        n_bytes = 2 * (1 + len(self.components)) * len(self.pieces)
+        if len(self.weights) not in {0, n_bytes}:
+            raise ValueError("the weights are not those of the pieces and components")
+        return self
+
     def feature_names(self) -> list[str]:
         numbers = range(1, len(self.components) + 1)
         return [*(f"{self.name}: component {n}" for n in numbers), *_indicator_name(self)]

@@ -6,6 +6,7 @@ from textwrap import shorten
 
 import numpy as np
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
@@ -88,6 +89,7 @@ def first_params(
         raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 

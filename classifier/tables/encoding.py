@@ -116,6 +116,7 @@ class Encoder:
         self.different = np.random.default_rng(0).permutation(different)
         self.sample = self.different[:SAMPLE]
 
+    @threadpool_limits.wrap(limits=1, user_api="blas")  # with more, sums are rounded otherwise
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
 
@@ -124,9 +125,8 @@ class Encoder:
         """
         cells = self.rows.cells
         share_heap()
-        # NumPy, Arrow and scikit-learn let other threads work while they do. OpenBLAS rounds sums
-        # otherwise with another number of its own.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_workers=2) as pool:
+        # NumPy, Arrow and scikit-learn let other threads work while they do.
+        with ThreadPoolExecutor(max_workers=2) as pool:
             columns = {name: pool.submit(self.encode, cells.pop(name)) for name in list(cells)}
         refused = [name for name in columns if isinstance(columns[name].exception(), UserError)]
         if refused:
@@ -344,6 +344,7 @@ class Encoder:
             f"({self.params.max_categories})"
         )
         if self._pieces_tell(category):
+            problem = f"{problem.partition(', such as')[0]}, words in which tell the class"
             otherwise = "raise that, or name it in prepare.ignore"
             raise NeedsParameterError(problem, "text", str(cells.name), otherwise)
         if len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
