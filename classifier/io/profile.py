@@ -94,7 +94,8 @@ def _known_numbers(column: ColumnOfTable, raw: npt.NDArray[Any]) -> npt.NDArray[
     if isinstance(column, TextColumn):
         lengths = np.array([len(text) for text in raw], np.float64)
         return lengths[lengths > 0]
-    return raw[~np.isnan(raw)]
+    numbers: npt.NDArray[np.float64] = raw[~np.isnan(raw)]
+    return numbers
 
 
 def find_cuts(numbers: npt.NDArray[np.float64]) -> list[float]:

@@ -89,7 +89,7 @@ def first_params(
         raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 

@@ -116,7 +116,8 @@ class Encoder:
         self.different = np.random.default_rng(0).permutation(different)
         self.sample = self.different[:SAMPLE]
 
-    @threadpool_limits.wrap(limits=1, user_api="blas")  # with more, sums are rounded otherwise
+    # More threads round sums otherwise.
+    @threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
 
@@ -277,6 +278,7 @@ class Encoder:
         of_sample = pd.factorize(spelled.iloc[self.sample])[0]
         return EncodedColumn(
             schema,
+            profile_of(schema, spelled.iloc[self.train].to_numpy()),
             np.vstack([*features, *indicator]),
             n_gaps=int(missing.sum()),
             content=f"{known.nunique()} different, such as '{known.iloc[0]}'",
