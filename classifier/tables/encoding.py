@@ -269,12 +269,13 @@ class Encoder:
             components=scalings,
             missing_indicator=bool(len(indicator)),
         )
+        different = spelled.iloc[self.train[~missing[self.train]]].nunique()
         of_sample = pd.factorize(spelled.iloc[self.sample])[0]
         return EncodedColumn(
             schema,
             np.vstack([*features, *indicator]),
             n_gaps=int(missing.sum()),
-            content=f"{known.nunique()} different, such as '{known.iloc[0]}'",
+            content=f"{different} different, such as '{known.iloc[0]}'",
             suspicions=list(self._tells_the_class(name, of_sample, TEXTS_TELL)),
         )
 
