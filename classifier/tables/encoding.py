@@ -116,7 +116,6 @@ class Encoder:
         self.different = np.random.default_rng(0).permutation(different)
         self.sample = self.different[:SAMPLE]
 
-    @threadpool_limits.wrap(limits=1, user_api="blas")  # with more, sums are rounded otherwise
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
 
@@ -125,8 +124,9 @@ class Encoder:
         """
         cells = self.rows.cells
         share_heap()
-        # NumPy, Arrow and scikit-learn let other threads work while they do.
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        # NumPy, Arrow and scikit-learn let other threads work while they do; OpenBLAS rounds sums
+        # otherwise with more of its own.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_workers=2) as pool:
             columns = {name: pool.submit(self.encode, cells.pop(name)) for name in list(cells)}
         refused = [name for name in columns if isinstance(columns[name].exception(), UserError)]
         if refused:
