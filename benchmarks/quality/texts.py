@@ -55,7 +55,7 @@ def run(name: str, table: pd.DataFrame, split: int) -> None:
         with quiet():
             pipeline = tabular_pipeline(model)
             pipeline.fit(division.fitted.drop(columns=TARGET), division.fitted[TARGET])
-        found = probabilities(pipeline, features, classes)
+            found = probabilities(pipeline, features, classes)
         predicted = np.array(classes)[found.argmax(axis=1)]
         losses = log_loss(actual, found, labels=classes)
         scores[type(model).__name__] = accuracy_score(actual, predicted), losses
