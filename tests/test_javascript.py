@@ -58,6 +58,15 @@ const session = await ort.InferenceSession.create("models/model.onnx");
 const table = JSON.parse(readFileSync("table.json"));
 const inputs = {};
 for (const [name, values] of Object.entries(table)) {
+  if (name === "remark") {
+    const longest = Math.max(...values.map((text) => text.length));
+    const codes = new Int32Array(values.length * longest);
+    values.forEach((text, row) => {
+      codes.set(Int32Array.from(text, (character) => character.codePointAt(0)), row * longest);
+    });
+    inputs[name] = new ort.Tensor("int32", codes, [values.length, longest]);
+    continue;
+  }
   const isText = values.some((value) => typeof value === "string");
   const numbers = () => values.map((value) => value ?? NaN);
   inputs[name] = new ort.Tensor(
@@ -73,8 +82,11 @@ def test_texts_gaps_and_dates(folder: Path) -> None:
     table = table_of_all_kinds()
     table.loc[::7, "color"] = "NA"
     table.loc[:2, "color"] = ["blé", "RED", "?"]
+    remarks = ["Ünique 🔻👽 ΣΑΣ", "", "some words", "other WORDS", "NA"]
+    table["remark"] = [remarks[i % 5] + str(i // 5) * (i % 5 != 1) for i in range(len(table))]
     table.to_csv("t.csv", index=False)
     params = {"prepare__missing_indicator": True, "prepare__scaler": "squash"}
+    params["prepare__text"] = ["remark"]
     run_all(folder, "t.csv", "y", **QUICK, **params, train__members=3)
     model = ExportedModel(folder / "models/model.onnx")
     raw = raw_of("t.csv", model.schema)

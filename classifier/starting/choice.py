@@ -89,7 +89,6 @@ def first_params(
         raise UserError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
 def choose(params: PrepareParams) -> tuple[Choice, PreparedTable]:
     """Prepare the table in memory until nothing is refused; return what that took.
 
@@ -108,7 +107,8 @@ def _choose(choice: Choice) -> tuple[Choice, PreparedTable]:
     try:
         while True:
             rows = _read(choice)
-            encoded = _encode(choice, rows)
+            with threadpool_limits(1, "blas"):  # as `prepare`
+                encoded = _encode(choice, rows)
             if rows.params == choice.params:
                 break
         table = put_together(rows, encoded)

@@ -116,8 +116,6 @@ class Encoder:
         self.different = np.random.default_rng(0).permutation(different)
         self.sample = self.different[:SAMPLE]
 
-    # More threads round sums otherwise.
-    @threadpool_limits.wrap(limits=1, user_api="blas")  # type: ignore[untyped-decorator]
     def encode_all(self) -> PreparedTable:
         """Encode the columns, each removed from the rows' cells to make room for its features.
 
@@ -126,8 +124,9 @@ class Encoder:
         """
         cells = self.rows.cells
         share_heap()
-        # NumPy, Arrow and scikit-learn let other threads work while they do.
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        # NumPy, Arrow and scikit-learn let other threads work while they do; OpenBLAS rounds sums
+        # otherwise with more of its own.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(max_workers=2) as pool:
             columns = {name: pool.submit(self.encode, cells.pop(name)) for name in list(cells)}
         refused = [name for name in columns if isinstance(columns[name].exception(), UserError)]
         if refused:
@@ -275,13 +274,14 @@ class Encoder:
             components=scalings,
             missing_indicator=bool(len(indicator)),
         )
+        different = spelled.iloc[self.train[~missing[self.train]]].nunique()
         of_sample = pd.factorize(spelled.iloc[self.sample])[0]
         return EncodedColumn(
             schema,
             profile_of(schema, spelled.iloc[self.train].to_numpy()),
             np.vstack([*features, *indicator]),
             n_gaps=int(missing.sum()),
-            content=f"{known.nunique()} different, such as '{known.iloc[0]}'",
+            content=f"{different} different, such as '{known.iloc[0]}'",
             suspicions=list(self._tells_the_class(name, of_sample, TEXTS_TELL)),
         )
 
