@@ -233,7 +233,7 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
         said: Literal["better", "worse"] = "worse" if is_loss == (now > then) else "better"
         is_found = p_value < 1 - confidence
         shown = said if is_found else "not told apart"
-        return Change(test=then, new=now, p_value=p_value, said=shown)
+        return Change(test=then, new=now, p_value=min(1.0, p_value), said=shown)
 
     shares = [test.accuracy, new.accuracy]
     found = {"accuracy": change(_p_value(shares, [test.n_test, new.n_test]), *shares)}
