@@ -36,7 +36,7 @@ from classifier.checking import (
 from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.evaluated import Evaluated, Metrics
 from classifier.evaluation.metrics import measure
-from classifier.io.profile import count_cells, profile_of
+from classifier.io.profile import profile_of
 from classifier.io.schema import CategoricalColumn, ColumnOfTable, NumericColumn
 from classifier.io.yaml_text import from_yaml, to_yaml
 
@@ -142,8 +142,8 @@ def found(training: Table, new: Table, limits: Limits = LIMITS) -> set[str]:
     counted = []
     for name, values in training.items():
         profile = profile_of(column(name), values)
-        cells = count_cells(column(name), profile, new[name])
-        counted.append(CountedColumn(column(name), profile, cells, Counter()))
+        counted.append(CountedColumn(column(name), profile))
+        counted[-1].add(new[name])
     return {name for name, one in check_columns(counted, limits).items() if one.differs}
 
 

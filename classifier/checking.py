@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from scipy.stats import chi2_contingency, fisher_exact, norm
 from classifier.evaluation.evaluated import Evaluated, Interval, Metrics, Scores, SliceMetrics
 from classifier.evaluation.words import slices_in_words
 from classifier.io.later_params import MOST_PROBABLE
-from classifier.io.profile import ColumnProfile
+from classifier.io.profile import ColumnProfile, count_cells
 from classifier.io.schema import CategoricalColumn, ColumnOfTable, DatetimeColumn
 from classifier.io.user_error import quoted
 
@@ -116,15 +116,27 @@ class Checked(BaseModel):
     labelled: Labelled | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class CountedColumn:
     """A column, the cells that its values are parted into, and how many rows are in each."""
 
     column: ColumnOfTable
     profile: ColumnProfile
-    new: npt.NDArray[np.int64]
+    new: npt.NDArray[np.int64] = field(init=False)
     """Of the new rows, as `ColumnProfile.counts`."""
-    unseen: Counter[str]
+    unseen: Counter[str] = field(default_factory=Counter)
+    """Some of the texts that no training row has."""
+
+    def __post_init__(self) -> None:
+        self.new = np.zeros(len(self.profile.counts), np.int64)
+
+    def add(self, raw: npt.NDArray[Any]) -> None:
+        """Count further rows: what the model takes for their cells, shape (n,)."""
+        self.new += count_cells(self.column, self.profile, raw)
+        if isinstance(self.column, CategoricalColumn) and not self.column.other:
+            known = {"", *self.column.categories}
+            self.unseen.update(text for text in raw.tolist() if text not in known)
+            self.unseen = Counter(dict(self.unseen.most_common(1000)))
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -221,7 +233,7 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
         said: Literal["better", "worse"] = "worse" if is_loss == (now > then) else "better"
         is_found = p_value < 1 - confidence
         shown = said if is_found else "not told apart"
-        return Change(test=then, new=now, p_value=p_value, said=shown)
+        return Change(test=then, new=now, p_value=min(1.0, p_value), said=shown)
 
     shares = [test.accuracy, new.accuracy]
     found = {"accuracy": change(_p_value(shares, [test.n_test, new.n_test]), *shares)}

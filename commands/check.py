@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +29,11 @@ from classifier.evaluation.slices import groups, measure_slices
 from classifier.exported_model.load import ExportedModel
 from classifier.io.files import read_json, write_bytes, write_json
 from classifier.io.later_params import MOST_PROBABLE
-from classifier.io.profile import ColumnProfile, Profile, count_cells
+from classifier.io.profile import ColumnProfile, Profile
 from classifier.io.schema import CategoricalColumn, DatetimeColumn, Schema
 from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
 from classifier.report.page import filled_in
-from classifier.tables.labels import NO_LABEL, UNKNOWN, known_labels
+from classifier.tables.labels import label_names
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import Spelling, parse_numbers, texts
 from commands.predict import opened, predicted_chunks, reading_of
@@ -57,12 +56,9 @@ LIMITS = {
 class Counted:
     """What is kept of the new rows."""
 
-    cells: list[npt.NDArray[np.int64]]
-    """By column, how many rows are in each of its cells, as `count_cells` has them."""
-    unseen: dict[str, Counter[str]]
-    """Some of the texts that no training row has, by column."""
-    labels: npt.NDArray[np.int64]
-    """Rows by class, and with an unknown label, shape (n_classes + 1,)."""
+    columns: list[CountedColumn]
+    target: CountedColumn
+    """The labels."""
     predicted: npt.NDArray[np.int64]
     """Rows by predicted class, shape (n_classes,)."""
     promised: float = 0.0
@@ -88,10 +84,11 @@ def main() -> int:
     decision = Decision(positive, threshold or MOST_PROBABLE)
     with opened(arguments.table, reading_of(arguments, schema), schema) as file:
         counted = count_rows(model, profile, file, decision, arguments.slice)
+    columns = [*counted.columns, *([counted.target] if counted.target.new.any() else [])]
     checked = Checked(
         table=file.name,
         rows=counted.n,
-        columns=check_columns(counted_columns(schema, profile, counted), limits),
+        columns=check_columns(columns, limits),
         classes=[
             Shares(of=of, training=training, new=new)
             for of, training, new in zip(
@@ -157,32 +154,33 @@ def count_rows(
     schema, n_classes = model.schema, len(model.schema.classes)
     if missing := [name for name in slices if name not in file.columns]:
         raise UserError(f"{file.name} lacks {quoted(missing)}, which --slice names")
+    target = CategoricalColumn(
+        name=schema.target,
+        kind="text",
+        categories=schema.classes,
+        other=False,
+        missing_indicator=False,
+    )
+    of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])
     counted = Counted(
-        cells=[np.zeros(len(one.counts), np.int64) for one in profile.columns],
-        unseen={column.name: Counter() for column in schema.columns},
-        labels=np.zeros(n_classes + 1, np.int64),
+        columns=list(map(CountedColumn, schema.columns, profile.columns)),
+        target=CountedColumn(target, of_training),
         predicted=np.zeros(n_classes, np.int64),
     )
     generator = np.random.default_rng(0)
     for chunk, raw, probabilities in predicted_chunks(model, file):
-        for index, column in enumerate(schema.columns):
-            values = raw[column.name]
-            counted.cells[index] += count_cells(column, profile.columns[index], values)
-            if isinstance(column, CategoricalColumn) and not column.other:
-                known, unseen = {"", *column.categories}, counted.unseen[column.name]
-                unseen.update(text for text in values.tolist() if text not in known)
-                counted.unseen[column.name] = Counter(dict(unseen.most_common(1000)))
+        for column in counted.columns:
+            column.add(raw[column.column.name])
         predicted = decision.classes(probabilities)
         of_predicted = probabilities[np.arange(len(predicted)), predicted]
         counted.predicted += np.bincount(predicted, minlength=n_classes)
         counted.promised += of_predicted.sum()
         counted.n_unsure += int((of_predicted < UNSURE).sum())
         if schema.target in file.columns:
-            target = known_labels(chunk[schema.target], schema, file.name)
-            # What is unknown is counted last.
-            labels = np.where(target == UNKNOWN, n_classes, target)[target != NO_LABEL]
-            counted.labels += np.bincount(labels, minlength=n_classes + 1)
-            own = {"target": target, "key": generator.random(len(chunk))}
+            names = label_names(chunk[schema.target], schema.label_kind, file.name)
+            counted.target.add(names.dropna().to_numpy(object))
+            index = pd.Index(schema.classes).get_indexer(names)
+            own = {"target": index, "key": generator.random(len(chunk))}
             grouped = {name: texts(chunk[name], file.spelling.gaps) for name in slices} | {
                 column.name: pd.Series(
                     pd.to_datetime(np.floor(raw[column.name]), unit="s"), chunk.index
@@ -192,7 +190,7 @@ def count_rows(
             }
             parts = {"own": own, "probabilities": probabilities, "cells": grouped}
             frames = {name: pd.DataFrame(part, chunk.index) for name, part in parts.items()}
-            rows = pd.concat([counted.measured, pd.concat(frames, axis="columns")[target >= 0]])
+            rows = pd.concat([counted.measured, pd.concat(frames, axis="columns")[index >= 0]])
             most = min(MOST_MEASURED, max(1000, 40 * MOST_MEASURED // n_classes))
             counted.measured = rows if len(rows) <= most else rows.nsmallest(most, ("own", "key"))
     if not counted.n:
@@ -215,8 +213,8 @@ def check_labelled(
     is_right = answers.predicted == target
     excess = answers.probabilities[np.arange(len(target)), answers.predicted] - is_right
     return Labelled(
-        n_labels=counted.labels.sum(),
-        n_unknown=counted.labels[-1],
+        n_labels=counted.target.new.sum(),
+        n_unknown=counted.target.new[-2],
         metrics=metrics,
         changes={} if test is None else compare(test, metrics, confidence),
         overconfidence=excess.mean(),
@@ -237,23 +235,6 @@ def as_numbers(cells: pd.Series, spelling: Spelling) -> pd.Series:
         return cells
     numbers = pd.Series(parse_numbers(cells, spelling), cells.index)
     return numbers if numbers.notna().equals(cells.notna()) else cells
-
-
-def counted_columns(schema: Schema, profile: Profile, counted: Counted) -> list[CountedColumn]:
-    """Return the columns, and the target where there are labels."""
-    unseen = [counted.unseen[column.name] for column in schema.columns]
-    found = map(CountedColumn, schema.columns, profile.columns, counted.cells, unseen)
-    if not counted.labels.any():
-        return list(found)
-    target = CategoricalColumn(
-        name=schema.target,
-        kind="text",
-        categories=schema.classes,
-        other=True,
-        missing_indicator=False,
-    )
-    of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])
-    return [*found, CountedColumn(target, of_training, np.append(counted.labels, 0), Counter())]
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.profile import FEWEST, count_cells, profile_of
-from classifier.io.schema import CategoricalColumn, LabelKind, NumericColumn, Schema
+from classifier.io.schema import CategoricalColumn, LabelKind, NumericColumn
 from classifier.tables import table_file
-from classifier.tables.labels import known_labels
+from classifier.tables.labels import label_names
 from commands import check
 from tests.conftest import REPOSITORY
 from tests.in_process import prepared_profile, refused, run_all, run_check, run_prepare
@@ -211,6 +211,7 @@ def test_labels_that_are_missing_or_unknown_are_in_no_metric() -> None:
     assert found["labelled"]["metrics"] == whole
     assert (found["labelled"]["n_labels"], found["labelled"]["n_unknown"]) == (700, 100)
     assert found["rows"] == 1000
+    assert found["columns"]["y"]["unseen"] == {"perhaps": 100}
     # The model can never be right on these.
     assert (status, differing(found)) == (3, {"y"})
 
@@ -393,10 +394,9 @@ def test_rare_texts_are_put_together() -> None:
 def test_labels_are_read_as_those_of_the_training_rows(
     kind: LabelKind, classes: list[str], cells: list[Any], expected: list[int]
 ) -> None:
-    schema = Schema(
-        target="y", label_kind=kind, classes=classes, scaler="none", gaps=[], columns=[NUMBER]
-    )
-    assert known_labels(pd.Series(cells, name="y"), schema, "t.csv").tolist() == expected
+    names = label_names(pd.Series(cells, name="y"), kind, "t.csv")
+    assert names.isna().tolist() == [one == -2 for one in expected]
+    assert pd.Index(classes).get_indexer(names).tolist() == [max(-1, one) for one in expected]
 
 
 def test_a_job_sees_the_status(made: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from classifier.io.schema import LabelKind, Schema
+from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
 from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
 
@@ -16,8 +16,6 @@ MOST_CLASSES = 1000
 
 A_GLANCE = 20
 """More different whole numbers than this may well measure something."""
-
-UNKNOWN, NO_LABEL = -1, -2
 
 INTEGER = re.compile(r"[+-]?\d+(\.0*)?")
 
@@ -77,15 +75,13 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     return Labels(where, kind, classes, indices)
 
 
-def known_labels(cells: pd.Series, schema: Schema, source: str) -> npt.NDArray[np.int64]:
-    """Return each row's class index among those of a model, shape (n,).
+def label_names(cells: pd.Series, kind: LabelKind, source: str) -> pd.Series:
+    """Return the names of the classes that labels of a kind spell, NaN where a cell is empty.
 
-    It is `UNKNOWN` where the label is no class of the model, and `NO_LABEL` where the cell is
-    empty. Raises `UserError` if the cells are no labels; the message names `source`.
+    Raises `UserError` if the cells are no labels; the message names `source`.
     """
     spelled = _label_texts(cells, ("",), f"{source}: the target column '{cells.name}'")
-    names = spelled.map(lambda one: _name(one, schema.label_kind), na_action="ignore")
-    return np.where(spelled.isna(), NO_LABEL, pd.Index(schema.classes).get_indexer(names))
+    return spelled.map(lambda one: _name(one, kind), na_action="ignore")
 
 
 def _label_texts(cells: pd.Series, gaps: tuple[str, ...], where: str) -> pd.Series:
