@@ -19,7 +19,7 @@ from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
 from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
-from classifier.io.schema import read_schema
+from classifier.io.schema import TextColumn, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.model import Task, load_networks, predict_left_out, predict_probabilities
@@ -77,6 +77,7 @@ def main() -> None:
     wrong = most_wrong(test, answers, classes)
     # What the answers depend on most comes first.
     columns = dict.fromkeys([*importance["column"], *holds_values])
+    free_texts = {column.name for column in schema.columns if isinstance(column, TextColumn)}
     cells_of_wrong = read_cells([name for name in columns if name != schema.target], wrong.index)
 
     majority_class = int(n_train.argmax())
@@ -110,7 +111,7 @@ def main() -> None:
     for name, content in {
         "predictions": predictions_table(test, answers, classes),
         "out_of_fold": predictions_table(left_out, out_of_fold, classes).assign(fold=left_out.fold),
-        "most_wrong": with_cells(wrong, cells_of_wrong),
+        "most_wrong": with_cells(wrong, cells_of_wrong, free_texts),
         "reliability": reliability(answers, classes, params.confidence),
         "importance": importance,
         "roc": roc,

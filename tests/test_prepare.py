@@ -134,7 +134,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     ),
     "names of people": (
         csv_table(lambda i: f"name {i},{i % 7},{label(i)}", 200),
-        "column 'x' has 120 different texts in the training rows, such as",
+        "column 'x' has 120 different texts in the training rows, words in which tell the class",
     ),
     "a word among numbers": (
         csv_table(lambda i: f"{'many' if i < 50 and i % 3 == 1 else i},{i % 7},{label(i)}", 200),

@@ -133,9 +133,9 @@ def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project, tmp_
     result = project.run("sh", "-c", command.replace("verify", f"{INSTALLED} verify"))
     assert "not verified, as it is not committed: README.md" in result.stdout
     assert re.search(r"\nmodels/weights.pt +same\n", result.stdout)
-    assert "\nall 32 are the same\n" in result.stdout
+    assert "\nall 33 are the same\n" in result.stdout
     page = (project.path / "verification.md").read_text()
-    assert "Of the outputs, **all 32 are the same**." in page
+    assert "Of the outputs, **all 33 are the same**." in page
     assert "| models/weights.pt |" in page
     after = files_of(project)
     assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {
@@ -158,7 +158,7 @@ def test_a_commit_is_run_anew_and_nothing_else_is_touched(project: Project, tmp_
     result = project.run(sys.executable, "-m", "commands.verify", "HEAD", status=1)
     assert "metrics.json" in result.stdout
     assert "git has another: log_loss[0] by 0.1 of itself" in result.stdout
-    assert "1 of 32 differ" in result.stdout
+    assert "1 of 33 differ" in result.stdout
 
 
 def test_what_cannot_be_verified_gets_one_line(project: Project) -> None:

@@ -1,6 +1,7 @@
 """Rows, each with what the model says of it, and the curves of all models on the test rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -50,20 +51,22 @@ def most_wrong(test: Split, answers: Answers, classes: list[str]) -> pd.DataFram
     return table.assign(probability_of_actual=of_actual).iloc[chosen]
 
 
-def with_cells(table: pd.DataFrame, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
+def with_cells(
+    table: pd.DataFrame, cells: Mapping[str, pd.Series], free_texts: Collection[str]
+) -> pd.DataFrame:
     """Return rows with their cells of the source table behind them, as texts, empty for gaps.
 
-    Of long texts and of those of several lines, that is their beginning.
-    A column that is called as one of the rows' own gets a `_` behind its name, or more.
+    Of the columns of free texts, that is the beginning of a long one, on one line. A column that is
+    called as one of the rows' own gets a `_` behind its name, or more.
     """
     columns = {str(name): column.to_numpy() for name, column in table.items()}
     for name, column in cells.items():
         unique = name
         while unique in columns or (unique != name and unique in cells):
             unique += "_"
-        spelled = column.map(str, na_action="ignore").astype(object)
-        is_long = spelled.str.len().gt(MOST_CHARACTERS) | spelled.str.contains("\n", na=False)
-        spelled[is_long] = [shortened(text, MOST_CHARACTERS) for text in spelled[is_long]]
+        spelled = column.map(str, na_action="ignore")
+        if name in free_texts:
+            spelled = spelled.map(partial(shortened, most=MOST_CHARACTERS), na_action="ignore")
         if is_numeric_dtype(column):
             spelled = spelled.map(plain_number, na_action="ignore")
         columns[unique] = spelled.to_numpy()
