@@ -95,6 +95,14 @@ def test_pieces_are_those_of_scikit_learn(text: str) -> None:
     assert sorted(ours) == sorted(of_text.build_analyzer()(folded(text)))
 
 
+@pytest.mark.parametrize("text", ["some words of a text", "other words", "words"])
+def test_the_longest_text_ends_with_a_blank_too(text: str) -> None:
+    learnt, column = learn(["some words of a text", "other words", "a third text"])
+    _, found = by_graph(column, [text])
+    expected = learnt.of(pd.Series([text])).T
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
 def test_long_texts_beside_short_ones() -> None:
     learnt, column = learn(["some words of a text", "other words", "a third text"])
     texts = ["Words, WORDS. " * 7_000, "a", "", "text\0\0text", "x" * 100_000]
