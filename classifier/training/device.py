@@ -115,8 +115,8 @@ def compute_deterministically(threads: int, *, by_openblas: bool = False) -> Non
         threadpool_limits(1, user_api="blas")
         library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
         with warnings.catch_warnings(action="ignore"):  # that there are such kernels already
-            for kernel in (mm, bmm, addmm):
-                library.impl(kernel.__name__, kernel, "CPU")  # type: ignore[no-untyped-call]
+            for name, kernel in {"mm": mm, "bmm": mm, "addmm": addmm}.items():
+                library.impl(name, kernel, "CPU")  # type: ignore[no-untyped-call]
         _overridden.append(library)
 
 
@@ -125,13 +125,8 @@ _overridden: list[Library] = []
 
 
 def mm(one: Tensor, other: Tensor) -> Tensor:
-    """Return the product of two matrices, as `torch.mm` does."""
+    """Return the product of two matrices, or of several each, as `torch.mm` and `torch.bmm` do."""
     return torch.from_numpy(np.matmul(_as_array(one), _as_array(other)))
-
-
-def bmm(one: Tensor, other: Tensor) -> Tensor:
-    """Return the products of several matrices each, as `torch.bmm` does."""
-    return mm(one, other)
 
 
 def addmm(
