@@ -60,8 +60,11 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
 
     from classifier.network.model import Task
     from classifier.training.device import compute_deterministically
-    from classifier.training.loop import TrainParams, start_run, train
+    from classifier.training.folds import Fold
+    from classifier.training.loop import train
+    from classifier.training.run import start_run
     from classifier.training.step import Rows
+    from classifier.training.train_params import TrainParams
 
     params = TrainParams.model_validate(params_of(load) | changes)
     compute_deterministically(threads_of(load))
@@ -69,12 +72,11 @@ def ours(load: Load, train_table: Table, val_table: Table, **changes: object) ->
         Rows(torch.from_numpy(features), torch.from_numpy(target))
         for features, target in (train_table, val_table)
     )
-    run = start_run(
-        params, Task(rows.features.shape[1], classes_of(train_table)), torch.device("cpu")
-    )
+    task = Task(rows.features.shape[1], classes_of(train_table))
+    run = start_run(params, task, Fold(rows, val_rows))
 
     def fit() -> None:
-        for _ in train(run, rows, val_rows, params):
+        for _ in train([run], params):
             pass
 
     return fit
@@ -85,12 +87,14 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
     import torch
 
     from classifier.network.model import Task
-    from classifier.resuming.resume import Agreement, Interruption, save
+    from classifier.resuming.resume import Agreement, save
     from classifier.resuming.saved_state import SavedStates
     from classifier.training.device import compute_deterministically
-    from classifier.training.loop import TrainParams, start_run, train
-    from classifier.training.side_by_side import Training
+    from classifier.training.folds import Fold
+    from classifier.training.loop import train
+    from classifier.training.run import Training, start_run
     from classifier.training.step import Rows
+    from classifier.training.train_params import TrainParams
 
     params = TrainParams.model_validate(params_of(load))
     compute_deterministically(threads_of(load))
@@ -98,14 +102,13 @@ def ours_saving(load: Load, train_table: Table, val_table: Table) -> Train:
         Rows(torch.from_numpy(features), torch.from_numpy(target))
         for features, target in (train_table, val_table)
     )
-    run = start_run(
-        params, Task(rows.features.shape[1], classes_of(train_table)), torch.device("cpu")
-    )
+    task = Task(rows.features.shape[1], classes_of(train_table))
+    run = start_run(params, task, Fold(rows, val_rows))
     states = SavedStates("benchmark", Path(sys.argv[3]))
 
     def fit() -> None:
-        agreement = Agreement(Interruption(), params.save_every_seconds)
-        for _ in train(run, rows, val_rows, params):
+        agreement = Agreement(params.save_every_seconds)
+        for _ in train([run], params):
             if agreement.after_batch().save:
                 save(states, Training([run]), params)
         save(states, Training([run]), params, finished=True)

@@ -16,9 +16,10 @@ from classifier.network.model import Task, predict_left_out, predict_probabiliti
 from classifier.starting.choice import training_params
 from classifier.training.device import compute_deterministically
 from classifier.training.folds import Fold
-from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import seeds_of_networks, start_runs, train
+from classifier.training.loop import train
+from classifier.training.run import seeds_of_networks, start_runs
 from classifier.training.step import Rows
+from classifier.training.train_params import TrainParams
 
 N_TABLES, N_ROWS, N_FEATURES, N_FOLDS = 200, 300, 5, 5
 N_TRUE = 20_000
@@ -77,8 +78,8 @@ def one_table(number: int, params: TrainParams) -> Found:
     ]
     params = params.model_copy(update={"seed": number})
     seeds = seeds_of_networks(number, N_FOLDS)
-    runs = start_runs(params, seeds, Task(N_FEATURES, 2), torch.device("cpu"))
-    for _ in train(runs, folds, seeds, params):
+    runs = start_runs(params, seeds, Task(N_FEATURES, 2), folds)
+    for _ in train(runs, params):
         pass
     networks = [run.best_network() for run in runs]
     is_right = predict_left_out(networks, features, fold).argmax(axis=1) == target

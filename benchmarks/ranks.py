@@ -18,7 +18,9 @@ from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.device import compute_deterministically
 from classifier.training.folds import read_folds
-from classifier.training.loop import TrainParams, start_run, train
+from classifier.training.loop import train
+from classifier.training.run import start_run
+from classifier.training.train_params import TrainParams
 
 HERE = Path(__file__).parent
 REPETITIONS = 3
@@ -101,11 +103,10 @@ def train_as_a_rank(load: str, folder: Path, batch_size: int) -> None:
     device = torch.device("cpu")
     compute_deterministically(threads=1)
     with ranks.joined():
-        (fold,) = read_folds(folder / "train.parquet", folder / "val.parquet", device)
-        rows, val_rows = fold.train, fold.val
-        run = start_run(params, Task(rows.features.shape[1], N_CLASSES), device)
+        (fold,) = read_folds(device, folder)
+        run = start_run(params, Task(fold.train.features.shape[1], N_CLASSES), fold)
         start = time.perf_counter()
-        for _ in train(run, rows, val_rows, params):
+        for _ in train([run], params):
             pass
         seconds = time.perf_counter() - start
     peak_mb = (memory("VmHWM") - before) / 1e6

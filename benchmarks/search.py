@@ -105,30 +105,26 @@ def train_what_was_tried(part: int) -> None:
     import torch
 
     from classifier.search.search_params import from_optuna
-    from classifier.search.searching import TRAIN_FILE, VAL_FILE, Search
-    from classifier.search.study import tries_of
+    from classifier.search.searching import Search
+    from classifier.search.study import open_study, tries_of
     from classifier.search.trying import RowsOfTries
     from classifier.training.device import compute_deterministically
-    from classifier.training.side_by_side import start_runs, train
+    from classifier.training.loop import train
+    from classifier.training.run import start_runs
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
-    device = torch.device("cpu")
-    rows = RowsOfTries.read(TRAIN_FILE, VAL_FILE, search.task, device)
+    rows = RowsOfTries.read(search.task, torch.device("cpu"))
     compute_deterministically(1)
-    tries = tries_of(search.open_study())[part::N_WORKERS]
+    tries = tries_of(open_study(search.storage, search.study_name))[part::N_WORKERS]
     start = time.perf_counter()
     for one in tries:
         for seed in search.params.seeds:
             values = from_optuna(search.space, one.params)
             values["max_epochs"] = one.user_attrs["epochs"]
             params = search.train.model_copy(update=values)
-            for _ in train(
-                start_runs(params, [seed], search.task, device, rows.edges),
-                rows.folds,
-                [seed],
-                params,
-            ):
+            runs = start_runs(params, [seed], search.task, rows.folds, rows.edges)
+            for _ in train(runs, params):
                 pass
     print(time.perf_counter() - start)
 

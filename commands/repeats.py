@@ -16,7 +16,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,13 +32,10 @@ from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, predict_left_out, predict_probabilities
 from classifier.network.temperature import fit_temperature, with_temperature
-from classifier.training.device import select_device
-from classifier.training.folds import read_edges, read_folds
-from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import settle_arithmetic, train_from_seeds
-
-PREPARED = Path("data/prepared")
-TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
+from classifier.training.device import select_device, settle_arithmetic
+from classifier.training.folds import PREPARED, VAL_FILE, read_edges, read_folds
+from classifier.training.loop import train_from_seeds
+from classifier.training.train_params import TrainParams
 
 CONFIDENCE = 0.95
 SPLIT_SEED, TRAINING_SEED = SEEDS = ["prepare.seed", "train.seed"]
@@ -89,14 +85,14 @@ def scores_of_seeds(n: int) -> pd.DataFrame:
     params, evaluating = read_params("train", TrainParams), read_params("evaluate", EvaluateParams)
     schema = read_schema(PREPARED / "schema.json")
     evaluating.must_suit(schema.classes)
-    task, device = Task.of(schema), select_device(params.device)
-    folds = read_folds(TRAIN_FILE, VAL_FILE, device)
+    task, device = Task.of(schema), select_device(params)
+    folds = read_folds(device)
     left_out, test = read_split(VAL_FILE), read_split(PREPARED / "test.parquet")
     n_train = read_json(PREPARED / "rows.json", PreparedRows).class_counts.train
     positive = find_positive(evaluating.positive_class, schema.classes, np.array(n_train))
     settle_arithmetic(params, folds * n, task)
     seeds = range(params.seed, params.seed + n)
-    of_seeds = train_from_seeds(params, seeds, task, folds, read_edges(TRAIN_FILE, folds, task))
+    of_seeds = train_from_seeds(params, seeds, task, folds, read_edges(folds, task))
     scores = []
     for runs in of_seeds:
         networks = [run.best_network() for run in runs]

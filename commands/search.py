@@ -18,15 +18,17 @@ from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
 from classifier.search.search_params import from_optuna, text_of
 from classifier.search.search_report import in_words
-from classifier.search.searching import PREPARED, Search, make_tries
+from classifier.search.searching import Search, make_tries
 from classifier.search.study import (
     FOLDER,
     best_first,
     has_others,
     loss_of,
+    open_study,
     tries_of,
 )
 from classifier.starting.params_file import with_params, write_params
+from classifier.training.folds import PREPARED
 
 REPORTS = Path("reports")
 
@@ -92,7 +94,7 @@ def at_least_one(text: str) -> int:
 
 def find(search: Search) -> list[FrozenTrial]:
     """Make the tries that the study lacks; return all."""
-    study = search.open_study()
+    study = open_study(search.storage, search.study_name)
     n_done, n_wanted = len(tries_of(study)), search.params.trials
     if n_done:
         print(f"going on with a study that has {n_done} tries", flush=True)

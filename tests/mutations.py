@@ -29,8 +29,9 @@ from classifier.io.user_error import UserError
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore
 from classifier.resuming.saved_state import SavedStates
-from classifier.training.loop import TrainParams, start_run
-from classifier.training.side_by_side import Training
+from classifier.training.folds import read_folds
+from classifier.training.run import Training, start_run
+from classifier.training.train_params import TrainParams
 from tests.in_process import run_all
 from tests.test_networks import table_of_all_kinds
 
@@ -117,7 +118,8 @@ def open_file(kind: Kind, content: bytes) -> str:
         if saved is None:
             return "refused"
         task = Task.of(read_schema(Path("data/prepared/schema.json")))
-        run = start_run(read_params("train", TrainParams), task, torch.device("cpu"))
+        (fold,) = read_folds(torch.device("cpu"))
+        run = start_run(read_params("train", TrainParams), task, fold)
         restore(Training([run]), saved.checkpoint)
     except UserError:
         return "refused"

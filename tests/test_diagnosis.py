@@ -18,8 +18,10 @@ from sklearn.metrics import log_loss
 
 from classifier.network.model import Task
 from classifier.training.folds import Fold
-from classifier.training.loop import start_run, train
+from classifier.training.loop import train
+from classifier.training.run import start_run
 from classifier.training.step import Rows
+from classifier.training.training_report import training_report_of
 from classifier.verdict import (
     TrainingReport,
     baseline_loss,
@@ -28,7 +30,6 @@ from classifier.verdict import (
     what_to_do,
 )
 from stages.train import main as train_main
-from stages.train import training_report_of
 from tests.conftest import REPOSITORY
 from tests.in_process import run_prepare
 from tests.test_prepare import mixed_table
@@ -187,9 +188,9 @@ def report_of_a_run(train_rows: Rows, val_rows: Rows, **params: object) -> Train
     quick: dict[str, Any] = {"optimizer": "adam", "lr": 0.01, "eval_every": 10, "patience": 1000}
     checked = make_params(**(quick | params))
     torch.set_num_threads(1)
-    run = start_run(checked, Task(2, 3), torch.device("cpu"))
-    list(train(run, train_rows, val_rows, checked))
-    return training_report_of([run], checked, [Fold(train_rows, val_rows)], threads=1)
+    run = start_run(checked, Task(2, 3), Fold(train_rows, val_rows))
+    list(train([run], checked))
+    return training_report_of([run], checked, threads=1)
 
 
 @pytest.mark.parametrize(

@@ -26,23 +26,17 @@ from classifier.network.model import Task, load_networks
 from classifier.resuming.checkpoint import remember_first_stop, restore, training_to_bytes
 from classifier.resuming.resume import is_of_a_longer_run
 from classifier.resuming.saved_state import SavedState
-from classifier.training import loop
 from classifier.training.folds import Fold
-from classifier.training.loop import Run, TrainParams, start_run
-from classifier.training.side_by_side import (
-    Stack,
-    Training,
-    seeds_of_networks,
-    start_runs,
-    train,
-)
+from classifier.training.loop import train
+from classifier.training.run import Run, Training, seeds_of_networks, start_run, start_runs
+from classifier.training.side_by_side import Stack
+from classifier.training.train_params import TrainParams
 from tests.conftest import REPOSITORY
 from tests.in_process import run_predict, run_stages, write_params
 from tests.test_resume import CHOICES, make_params, some_rows
 
 TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
 EDGES = torch.linspace(-2, 2, N_BINS + 1).repeat(3, 1)
-CPU = torch.device("cpu")
 
 FOLD = torch.tensor([number * number % 11 % 3 for number in range(40)])
 """Of unequal size."""
@@ -65,22 +59,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def start(params: TrainParams) -> Training:
-    return Training(
-        start_runs(params, seeds_of_networks(params.seed, len(FOLDS)), TASK, CPU, EDGES)
-    )
+def start(params: TrainParams, folds: Sequence[Fold] = FOLDS) -> Training:
+    seeds = seeds_of_networks(params.seed, len(folds))
+    return Training(start_runs(params, seeds, TASK, folds, EDGES))
 
 
-def go_on(
-    training: Training,
-    params: TrainParams,
-    n: int | None = None,
-    folds: Sequence[Fold] = FOLDS,
-) -> None:
+def go_on(training: Training, params: TrainParams, n: int | None = None) -> None:
     """Train for so many batches and evaluations, None for all, as the stage does."""
-    for is_evaluated in islice(
-        train(training.runs, folds, seeds_of_networks(params.seed, len(folds)), params), n
-    ):
+    for is_evaluated in islice(train(training.runs, params), n):
         if is_evaluated:
             remember_first_stop(training, params)
 
@@ -151,14 +137,14 @@ def test_a_first_stop_at_the_last_epoch_is_one_for_longer_training() -> None:
     go_on(training, longer)
     assert training_to_bytes(training) == training_to_bytes(from_scratch)
     with pytest.raises(ValueError, match="at different places"):
-        Stack(training.runs, longer)
+        Stack(training.runs, longer, n_batches=6)
 
 
 def alone(params: TrainParams, number: int, fold: Fold) -> Run:
     """Train one of the networks by the loop for one."""
     params = params.model_copy(update={"seed": seeds_of_networks(params.seed, number + 1)[-1]})
-    run = start_run(params, TASK, CPU, EDGES)
-    list(loop.train(run, fold.train.gathered(), fold.val.gathered(), params))
+    run = start_run(params, TASK, Fold(fold.train.gathered(), fold.val.gathered()), EDGES)
+    list(train([run], params))
     return run
 
 
@@ -175,12 +161,11 @@ def test_each_network_is_what_it_would_be_alone(
         max_grad_norm=max_grad_norm,
         class_weights="balanced" if balanced else "none",
     )
-    training = start(params)
     # Of equal size: with fewer rows than another, a network alone may have fewer batches.
-    folds = make_folds(torch.arange(39) % 3)
-    go_on(training, params, folds=folds)
-    for number, (run, fold) in enumerate(zip(training.runs, folds, strict=True)):
-        expected = alone(params, number, fold)
+    training = start(params, make_folds(torch.arange(39) % 3))
+    go_on(training, params)
+    for number, run in enumerate(training.runs):
+        expected = alone(params, number, run.fold)
         losses = [(each.train_loss, each.val_loss) for each in run.history]
         # Sums of float32 in another order, over up to 15 epochs of several steps.
         assert (
@@ -213,10 +198,9 @@ def test_a_network_that_has_stopped_trains_no_more() -> None:
 
 def test_networks_start_and_see_their_rows_each_in_its_own_way() -> None:
     params = make_params(lr=1e-6, batch_size=7, max_epochs=1)
-    runs = start_runs(params, seeds_of_networks(params.seed, 3), TASK, CPU, EDGES)
-    weights = [run.model.state_dict()["layers.0.weight"] for run in runs]
+    weights = [run.model.state_dict()["layers.0.weight"] for run in start(params).runs]
     assert len({weight.sum().item() for weight in weights}) == 3
-    alone = start_run(params, TASK, CPU, EDGES)
+    alone = start_run(params, TASK, FOLDS[0], EDGES)
     assert torch.equal(weights[0], alone.model.state_dict()["layers.0.weight"])
 
 

@@ -11,7 +11,7 @@ from classifier.io.params import Params, read_params
 from classifier.search.search_params import SearchParams, space_of
 from classifier.starting.choice import training_params
 from classifier.tables.prepare_params import PrepareParams
-from classifier.training.loop import TrainParams
+from classifier.training.train_params import TrainParams
 from stages import train
 from tests.conftest import Project
 from tests.in_process import DEFAULTS, refused, run_prepare, write_params

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from classifier.io.params import read_params
 from classifier.io.prepared import Split, read_split, write_split
 from classifier.io.user_error import UserError
-from classifier.training.loop import TrainParams
 from classifier.training.ranks import shard
 from classifier.training.step import Rows, batches
+from classifier.training.train_params import TrainParams
 from tests import soak
 from tests.conftest import Project
 from tests.in_process import DEFAULTS, run_stages, write_params

@@ -26,9 +26,11 @@ from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, fingerprint_of, source_files
 from classifier.resuming.saved_state import RUNS_KEPT, SavedState, SavedStates
-from classifier.training.loop import Run, TrainParams, start_run, train
-from classifier.training.side_by_side import Training
+from classifier.training.folds import PREPARED, TRAIN_FILE, VAL_FILE, Fold
+from classifier.training.loop import train
+from classifier.training.run import Run, Training, start_run
 from classifier.training.step import Rows, batches
+from classifier.training.train_params import TrainParams
 from tests import soak
 from tests.conftest import REPOSITORY, Project
 from tests.in_process import DEFAULTS, run_stages
@@ -75,13 +77,13 @@ def some_rows(n: int, seed: int) -> Rows:
     return Rows(features, torch.randint(0, 3, (n,), generator=generator))
 
 
-TRAIN_ROWS, VAL_ROWS = some_rows(30, 1), some_rows(12, 2)
+FOLD = Fold(some_rows(30, 1), some_rows(12, 2))
 TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
 EDGES = torch.linspace(-2, 2, N_BINS + 1).repeat(3, 1)
 
 
 def new_run(params: TrainParams) -> Run:
-    return start_run(params, TASK, torch.device("cpu"), EDGES)
+    return start_run(params, TASK, FOLD, EDGES)
 
 
 @given(values=CHOICES, cuts=st.lists(st.integers(0, 25), max_size=3))
@@ -91,17 +93,17 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bytes(
 ) -> None:
     params = make_params(**values)
     undisturbed = new_run(params)
-    list(train(undisturbed, TRAIN_ROWS, VAL_ROWS, params))
+    list(train([undisturbed], params))
     expected = training_to_bytes(Training([undisturbed]))
 
     run = new_run(params)
     for cut in cuts:
-        list(islice(train(run, TRAIN_ROWS, VAL_ROWS, params), cut))
+        list(islice(train([run], params), cut))
         saved = training_to_bytes(Training([run]))
         torch.manual_seed(99)
         run = new_run(params)
         restore(Training([run]), saved)
-    list(train(run, TRAIN_ROWS, VAL_ROWS, params))
+    list(train([run], params))
     assert training_to_bytes(Training([run])) == expected
 
 
@@ -113,16 +115,16 @@ def test_a_state_is_past_the_end_if_the_run_would_not_have_come_there(
     params = make_params(**values)
     other = make_params(**{**values, "max_epochs": max_epochs, "patience": patience})
     run = new_run(other)
-    reached = {(run.epoch, run.batch) for _ in train(run, TRAIN_ROWS, VAL_ROWS, other)}
+    reached = {(run.epoch, run.batch) for _ in train([run], other)}
     reached.add((run.epoch, run.batch))
     run = new_run(params)
-    for _ in train(run, TRAIN_ROWS, VAL_ROWS, params):
+    for _ in train([run], params):
         assert run.is_past_the_end(other) == ((run.epoch, run.batch) not in reached)
 
 
 def test_the_order_of_batches_differs_between_epochs_and_seeds() -> None:
     def first_batch(epoch: int, seed: int) -> Rows:
-        return next(batches(TRAIN_ROWS, 29, seed=seed, epoch=epoch, first=0))
+        return next(batches(FOLD.train, 29, seed=seed, epoch=epoch, first=0))
 
     orders = {
         tuple(first_batch(epoch, seed).features[:, 0].tolist())
@@ -149,14 +151,12 @@ def test_the_fingerprint_covers_every_module_that_computes() -> None:
 def test_each_influence_is_in_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = [tmp_path / "train", tmp_path / "val", tmp_path / "other"]
-    for file in files:
-        file.write_text(file.name)
-    train_file, val_file, other = files
+    monkeypatch.chdir(tmp_path)
+    PREPARED.mkdir(parents=True)
+    TRAIN_FILE.touch()
+    VAL_FILE.touch()
     usual: dict[str, Any] = {
         "params": make_params(),
-        "train_file": train_file,
-        "val_file": val_file,
         "task": Task(4, 3, (0, 1)),
         "device_type": "cpu",
         "threads": 1,
@@ -164,13 +164,14 @@ def test_each_influence_is_in_the_fingerprint(
     changes: list[dict[str, Any]] = [
         {},
         {"params": make_params(lr=0.25)},
-        {"train_file": other},
-        {"val_file": other},
         {"task": Task(4, 3, (0, 2))},
         {"device_type": "cuda"},
         {"threads": 2},
     ]
     found = [fingerprint_of(**usual | change) for change in changes]
+    for file in (TRAIN_FILE, VAL_FILE):
+        file.write_text("another")
+        found.append(fingerprint_of(**usual))
     monkeypatch.setattr(torch, "__version__", "another")
     found.append(fingerprint_of(**usual))
     assert len({*found}) == len(found)

@@ -17,14 +17,20 @@ from torch import Tensor, nn
 from classifier.network.layers import PiecewiseLinearEmbedding
 from classifier.network.model import MLP, make_network
 from classifier.resuming.checkpoint import restore, training_to_bytes
-from classifier.training.device import choose_threads, compute_deterministically, multiply_adds
+from classifier.training.device import (
+    choose_threads,
+    compute_deterministically,
+    multiply_adds,
+    settle_arithmetic,
+)
 from classifier.training.folds import Fold
-from classifier.training.loop import Run, TrainParams, start_run, train
+from classifier.training.loop import train
 from classifier.training.replay import Replayed
-from classifier.training.side_by_side import Training, settle_arithmetic
+from classifier.training.run import Run, Training, start_run
 from classifier.training.step import Rows, batches, class_weights
+from classifier.training.train_params import TrainParams
 from tests.conftest import Project
-from tests.test_resume import CHOICES, EDGES, TASK, TRAIN_ROWS, VAL_ROWS, make_params, new_run
+from tests.test_resume import CHOICES, EDGES, FOLD, TASK, make_params, new_run
 
 CHOICES_OF_A_STEP = st.fixed_dictionaries(
     {
@@ -58,12 +64,12 @@ def plain_loop(params: TrainParams) -> tuple[MLP, torch.optim.Optimizer]:
     optimizer = OPTIMIZERS[params.optimizer](model.parameters(), **kwargs)
     weight = None
     if params.class_weights == "balanced":
-        counts = [int((TRAIN_ROWS.target == index).sum()) for index in range(3)]
-        weight = torch.tensor([len(TRAIN_ROWS.target) / (3 * count) for count in counts])
+        counts = [int((FOLD.train.target == index).sum()) for index in range(3)]
+        weight = torch.tensor([len(FOLD.train.target) / (3 * count) for count in counts])
     loss_function = nn.CrossEntropyLoss(weight)
     model.train()
     for epoch in range(params.max_epochs):
-        for batch in batches(TRAIN_ROWS, params.batch_size, seed=params.seed, epoch=epoch, first=0):
+        for batch in batches(FOLD.train, params.batch_size, seed=params.seed, epoch=epoch, first=0):
             optimizer.zero_grad()
             logits = model(batch.features).reshape(-1, 3)
             loss_function(logits, batch.target.repeat_interleave(params.members)).backward()
@@ -75,7 +81,7 @@ def plain_loop(params: TrainParams) -> tuple[MLP, torch.optim.Optimizer]:
 
 def trained(params: TrainParams) -> Run:
     run = new_run(params)
-    list(train(run, TRAIN_ROWS, VAL_ROWS, params))
+    list(train([run], params))
     return run
 
 
@@ -165,7 +171,7 @@ def test_large_products_are_those_of_openblas_where_bytes_are_to_be_the_same(
 ) -> None:
     """MKL's differ between processors, or take several times as long."""
     params = make_params(hidden=[width], same_bytes=same_bytes)
-    settle_arithmetic(params, [Fold(TRAIN_ROWS, VAL_ROWS)], TASK)
+    settle_arithmetic(params, [FOLD], TASK)
     one, other = torch.randn(300, 2000), torch.randn(2000, 300)
     with threadpool_limits(1):
         ours = torch.from_numpy(one.numpy() @ other.numpy())
@@ -236,10 +242,10 @@ def test_only_what_a_recording_holds_is_repeated(name: str, calls: int) -> None:
     replayed = Replayed(function)
     torch.manual_seed(1)
     for _ in range(9):
-        replayed(TRAIN_ROWS.features, TRAIN_ROWS.target)
+        replayed(FOLD.train.features, FOLD.train.target)
     torch.manual_seed(1)
     for _ in range(9):
-        getattr(expected, name)(TRAIN_ROWS.features, TRAIN_ROWS.target)
+        getattr(expected, name)(FOLD.train.features, FOLD.train.target)
     assert torch.equal(sums.total, expected.total)
     assert called == calls
 
@@ -318,12 +324,12 @@ def test_balanced_class_weights_are_those_of_scikit_learn() -> None:
 def test_evaluations_weigh_the_classes_of_the_training_rows() -> None:
     params = make_params(class_weights="balanced", max_epochs=2)
     run = trained(params)
-    weight = class_weights("balanced", TRAIN_ROWS.target, 3)
+    weight = class_weights("balanced", FOLD.train.target, 3)
     run.model.eval()
     (evaluation,) = run.history
     for rows, loss in (
-        (TRAIN_ROWS, evaluation.train_loss),
-        (VAL_ROWS, evaluation.val_loss),
+        (FOLD.train, evaluation.train_loss),
+        (FOLD.val, evaluation.val_loss),
     ):
         logits = run.model(rows.features)
         expected = nn.CrossEntropyLoss(weight)(logits, rows.target).item()
@@ -343,22 +349,22 @@ def test_on_cuda_training_is_the_plain_loop_to_rounding_and_resumes_exactly(
     params = make_params(
         optimizer="adam", lr=0.01, batch_size=20, max_epochs=8, patience=99, **network
     )
-    rows, val_rows = (
-        Rows(some.features.cuda(), some.target.cuda()) for some in (TRAIN_ROWS, VAL_ROWS)
+    fold = Fold(
+        *(Rows(rows.features.cuda(), rows.target.cuda()) for rows in (FOLD.train, FOLD.val))
     )
 
     def start() -> Run:
-        return start_run(params, TASK, torch.device("cuda"), EDGES)
+        return start_run(params, TASK, fold, EDGES)
 
     whole = start()
-    list(train(whole, rows, val_rows, params))
+    list(train([whole], params))
     model, _ = plain_loop(params)
     for name, weight in model.state_dict().items():
         ours = whole.model.state_dict()[name].cpu()
         torch.testing.assert_close(ours, weight, rtol=1e-4, atol=1e-5)
     cut = start()
-    list(islice(train(cut, rows, val_rows, params), 3))
+    list(islice(train([cut], params), 3))
     resumed = start()
     restore(Training([resumed]), training_to_bytes(Training([cut])))
-    list(train(resumed, rows, val_rows, params))
+    list(train([resumed], params))
     assert training_to_bytes(Training([resumed])) == training_to_bytes(Training([whole]))

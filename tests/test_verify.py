@@ -211,7 +211,7 @@ def test_the_arithmetic_is_settled_before_the_libraries_load(
 def test_no_root_of_float32_is_left_in_a_step(optimizer: str) -> None:
     """That of MKL differs between processors, whatever it is told."""
     params = make_params(optimizer=optimizer, max_grad_norm=0.1, members=2, embedding="periodic")
-    stack = Stack(start(params).runs, params)
+    stack = Stack(start(params).runs, params, n_batches=1)
     rows = FOLDS[0].train
     features = rows.features[:9].expand(3, -1, -1)
     target, weight = rows.target[:9].expand(3, -1), torch.full((3, 9), 1 / 9)

@@ -11,8 +11,8 @@ from classifier.io.user_error import UserError
 from classifier.network.model import canonical, save_bytes
 from classifier.training import ranks
 from classifier.training.device import rng_states, set_rng_states
-from classifier.training.loop import EarlyStopping, Evaluation, Run, TrainParams
-from classifier.training.side_by_side import Training
+from classifier.training.run import EarlyStopping, Evaluation, Run, Training
+from classifier.training.train_params import TrainParams
 
 
 def training_to_bytes(training: Training) -> bytes:

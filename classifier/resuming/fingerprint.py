@@ -15,7 +15,8 @@ from classifier.io.params import PARAMS_FILE
 from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
 from classifier.training import ranks
-from classifier.training.loop import TrainParams
+from classifier.training.folds import TRAIN_FILE, VAL_FILE
+from classifier.training.train_params import TrainParams
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -42,20 +43,12 @@ WITHOUT_INFLUENCE = {
 LOCK_FILE = Path("dvc.lock")
 
 
-def fingerprint_of(
-    params: TrainParams,
-    train_file: Path,
-    val_file: Path,
-    task: Task,
-    *,
-    device_type: str,
-    threads: int,
-) -> str:
+def fingerprint_of(params: TrainParams, task: Task, *, device_type: str, threads: int) -> str:
     """Return a text that differs whenever two runs could differ at some epoch."""
     influences = {
         "params": params.model_dump(exclude=WITHOUT_INFLUENCE),
-        "train": hash_file(train_file),
-        "val": hash_file(val_file),
+        "train": hash_file(TRAIN_FILE),
+        "val": hash_file(VAL_FILE),
         "task": asdict(task),
         "source": [hash_file(module) for module in source_files(*COMPUTING)],
         "torch": torch.__version__,

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
@@ -18,8 +17,8 @@ from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import dvc_has_recorded
 from classifier.resuming.saved_state import SavedState, SavedStates
 from classifier.training import ranks
-from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import Training
+from classifier.training.run import Training
+from classifier.training.train_params import TrainParams
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,11 +31,11 @@ def start_or_go_on(
 ) -> tuple[Training, SavedStates]:
     """Return the training that was saved, or a new one if none is, and where to save it.
 
-    The fingerprint is that of `fingerprint_of`; `start` returns a new training.
+    The fingerprint is that of `fingerprint_of`; `start` returns a new training, on all ranks.
     """
-    states, saved = SavedStates(fingerprint), None
+    states, saved, scratch = SavedStates(fingerprint), None, start()
     if ranks.RANK == 0:
-        states, saved = find_state(start(), params, fingerprint)
+        states, saved = find_state(scratch, params, fingerprint)
     training = start()
     checkpoint = ranks.from_first(b"" if saved is None else saved.checkpoint)
     if checkpoint:
@@ -68,7 +67,7 @@ def find_state(
     is_wanted_anew = (
         saved is not None
         and saved.finished
-        and _has_the_end_of(saved, params)
+        and (saved.max_epochs, saved.patience) == (params.max_epochs, params.patience)
         and dvc_has_recorded(params)
     )
     return states, None if is_wanted_anew else saved
@@ -76,16 +75,10 @@ def find_state(
 
 def is_of_a_longer_run(saved: SavedState, scratch: Training, params: TrainParams) -> bool:
     """Say whether a run with these parameters would not come as far; restore it in `scratch`."""
-    if _has_the_end_of(saved, params):
-        return False
     restore(scratch, saved.checkpoint)
     if saved.finished:
         return params.max_epochs < saved.max_epochs or params.patience < saved.patience
     return scratch.is_past_the_end(params)
-
-
-def _has_the_end_of(saved: SavedState, params: TrainParams) -> bool:
-    return (saved.max_epochs, saved.patience) == (params.max_epochs, params.patience)
 
 
 def save(
@@ -108,35 +101,6 @@ def save(
     return True
 
 
-@dataclass
-class Interruption:
-    """The first SIGINT or SIGTERM that came."""
-
-    signal_number: int | None = None
-
-
-@contextmanager
-def signals_held_back(*, second_one_ends: bool) -> Iterator[Interruption]:
-    """Remember the first signal instead of ending; if `second_one_ends`, that does at once."""
-    interruption = Interruption()
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        interruption.signal_number = number
-        if second_one_ends:
-            let_go()
-
-    def let_go() -> None:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in SIGNALS:
-        signal.signal(number, remember)
-    try:
-        yield interruption
-    finally:
-        let_go()
-
-
 class Agreed(NamedTuple):
     """What all ranks do after a batch, besides going on."""
 
@@ -151,8 +115,9 @@ class Agreement:
     They ask each other every few batches, and agree on how many as well.
     """
 
-    def __init__(self, interruption: Interruption, save_every_seconds: float) -> None:
-        self._interruption = interruption
+    def __init__(self, save_every_seconds: float) -> None:
+        self.received: int | None = None
+        """The signal that came to this rank."""
         self._save_every_seconds = save_every_seconds
         self._seconds_between = min(SECONDS_BETWEEN, save_every_seconds)
         self._asked_at = self._saved_at = time.monotonic()
@@ -173,7 +138,7 @@ class Agreement:
         until_next = max(1, min(fitting, 2 * self._batches_between))
         signal_number, save, batches = ranks.largest(
             [
-                self._interruption.signal_number or 0,
+                self.received or 0,
                 is_first and now - self._saved_at >= self._save_every_seconds,
                 until_next if is_first else 0,
             ]
@@ -183,6 +148,27 @@ class Agreement:
         if save:
             self._saved_at = self._asked_at
         return Agreed(int(signal_number) or None, bool(save))
+
+
+@contextmanager
+def signals_held_back(agreement: Agreement, *, second_one_ends: bool) -> Iterator[None]:
+    """Remember the first signal instead of ending; if `second_one_ends`, that does at once."""
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        agreement.received = number
+        if second_one_ends:
+            let_go()
+
+    def let_go() -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in SIGNALS:
+        signal.signal(number, remember)
+    try:
+        yield
+    finally:
+        let_go()
 
 
 def stop_before_the_end(

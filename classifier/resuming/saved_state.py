@@ -33,10 +33,6 @@ class SavedState:
     """What `training_to_bytes` returned."""
 
 
-class UnusableStateError(Exception):
-    """Why a file is no state to go on from."""
-
-
 class SavedStates:
     """The states of the run with one fingerprint, each saved in place of the one before it."""
 
@@ -49,7 +45,7 @@ class SavedStates:
             return _decode(self._path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, UnusableStateError) as error:
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             print(
                 f"the saved state {self._path} is not usable ({reason}) and is removed", flush=True
@@ -79,12 +75,12 @@ def _encode(state: SavedState) -> bytes:
 def _decode(data: bytes) -> SavedState:
     checksum, _, content = data.partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != checksum:
-        raise UnusableStateError("its checksum is wrong")
+        raise ValueError("its checksum is wrong")
     about_line, _, checkpoint = content.partition(b"\n")
     try:
         return SavedState(**json.loads(about_line), checkpoint=checkpoint)
     except (ValueError, TypeError, RecursionError):
-        raise UnusableStateError("it is none that training has saved") from None
+        raise ValueError("it is none that training has saved") from None
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
 from pydantic import Field, ValidationError
 
 from classifier.io.params import PARAMS_FILE, Params
 from classifier.io.user_error import UserError
 from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Architecture
-from classifier.training.loop import TrainParams
+from classifier.training.train_params import TrainParams
 
 DIGITS = 6
 """Of a number that is tried: those after them change nothing, and nobody wants to read them."""
@@ -51,19 +50,6 @@ def from_optuna(space: Space, params: Mapping[str, Any]) -> dict[str, object]:
             case CategoricalDistribution():
                 values[name] = from_yaml(params[name])
     return values
-
-
-def suggest(space: Space, trial: Trial, train: TrainParams) -> TrainParams:
-    """Return `train` with what Optuna suggests."""
-    for name, allowed in space.items():
-        match allowed:
-            case IntDistribution():
-                trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)
-            case FloatDistribution():
-                trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
-            case CategoricalDistribution():
-                trial.suggest_categorical(name, allowed.choices)
-    return TrainParams.model_validate({**train.model_dump(), **from_optuna(space, trial.params)})
 
 
 def first_of(space: Space) -> dict[str, object]:

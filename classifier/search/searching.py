@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 import torch
-from optuna import Study, Trial, TrialPruned
+from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from classifier.io.files import errors_name
@@ -37,26 +37,23 @@ from classifier.search.search_params import (
     SearchParams,
     Space,
     first_of,
+    from_optuna,
     in_optuna,
     space_of,
-    suggest,
 )
 from classifier.search.study import (
     FAILED_WITH,
     TRIES_IN_A_ROUND,
-    NextTries,
-    Try,
-    open_study,
+    medians_by_epoch,
+    next_params,
     study_file,
     tries_of,
 )
 from classifier.search.trying import RowsOfTries, try_out
-from classifier.training.device import select_device
-from classifier.training.loop import TrainParams
-from classifier.training.side_by_side import settle_arithmetic
-
-PREPARED = Path("data/prepared")
-TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
+from classifier.training.device import select_device, settle_arithmetic
+from classifier.training.folds import PREPARED, TRAIN_FILE, VAL_FILE
+from classifier.training.run import Run, best_val_loss_of
+from classifier.training.train_params import TrainParams
 
 OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """Of garbage; Python has 700."""
@@ -71,6 +68,8 @@ class Search:
     space: Space
     task: Task
     n_folds: int
+    threads: int
+    """Of each try."""
     storage: str | None
     n_workers: int
 
@@ -85,15 +84,18 @@ class Search:
         params, train = read_params("search", SearchParams), read_params("train", TrainParams)
         if n_tries is not None:
             params = params.model_copy(update={"trials": n_tries})
-        device = select_device(train.device)
-        at_once = torch.get_num_threads() // threads_of_a_try(train)
+        device = select_device(train)
+        # The other cores are for other tries.
+        threads = 1 if train.threads == "auto" else train.threads
+        at_once = torch.get_num_threads() // threads
         if device.type != "cpu":
             at_once = torch.get_device_module(device).device_count()
         n_workers = n_workers or max(1, min(at_once, TRIES_IN_A_ROUND))
         task = Task.of(read_schema(PREPARED / "schema.json"))
         count_rows(TRAIN_FILE)  # names what is missing
         n_folds = count_folds(VAL_FILE)
-        return cls(params, train, space_of(params, train), task, n_folds, storage, n_workers)
+        space = space_of(params, train)
+        return cls(params, train, space, task, n_folds, threads, storage, n_workers)
 
     @cached_property
     def study_name(self) -> str:
@@ -103,11 +105,9 @@ class Search:
         """
         fingerprint = fingerprint_of(
             self.train.model_copy(update={**first_of(self.space), "seed": 0}),
-            TRAIN_FILE,
-            VAL_FILE,
             self.task,
-            device_type=select_device(self.train.device).type,
-            threads=threads_of_a_try(self.train),
+            device_type=select_device(self.train).type,
+            threads=self.threads,
         )
         belongs_to = [
             fingerprint,
@@ -121,16 +121,16 @@ class Search:
         text = json.dumps(belongs_to, sort_keys=True)
         return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def suggest(self, trial: Trial) -> TrainParams:
-        return suggest(self.space, trial, self.train)
 
-    def open_study(self) -> Study:
-        return open_study(self.storage, self.study_name)
+@dataclass(frozen=True)
+class Try:
+    """What is tried."""
 
-
-def threads_of_a_try(train: TrainParams) -> int:
-    """Return one, if params.yaml does not say: the other cores are for other tries."""
-    return 1 if train.threads == "auto" else train.threads
+    number: int
+    params: dict[str, Any]
+    """What of it is searched, as Optuna has it."""
+    medians: dict[int, float]
+    """By epoch, the loss with which the try is stopped if it has had none as low."""
 
 
 def make_tries(search: Search, study: Study, show: Callable[[], None]) -> None:
@@ -146,42 +146,42 @@ def make_tries(search: Search, study: Study, show: Callable[[], None]) -> None:
 
     """
     is_alone, first = search.storage is None, in_optuna(search.space, search.train)
-    with workers(search) as tries_in_order:
+    with workers(search) as make:
         while (n := len(known := tries_of(study))) < search.params.trials:
             start = n - n % TRIES_IN_A_ROUND if is_alone else n
             end = start + (TRIES_IN_A_ROUND if is_alone else search.n_workers)
-            seed = search.params.seed if is_alone else None
-            next_tries = NextTries(known[:start], search.suggest, seed, search.train.max_epochs)
             # Asked for anew, too, those of this round that are known: the next depend on them.
             given = {each.number: each.params for each in known[start:]}
             if all(each.params != first for each in known):
                 given[n] = first
             numbers = range(start, min(end, search.params.trials))
-            tries = [next_tries.ask(number, given.get(number)) for number in numbers]
-            for tried in tries_in_order(tries[n - start :]):
+            seed = search.params.seed if is_alone else None
+            params = next_params(search.space, known[:start], numbers, given, seed)
+            medians = medians_by_epoch(known[:start], search.train.max_epochs)
+            tries = [
+                Try(number, params[number - start], medians) for number in numbers[n - start :]
+            ]
+            for tried in make(tries):
                 with errors_name(Path(search.storage or study_file(search.study_name))):
                     study.add_trial(tried)
                 show()
 
 
-TriesInOrder = Callable[[Sequence[Try]], Iterable[FrozenTrial]]
-
-
 @contextmanager
-def workers(search: Search) -> Iterator[TriesInOrder]:
+def workers(search: Search) -> Iterator[Callable[[Sequence[Try]], Iterable[FrozenTrial]]]:
     """Provide what makes tries, in this process or in several."""
+    make = partial(make_try, search)
+    rows_on.cache_clear()  # a search before, in this process, may have read others
     if search.n_workers == 1:
-        worker = Worker(search)
-        yield lambda tries: map(worker.make, tries)
+        collect_garbage_seldom()
+        yield lambda tries: map(make, tries)
         return
     # A forked process has its imports; one that is to use CUDA must not be forked.
-    forks = sys.platform == "linux" and select_device(search.train.device).type == "cpu"
+    forks = sys.platform == "linux" and select_device(search.train).type == "cpu"
     context = get_context("fork" if forks else "spawn")
-    with ProcessPoolExecutor(
-        search.n_workers, context, initializer=_become_worker, initargs=(search,)
-    ) as pool:
+    with ProcessPoolExecutor(search.n_workers, context, initializer=_become_worker) as pool:
         try:
-            yield lambda tries: pool.map(_make_here, tries)
+            yield lambda tries: pool.map(make, tries)
         except BrokenProcessPool:
             raise UserError(
                 "a process that made tries was killed; the tries that have ended are kept, and the "
@@ -192,82 +192,75 @@ def workers(search: Search) -> Iterator[TriesInOrder]:
                 process.terminate()
 
 
-class Worker:
-    """Who makes tries: the rows are read once."""
+def make_try(search: Search, one: Try) -> FrozenTrial:
+    """Make a try, and return what has come of it."""
+    searched = from_optuna(search.space, one.params)
+    params = TrainParams.model_validate(
+        {**search.train.model_dump(), **searched, "threads": search.threads}
+    )
+    losses: dict[int, float] = {}
 
-    def __init__(self, search: Search) -> None:
-        self._search = search
-        self._rows_on = cache(self._read_rows)
-        # To look for garbage among all that torch consists of, each time that a network is
-        # recorded, takes a tenth of the time of a small one.
-        gc.freeze()
-        gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    def report(runs: Sequence[Run]) -> None:
+        epoch, val_loss = max(run.epoch for run in runs), best_val_loss_of(runs)
+        losses[epoch] = val_loss
+        if val_loss > one.medians.get(epoch, math.inf):
+            raise TrialPruned
 
-    def make(self, one: Try) -> FrozenTrial:
-        """Make a try, and return what has come of it."""
-        search = self._search
-        params = one.train.model_copy(update={"threads": threads_of_a_try(search.train)})
-        losses: dict[int, float] = {}
-
-        def report(val_loss: float, epoch: int) -> None:
-            losses[epoch] = val_loss
-            if val_loss > one.medians.get(epoch, math.inf):
-                raise TrialPruned
-
-        state, value = TrialState.COMPLETE, None
-        attributes: dict[str, Any]
-        try:
-            rows = self._rows_on(self._device_of(one))
-            settle_arithmetic(params, rows.folds, search.task)
-            tried = try_out(params, search.params.seeds, rows, report)
-        except TrialPruned:
-            last = max(losses)
-            state, value, attributes = TrialState.PRUNED, losses[last], {"epochs": last}
-        except (UserError, MemoryError, RuntimeError) as error:
-            # On a CPU, it is no error of its own that there is not enough memory.
-            if not isinstance(error, UserError | MemoryError) and "memory" not in str(error):
-                raise
-            state, attributes = TrialState.FAIL, {FAILED_WITH: str(error)}
-        else:
-            value = tried.val_loss
-            attributes = {
-                "epochs": max(tried.epochs),
-                "drawn": _rounded(tried.drawn),
-                "left_out": _rounded(tried.left_out),
-            }
-        return create_trial(
-            state=state,
-            value=value,
-            params=one.params,
-            distributions=one.distributions,
-            user_attrs=attributes,
-            intermediate_values=losses,
-        )
-
-    def _device_of(self, one: Try) -> torch.device:
-        """Return the device of a try: of several, they take turns."""
-        device = select_device(self._search.train.device)
-        if device.type != "cuda":
-            return device
-        return torch.device("cuda", one.number % torch.cuda.device_count())
-
-    def _read_rows(self, device: torch.device) -> RowsOfTries:
-        return RowsOfTries.read(TRAIN_FILE, VAL_FILE, self._search.task, device)
+    state, value = TrialState.COMPLETE, None
+    attributes: dict[str, Any]
+    try:
+        device = select_device(params)
+        if device.type == "cuda":  # of several, they take turns
+            device = torch.device("cuda", one.number % torch.cuda.device_count())
+        rows = rows_on(device, search.task)
+        settle_arithmetic(params, rows.folds, search.task)
+        tried = try_out(params, search.params.seeds, rows, report)
+    except TrialPruned:
+        last = max(losses)
+        state, value, attributes = TrialState.PRUNED, losses[last], {"epochs": last}
+    except (UserError, MemoryError, RuntimeError) as error:
+        # On a CPU, it is no error of its own that there is not enough memory.
+        if not isinstance(error, UserError | MemoryError) and "memory" not in str(error):
+            raise
+        state, attributes = TrialState.FAIL, {FAILED_WITH: str(error)}
+    else:
+        value = tried.val_loss
+        attributes = {
+            "epochs": tried.epochs,
+            "drawn": _rounded(tried.drawn),
+            "left_out": _rounded(tried.left_out),
+        }
+    return create_trial(
+        state=state,
+        value=value,
+        params=one.params,
+        distributions=dict(search.space),
+        user_attrs=attributes,
+        intermediate_values=losses,
+    )
 
 
-_workers: list[Worker] = []
-"""That of this process, where it is one of several: a pool hands nothing from task to task."""
+@cache
+def rows_on(device: torch.device, task: Task) -> RowsOfTries:
+    """Read the rows, once in each process."""
+    return RowsOfTries.read(task, device)
 
 
-def _become_worker(search: Search) -> None:
+def collect_garbage_seldom() -> None:
+    """Look for no garbage in what there is.
+
+    To look for it among all that torch consists of, each time that a network is recorded, takes a
+    tenth of the time of a small one.
+    """
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+
+
+def _become_worker() -> None:
     # Ctrl-C reaches all processes of a terminal; the first ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
-    _workers.append(Worker(search))
-
-
-def _make_here(one: Try) -> FrozenTrial:
-    return _workers[0].make(one)
+    collect_garbage_seldom()
 
 
 def _end_with_the_first() -> None:

@@ -3,16 +3,14 @@
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna import Study, Trial
-from optuna.distributions import BaseDistribution
+from optuna import Study
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
@@ -22,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from classifier.io.files import errors_name
 from classifier.io.user_error import NotWrittenError, UserError
 from classifier.resuming.saved_state import STATE_FOLDER
-from classifier.training.loop import TrainParams
+from classifier.search.search_params import Space
 
 FOLDER = STATE_FOLDER / "search"
 
@@ -110,59 +108,41 @@ def tries_of(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False)
 
 
-@dataclass(frozen=True)
-class Try:
-    """What is tried."""
-
-    number: int
-    train: TrainParams
-    params: dict[str, Any]
-    """What of it is searched, as Optuna has it."""
-    distributions: dict[str, BaseDistribution]
-    medians: dict[int, float]
-    """By epoch, the loss with which the try is stopped if it has had none as low."""
-
-
-class NextTries:
-    """What is tried next, by what some tries have come to.
+def next_params(
+    space: Space,
+    known: Sequence[FrozenTrial],
+    numbers: Sequence[int],
+    given: Mapping[int, dict[str, Any]],
+    seed: int | None,
+) -> list[dict[str, Any]]:
+    """Return what the tries of some numbers try, as Optuna has it, by what `known` ones came to.
 
     The first ten are random, the others chosen by TPE; chance depends on the number of a try, so
-    that an interrupted search goes on as if it had not been.
+    that an interrupted search goes on as if it had not been. Without a seed, it is another each
+    time. Those whose parameters are `given`, by their numbers, have these.
     """
-
-    def __init__(
-        self,
-        known: Sequence[FrozenTrial],
-        suggest: Callable[[Trial], TrainParams],
-        seed: int | None,
-        max_epochs: int,
-    ) -> None:
-        self._suggest, self._seed = suggest, seed
-        self._medians = medians_by_epoch(known, max_epochs)
-        self._study = optuna.create_study(direction="minimize")
-        self._study.add_trials(
-            create_trial(
-                state=each.state,
-                value=each.value,
-                params=each.params,
-                distributions=each.distributions,
-                # Of a try that was stopped, TPE looks at the last.
-                intermediate_values=dict(list(each.intermediate_values.items())[-1:]),
-            )
-            for each in known
+    study = optuna.create_study(direction="minimize")
+    study.add_trials(
+        create_trial(
+            state=each.state,
+            value=each.value,
+            params=each.params,
+            distributions=each.distributions,
+            # Of a try that was stopped, TPE looks at the last.
+            intermediate_values=dict(list(each.intermediate_values.items())[-1:]),
         )
-
-    def ask(self, number: int, params: dict[str, Any] | None) -> Try:
-        """Return the try of a number, with these parameters if there are any."""
-        seed = None
-        if self._seed is not None:
-            seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
-        self._study.sampler = TPESampler(seed=seed, n_startup_trials=RANDOM_TRIES)
-        if params is not None:
-            self._study.enqueue_trial(params)
-        trial = self._study.ask()
-        train = self._suggest(trial)
-        return Try(number, train, trial.params, trial.distributions, self._medians)
+        for each in known
+    )
+    found = []
+    for number in numbers:
+        of_number = None
+        if seed is not None:
+            of_number = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+        study.sampler = TPESampler(seed=of_number, n_startup_trials=RANDOM_TRIES)
+        if number in given:
+            study.enqueue_trial(given[number])
+        found.append(study.ask(dict(space)).params)
+    return found
 
 
 def medians_by_epoch(known: Sequence[FrozenTrial], max_epochs: int) -> dict[int, float]:

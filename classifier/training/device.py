@@ -13,10 +13,12 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.library import Library
 
+from classifier.io.arithmetic import has_avx2
 from classifier.io.user_error import UserError
+from classifier.network.model import Task, widths
 from classifier.training import ranks
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+from classifier.training.folds import Fold
+from classifier.training.train_params import TrainParams
 
 MULTIPLY_ADDS_PER_THREAD = 4_000_000
 """With fewer a thread takes longer to be woken up than to do its part of a training step."""
@@ -31,8 +33,8 @@ MOST_THREADS_ON_ANY_MACHINE = 2
 """As many as nearly every machine has; where it has one, they take turns."""
 
 
-def select_device(name: DeviceName) -> torch.device:
-    """Return the device called `name`; `auto` takes the first of cuda, mps and cpu there is.
+def select_device(params: TrainParams) -> torch.device:
+    """Return `train.device`; `auto` takes the first of cuda, mps and cpu there is.
 
     Of several CUDA devices, each rank on this machine has its own. Ranks cannot share mps.
 
@@ -42,6 +44,7 @@ def select_device(name: DeviceName) -> torch.device:
         If there is no such device on this machine, or none left for this rank.
 
     """
+    name = params.device
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available() and ranks.SIZE == 1,
@@ -64,6 +67,19 @@ def select_device(name: DeviceName) -> torch.device:
     device = torch.device("cuda", ranks.LOCAL_RANK)
     torch.cuda.set_device(device)
     return device
+
+
+def settle_arithmetic(params: TrainParams, folds: Sequence[Fold], task: Task) -> int:
+    """Let PyTorch compute as the parameters ask; return the number of threads."""
+    n_rows = max(fold.train.n_on_all_ranks for fold in folds)
+    in_a_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
+    work = multiply_adds(in_a_step, widths(params, task), params.members)
+    everywhere = params.same_bytes == "everywhere"
+    threads = choose_threads(params.threads, work, params.members, on_any_machine=everywhere)
+    on_x86 = folds[0].train.target.device.type == "cpu" and has_avx2()
+    by_openblas = everywhere and on_x86 and work >= MULTIPLY_ADDS_BY_OPENBLAS
+    compute_deterministically(threads, by_openblas=by_openblas)
+    return threads
 
 
 def multiply_adds(rows: int, widths: Sequence[int], members: int = 1) -> int:

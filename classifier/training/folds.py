@@ -21,6 +21,9 @@ from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.step import Rows
 
+PREPARED = Path("data/prepared")
+TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -33,11 +36,12 @@ class Fold:
     val: Rows
 
 
-def read_folds(train_file: Path, val_file: Path, device: torch.device) -> list[Fold]:
+def read_folds(device: torch.device, folder: Path = PREPARED) -> list[Fold]:
     """Read the rows of each network: those that others leave out train it, too.
 
     With several ranks, it is what this one holds.
     """
+    train_file, val_file = folder / TRAIN_FILE.name, folder / VAL_FILE.name
     n_train, n_val = count_rows(train_file), count_rows(val_file)
     train, val = ranks.shard(n_train), ranks.shard(n_val)
     train_split, val_split = read_split(train_file, train), read_split(val_file, val)
@@ -56,9 +60,9 @@ def read_folds(train_file: Path, val_file: Path, device: torch.device) -> list[F
     ]
 
 
-def must_be_one_network(val_file: Path) -> None:
+def must_be_one_network() -> None:
     """Raise a `UserError` if there are several networks, which several ranks cannot train."""
-    n_folds = count_folds(val_file)
+    n_folds = count_folds(VAL_FILE)
     if n_folds > 1:
         raise UserError(
             f"prepare.folds is {n_folds}, and several processes train one network only: in "
@@ -71,9 +75,9 @@ def _rows(split: Split, device: torch.device, first: int = 0, n: int | None = No
     return Rows(features.to(device), target.to(device), first, n)
 
 
-def read_edges(train_file: Path, folds: Sequence[Fold], task: Task) -> Tensor:
+def read_edges(folds: Sequence[Fold], task: Task) -> Tensor:
     """Return what `start_run` takes as edges, by all rows that train some network."""
     if len(folds) == 1:
-        return torch.from_numpy(read_quantiles(train_file, task.numbers, N_BINS))
+        return torch.from_numpy(read_quantiles(TRAIN_FILE, task.numbers, N_BINS))
     features = folds[0].train.features.cpu().numpy()
     return torch.from_numpy(quantiles((features[:, index] for index in task.numbers), N_BINS))

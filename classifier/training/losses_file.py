@@ -14,7 +14,7 @@ import numpy as np
 from classifier.io.files import errors_name
 from classifier.io.progress import Progress
 from classifier.training import ranks
-from classifier.training.loop import Evaluation, Run
+from classifier.training.run import Evaluation, Run, best_val_loss_of
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,19 @@ class Spread(Evaluation):
     val_loss_highest: float
 
 
-def mean_evaluations(runs: Sequence[Run], n_val: Sequence[int]) -> list[Evaluation]:
+def mean_evaluations(runs: Sequence[Run]) -> list[Evaluation]:
     """Return the evaluations of one network, or of several what they are together.
 
     The training losses and accuracies are means over the networks; those of validation are means
-    over the left-out rows, of which the networks have `n_val`. A network that has stopped counts
-    with its last evaluation.
+    over the left-out rows. A network that has stopped counts with its last evaluation.
     """
     if len(runs) == 1:
         return runs[0].history
     epochs = sorted({evaluation.epoch for run in runs for evaluation in run.history})
-    return [_mean_at(epoch, runs, n_val) for epoch in epochs]
+    return [_mean_at(epoch, runs) for epoch in epochs]
 
 
-def _mean_at(epoch: int, runs: Sequence[Run], n_val: Sequence[int]) -> Evaluation:
+def _mean_at(epoch: int, runs: Sequence[Run]) -> Evaluation:
     latest = [
         run.history[bisect_right(run.history, epoch, key=attrgetter("epoch")) - 1] for run in runs
     ]
@@ -48,6 +47,7 @@ def _mean_at(epoch: int, runs: Sequence[Run], n_val: Sequence[int]) -> Evaluatio
         [getattr(evaluation, name) for evaluation in latest]
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
     )
+    n_val = [run.n_val for run in runs]
     return Spread(
         epoch,
         train_loss=float(np.mean(train_loss)),
@@ -62,12 +62,8 @@ def _mean_at(epoch: int, runs: Sequence[Run], n_val: Sequence[int]) -> Evaluatio
 
 
 @contextmanager
-def record_of(
-    runs: Sequence[Run], n_val: Sequence[int], max_epochs: int, path: Path
-) -> Iterator[Callable[[], None]]:
+def record_of(runs: Sequence[Run], max_epochs: int, path: Path) -> Iterator[Callable[[], None]]:
     """Yield a function that records the last evaluations where people look; only rank 0 does so.
-
-    The networks leave out `n_val` rows each.
 
     Raises
     ------
@@ -81,18 +77,18 @@ def record_of(
     kind = Evaluation if len(runs) == 1 else Spread
     epoch = max(run.epoch for run in runs)
     with (
-        losses_file(path, kind, mean_evaluations(runs, n_val)) as append,
+        losses_file(path, kind, mean_evaluations(runs)) as append,
         closing(Progress("epoch", max_epochs, epoch, "to the last")) as progress,
     ):
 
         def record() -> None:
             epoch = max(run.history[-1].epoch for run in runs)
-            now = runs[0].history[-1] if len(runs) == 1 else _mean_at(epoch, runs, n_val)
+            now = runs[0].history[-1] if len(runs) == 1 else _mean_at(epoch, runs)
             append(now)
-            best = np.average([run.early_stopping.best_val_loss for run in runs], weights=n_val)
             progress.show(
                 now.epoch,
-                f"train_loss={now.train_loss:.4f} val_loss={now.val_loss:.4f} best={best:.4f}",
+                f"train_loss={now.train_loss:.4f} val_loss={now.val_loss:.4f} "
+                f"best={best_val_loss_of(runs):.4f}",
             )
 
         yield record

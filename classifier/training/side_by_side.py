@@ -7,196 +7,17 @@ one stopped.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.rnn import pad_sequence
 
-from classifier.io.arithmetic import has_avx2
-from classifier.network.model import Task, widths
-from classifier.training import ranks
-from classifier.training.device import (
-    MULTIPLY_ADDS_BY_OPENBLAS,
-    choose_threads,
-    compute_deterministically,
-    multiply_adds,
-)
-from classifier.training.folds import Fold
-from classifier.training.loop import (
-    Run,
-    TrainParams,
-    evaluate,
-    loss_weight,
-    start_run,
-    train_batches,
-)
 from classifier.training.replay import Replayed
-from classifier.training.step import Rows, make_optimizer, order_of_rows
-
-
-@dataclass
-class Training:
-    """Runs that train side by side."""
-
-    runs: list[Run]
-    at_first_stop: list[dict[str, Any]] | None = None
-    """The states of all runs when the first of them stopped, but not the last.
-
-    From there on others are trained than with more patience.
-    """
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed by the network that has trained longest."""
-        return max(run.epoch for run in self.runs)
-
-    def is_over(self, params: TrainParams) -> bool:
-        return all(run.is_over(params) for run in self.runs)
-
-    def is_past_the_end(self, params: TrainParams) -> bool:
-        """Say whether, with these parameters, one would have ended before its position here."""
-        return any(run.is_past_the_end(params) for run in self.runs)
-
-
-def settle_arithmetic(params: TrainParams, folds: Sequence[Fold], task: Task) -> int:
-    """Let PyTorch compute as the parameters ask; return the number of threads."""
-    n_rows = max(fold.train.n_on_all_ranks for fold in folds)
-    in_a_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
-    work = multiply_adds(in_a_step, widths(params, task), params.members)
-    everywhere = params.same_bytes == "everywhere"
-    threads = choose_threads(params.threads, work, params.members, on_any_machine=everywhere)
-    on_x86 = folds[0].train.target.device.type == "cpu" and has_avx2()
-    by_openblas = everywhere and on_x86 and work >= MULTIPLY_ADDS_BY_OPENBLAS
-    compute_deterministically(threads, by_openblas=by_openblas)
-    return threads
-
-
-def seeds_of_networks(seed: int, n: int) -> list[int]:
-    """Return the seeds of `n` networks; that of the first is the seed itself."""
-    others = [np.random.SeedSequence((seed, number)) for number in range(1, n)]
-    return [seed, *(int(other.generate_state(1)[0]) for other in others)]
-
-
-def start_runs(
-    params: TrainParams,
-    seeds: Sequence[int],
-    task: Task,
-    device: torch.device,
-    edges: Tensor | None = None,
-) -> list[Run]:
-    """Return a run at epoch 0 for each of the seeds; the other arguments are `start_run`'s.
-
-    The random numbers go on from those of the first.
-    """
-    runs = [start_run(_with_seed(params, seed), task, device, edges) for seed in reversed(seeds)]
-    return runs[::-1]
-
-
-def _with_seed(params: TrainParams, seed: int) -> TrainParams:
-    return params.model_copy(update={"seed": seed})
-
-
-def train(
-    runs: Sequence[Run],
-    folds: Sequence[Fold],
-    seeds: Sequence[int],
-    params: TrainParams,
-    *,
-    with_train_loss: bool = True,
-) -> Iterator[bool]:
-    """Train until all runs are over, changing them in place.
-
-    Yields False after every batch, and True when, every `eval_every` epochs, the networks that
-    train are evaluated; without the training rows, if these are not asked for. At each of these
-    moments the runs are complete: copies of them, trained on, give the same bits as these.
-    """
-    weights = [loss_weight(run, fold.train, params) for run, fold in zip(runs, folds, strict=True)]
-    if len(runs) == 1:
-        of_network = _with_seed(params, seeds[0])
-        for is_due in train_batches(runs[0], folds[0].train, weights[0], of_network):
-            if is_due:
-                _evaluate(runs, folds, params, with_train_loss=with_train_loss)
-            yield is_due
-        return
-    n_batches = max(-(-len(fold.train) // (params.batch_size or len(fold.train))) for fold in folds)
-    while numbers := [number for number, run in enumerate(runs) if not run.is_over(params)]:
-        stack = Stack([runs[number] for number in numbers], params)
-        batches = Batches(
-            [folds[number].train for number in numbers],
-            [weights[number] for number in numbers],
-            [seeds[number] for number in numbers],
-            params.batch_size,
-            n_batches,
-        )
-        while not any(run.is_over(params) for run in stack.runs):
-            epoch, first = stack.runs[0].epoch, stack.runs[0].batch
-            for features, target, weight in batches.of_epoch(epoch, first):
-                stack.step(features, target, weight)
-                for run in stack.runs:
-                    run.batch += 1
-                yield False
-            for run in stack.runs:
-                run.epoch, run.batch = epoch + 1, 0
-            if (epoch + 1) % params.eval_every == 0:
-                of_stack = [folds[number] for number in numbers]
-                _evaluate(stack.runs, of_stack, params, with_train_loss=with_train_loss)
-                yield True
-        stack.give_back()
-
-
-def train_from_seeds(
-    params: TrainParams,
-    seeds: Sequence[int],
-    task: Task,
-    folds: Sequence[Fold],
-    edges: Tensor | None,
-    *,
-    report: Callable[[Sequence[Run]], None] = lambda _: None,
-) -> list[list[Run]]:
-    """Train the networks of all folds from each of the seeds, all of them side by side.
-
-    Returns the runs of each seed. With one seed, they are what the stage `train` makes of these
-    parameters and this seed, with several, but for how sums are rounded, and for the units that
-    are dropped, which are the same for all. After each evaluation,
-    `report` is called with all runs; what it raises ends the training.
-    """
-    of_networks = [one for seed in seeds for one in seeds_of_networks(seed, len(folds))]
-    all_folds = [*folds] * len(seeds)
-    device = folds[0].train.target.device
-    runs = start_runs(params, of_networks, task, device, edges)
-    for is_evaluated in train(runs, all_folds, of_networks, params, with_train_loss=False):
-        if is_evaluated:
-            report(runs)
-    evaluate_last(runs, all_folds, params, with_train_loss=False)
-    return [runs[first : first + len(folds)] for first in range(0, len(runs), len(folds))]
-
-
-def evaluate_last(
-    runs: Sequence[Run],
-    folds: Sequence[Fold],
-    params: TrainParams,
-    *,
-    with_train_loss: bool = True,
-) -> bool:
-    """Evaluate the networks whose last epoch was not evaluated; say whether there are any."""
-    unevaluated = [number for number, run in enumerate(runs) if run.epoch % params.eval_every]
-    of_runs = [runs[number] for number in unevaluated]
-    of_folds = [folds[number] for number in unevaluated]
-    _evaluate(of_runs, of_folds, params, with_train_loss=with_train_loss)
-    return bool(unevaluated)
-
-
-def _evaluate(
-    runs: Sequence[Run], folds: Sequence[Fold], params: TrainParams, *, with_train_loss: bool
-) -> None:
-    for run, fold in zip(runs, folds, strict=True):
-        weight = loss_weight(run, fold.train, params)
-        evaluate(run, fold.train if with_train_loss else None, fold.val, weight, params)
+from classifier.training.run import Run
+from classifier.training.step import make_optimizer, order_of_rows
+from classifier.training.train_params import TrainParams
 
 
 class Batches:
@@ -207,19 +28,11 @@ class Batches:
     batch than another, a row that counts nothing fills it up.
     """
 
-    def __init__(
-        self,
-        rows: Sequence[Rows],
-        class_weights: Sequence[Tensor | None],
-        seeds: Sequence[int],
-        batch_size: int | None,
-        n_batches: int,
-    ) -> None:
-        self._rows, self._class_weights, self._seeds = rows, class_weights, seeds
-        self._batch_size, self._n_batches = batch_size, n_batches
+    def __init__(self, runs: Sequence[Run], batch_size: int | None, n_batches: int) -> None:
+        self._runs, self._batch_size, self._n_batches = runs, batch_size, n_batches
         self._whole = None
         if n_batches == 1:
-            self._whole = self._batch([torch.arange(len(each)) for each in rows])
+            self._whole = self._batch([torch.arange(len(run.fold.train)) for run in runs])
 
     def of_epoch(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the batches of an epoch from number `first` on."""
@@ -227,8 +40,7 @@ class Batches:
             yield from [self._whole][first:]
             return
         dealt = [
-            self._dealt(order_of_rows(len(rows), seed, epoch))
-            for rows, seed in zip(self._rows, self._seeds, strict=True)
+            self._dealt(order_of_rows(len(run.fold.train), run.seed, epoch)) for run in self._runs
         ]
         for number in range(first, self._n_batches):
             yield self._batch([of_network[number] for of_network in dealt])
@@ -241,23 +53,21 @@ class Batches:
 
     def _batch(self, numbers: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the batch of the rows of these numbers, of each network among its own."""
-        all_rows = self._rows[0]
+        all_rows = self._runs[0].fold.train
         device = all_rows.target.device
         indices = pad_sequence(
             [
-                rows.positions(of_network.to(device))
-                for rows, of_network in zip(self._rows, numbers, strict=True)
+                run.fold.train.positions(of_run.to(device))
+                for run, of_run in zip(self._runs, numbers, strict=True)
             ],
             batch_first=True,
         )
         target = all_rows.target[indices]
         weight = torch.ones(indices.shape, device=device)
-        for network, (of_network, class_weight) in enumerate(
-            zip(numbers, self._class_weights, strict=True)
-        ):
-            if class_weight is not None:
-                weight[network] = class_weight[target[network]]
-            weight[network, len(of_network) :] = 0
+        for network, (run, of_run) in enumerate(zip(self._runs, numbers, strict=True)):
+            if run.loss_weight is not None:
+                weight[network] = run.loss_weight[target[network]]
+            weight[network, len(of_run) :] = 0
         features = all_rows.features.index_select(0, indices.flatten())
         return (
             features.view(*indices.shape, -1),
@@ -272,10 +82,11 @@ class Stack:
     So what changes a stack changes the runs.
     """
 
-    def __init__(self, runs: Sequence[Run], params: TrainParams) -> None:
+    def __init__(self, runs: Sequence[Run], params: TrainParams, n_batches: int) -> None:
         if len({(run.epoch, run.batch) for run in runs}) > 1:
             raise ValueError("runs at different places cannot train as one")
-        self.runs = runs
+        self._runs = runs
+        self._batches = Batches(runs, params.batch_size, n_batches)
         self._network = copy.deepcopy(runs[0].model).train()
         self._max_grad_norm = params.max_grad_norm
         self._weights: dict[str, Tensor] = {}
@@ -285,27 +96,23 @@ class Stack:
             for weight, part in zip(of_runs, stacked, strict=True):
                 weight.data = part
             self._weights[name] = stacked.requires_grad_()
-        self._optimizer = make_optimizer(
-            params.optimizer,
-            self._weights.values(),
-            lr=params.lr,
-            momentum=params.momentum,
-            weight_decay=params.weight_decay,
-        )
+        self._optimizer = make_optimizer(params, self._weights.values())
         self._stack_memory()
         self._runs_share_memory = False
-        is_on_cpu = next(iter(self._weights.values())).device.type == "cpu"
+        is_on_cpu = runs[0].device.type == "cpu"
         self._step = Replayed(self._one_step) if is_on_cpu else self._one_step
 
-    def step(self, features: Tensor, target: Tensor, weight: Tensor) -> None:
-        """Train each network on its part of a batch: see `Batches`."""
-        self._step(features, target, weight)
-        if not self._runs_share_memory:
-            self._share_memory()
+    def steps(self, epoch: int, first: int) -> Iterator[None]:
+        """Train each network on its part of each batch of an epoch from number `first` on."""
+        for batch in self._batches.of_epoch(epoch, first):
+            self._step(*batch)
+            if not self._runs_share_memory:
+                self._share_memory()
+            yield
 
     def give_back(self) -> None:
         """Give the runs memory of their own, as those have that were restored."""
-        for run in self.runs:
+        for run in self._runs:
             for weight in run.model.parameters():
                 weight.data = weight.data.clone()
             for memory in run.optimizer.state.values():
@@ -328,7 +135,7 @@ class Stack:
 
     def _stack_memory(self) -> None:
         """Give the optimizer what those of the runs remember."""
-        first, *others = [run.optimizer.state_dict() for run in self.runs]
+        first, *others = [run.optimizer.state_dict() for run in self._runs]
         state = {
             index: {
                 key: torch.stack([value, *(other["state"][index][key] for other in others)])
@@ -344,7 +151,7 @@ class Stack:
     def _share_memory(self) -> None:
         """Make what the runs' optimizers remember parts of what this one does."""
         for name, stacked in self._weights.items():
-            for number, run in enumerate(self.runs):
+            for number, run in enumerate(self._runs):
                 run.optimizer.state[run.model.get_parameter(name)] = {
                     key: value[number] if _is_of_each_network(key, value) else value
                     for key, value in self._optimizer.state[stacked].items()

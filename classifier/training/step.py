@@ -12,9 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from classifier.network.model import MLP
 from classifier.training import ranks
 from classifier.training.replay import Replayed
-
-ClassWeights = Literal["none", "balanced"]
-OptimizerName = Literal["sgd", "adam", "adamw"]
+from classifier.training.train_params import ClassWeights, TrainParams
 
 
 @dataclass(frozen=True)
@@ -146,22 +144,15 @@ def loss_and_accuracy(model: MLP, rows: Rows, weight: Tensor | None = None) -> t
     return loss / total, correct / n
 
 
-def make_optimizer(
-    name: OptimizerName,
-    weights: Iterable[Tensor],
-    *,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-) -> torch.optim.Optimizer:
+def make_optimizer(params: TrainParams, weights: Iterable[Tensor]) -> torch.optim.Optimizer:
     """Return an optimizer that updates all weights in one operation (`fused`).
 
     `momentum` is for sgd only.
     """
-    kwargs: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
-    match name:
+    kwargs: dict[str, Any] = {"lr": params.lr, "weight_decay": params.weight_decay, "fused": True}
+    match params.optimizer:
         case "sgd":
-            return _without_compiler(torch.optim.SGD)(weights, momentum=momentum, **kwargs)
+            return _without_compiler(torch.optim.SGD)(weights, momentum=params.momentum, **kwargs)
         case "adam":
             return _without_compiler(torch.optim.Adam)(weights, **kwargs)
         case "adamw":
