@@ -107,14 +107,14 @@ def train_what_was_tried(part: int) -> None:
     from classifier.search.search_params import from_optuna
     from classifier.search.searching import Search
     from classifier.search.study import open_study, tries_of
-    from classifier.search.trying import RowsOfTries
+    from classifier.search.trying import rows_of_tries
     from classifier.training.device import compute_deterministically
     from classifier.training.loop import train
     from classifier.training.run import start_runs
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = Search.in_params_yaml(None, None, 1)
-    rows = RowsOfTries.read(search.task, torch.device("cpu"))
+    rows = rows_of_tries(search.task, torch.device("cpu"))
     compute_deterministically(1)
     tries = tries_of(open_study(search.storage, search.study_name))[part::N_WORKERS]
     start = time.perf_counter()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, Project
+from tests.conftest import Project
 from tests.warm_start import start_server
 
 EVERY_WRITE = "EVERY_WRITE" in os.environ
@@ -28,8 +28,6 @@ pytestmark = [
         reason="a library that makes writes fail takes Linux and gcc",
     ),
 ]
-
-SOURCE = REPOSITORY / "tests/failing_writes.c"
 
 Outputs = dict[str, bytes]
 

@@ -309,7 +309,8 @@ def test_the_number_of_threads_follows_from_the_size_of_the_problem(
     expected: int,
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    assert choose_threads(threads, multiply_adds(rows, widths)) == expected
+    params = make_params(threads=threads, same_bytes="here")
+    assert choose_threads(params, multiply_adds(rows, widths)) == expected
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn() -> None:

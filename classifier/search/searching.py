@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -49,7 +49,7 @@ from classifier.search.study import (
     study_file,
     tries_of,
 )
-from classifier.search.trying import RowsOfTries, try_out
+from classifier.search.trying import rows_of_tries, try_out
 from classifier.training.device import select_device, settle_arithmetic
 from classifier.training.folds import PREPARED, TRAIN_FILE, VAL_FILE
 from classifier.training.run import Run, best_val_loss_of
@@ -171,7 +171,7 @@ def make_tries(search: Search, study: Study, show: Callable[[], None]) -> None:
 def workers(search: Search) -> Iterator[Callable[[Sequence[Try]], Iterable[FrozenTrial]]]:
     """Provide what makes tries, in this process or in several."""
     make = partial(make_try, search)
-    rows_on.cache_clear()  # a search before, in this process, may have read others
+    rows_of_tries.cache_clear()  # a search before, in this process, may have read others
     if search.n_workers == 1:
         collect_garbage_seldom()
         yield lambda tries: map(make, tries)
@@ -212,7 +212,7 @@ def make_try(search: Search, one: Try) -> FrozenTrial:
         device = select_device(params)
         if device.type == "cuda":  # of several, they take turns
             device = torch.device("cuda", one.number % torch.cuda.device_count())
-        rows = rows_on(device, search.task)
+        rows = rows_of_tries(search.task, device)
         settle_arithmetic(params, rows.folds, search.task)
         tried = try_out(params, search.params.seeds, rows, report)
     except TrialPruned:
@@ -238,12 +238,6 @@ def make_try(search: Search, one: Try) -> FrozenTrial:
         user_attrs=attributes,
         intermediate_values=losses,
     )
-
-
-@cache
-def rows_on(device: torch.device, task: Task) -> RowsOfTries:
-    """Read the rows, once in each process."""
-    return RowsOfTries.read(task, device)
 
 
 def collect_garbage_seldom() -> None:

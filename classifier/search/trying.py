@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +29,13 @@ class RowsOfTries:
     units: npt.NDArray[np.int64]
     """Which of the rows left out, fold after fold, belong together: those with the same number."""
 
-    @classmethod
-    def read(cls, task: Task, device: torch.device) -> "RowsOfTries":
-        """Read them from the prepared files."""
-        folds, val = read_folds(device), read_split(VAL_FILE)
-        units = val.units[np.argsort(val.fold, kind="stable")]
-        return cls(task, folds, read_edges(folds, task), units)
+
+@cache
+def rows_of_tries(task: Task, device: torch.device) -> RowsOfTries:
+    """Read the prepared rows, once in each process."""
+    folds, val = read_folds(device), read_split(VAL_FILE)
+    units = val.units[np.argsort(val.fold, kind="stable")]
+    return RowsOfTries(task, folds, read_edges(folds, task), units)
 
 
 @dataclass(frozen=True)

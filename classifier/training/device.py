@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,43 +73,35 @@ def settle_arithmetic(params: TrainParams, folds: Sequence[Fold], task: Task) ->
     """Let PyTorch compute as the parameters ask; return the number of threads."""
     n_rows = max(fold.train.n_on_all_ranks for fold in folds)
     in_a_step = len(folds) * min(params.batch_size or n_rows, n_rows) // ranks.SIZE
-    work = multiply_adds(in_a_step, widths(params, task), params.members)
-    everywhere = params.same_bytes == "everywhere"
-    threads = choose_threads(params.threads, work, params.members, on_any_machine=everywhere)
+    work = multiply_adds(in_a_step * params.members, widths(params, task))
+    threads = choose_threads(params, work)
     on_x86 = folds[0].train.target.device.type == "cpu" and has_avx2()
+    everywhere = params.same_bytes == "everywhere"
     by_openblas = everywhere and on_x86 and work >= MULTIPLY_ADDS_BY_OPENBLAS
     compute_deterministically(threads, by_openblas=by_openblas)
     return threads
 
 
-def multiply_adds(rows: int, widths: Sequence[int], members: int = 1) -> int:
-    """Return those of the forward pass of a batch of so many rows.
-
-    `widths` are those of the layers of a network (features, hidden layers, classes), of which there
-    are `members`.
-    """
-    return rows * members * sum(inputs * outputs for inputs, outputs in pairwise(widths))
+def multiply_adds(rows: int, widths: Sequence[int]) -> int:
+    """Return those of a forward pass of so many rows; `widths` are those of a network's layers."""
+    return rows * sum(inputs * outputs for inputs, outputs in pairwise(widths))
 
 
-def choose_threads(
-    threads: int | Literal["auto"],
-    multiply_adds: int,
-    members: int = 1,
-    *,
-    on_any_machine: bool = False,
-) -> int:
+def choose_threads(params: TrainParams, multiply_adds: int) -> int:
     """Return the number of CPU threads to train with.
 
     `auto` is one thread for every 4 million `multiply_adds` of a step's forward pass; of a network
-    with several `members`, for 16 million. It is at least one, and at most what PyTorch takes by
-    itself: one for each core, or OMP_NUM_THREADS. `on_any_machine`, it is at most two, whatever
-    there is: how sums are rounded depends on it.
+    with several members, for 16 million. It is at least one, and at most what PyTorch takes by
+    itself: one for each core, or OMP_NUM_THREADS. Where bytes are to be the same everywhere, it is
+    at most two, whatever there is: how sums are rounded depends on it.
     """
-    if threads != "auto":
-        return threads
-    several = MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD
-    per_thread = MULTIPLY_ADDS_PER_THREAD if members == 1 else several
-    most = MOST_THREADS_ON_ANY_MACHINE if on_any_machine else torch.get_num_threads()
+    if params.threads != "auto":
+        return params.threads
+    per_thread = MULTIPLY_ADDS_PER_THREAD
+    if params.members > 1:
+        per_thread = MULTIPLY_ADDS_OF_MEMBERS_PER_THREAD
+    everywhere = params.same_bytes == "everywhere"
+    most = MOST_THREADS_ON_ANY_MACHINE if everywhere else torch.get_num_threads()
     return max(1, min(multiply_adds // per_thread, most))
 
 

@@ -33,8 +33,6 @@ def mean_evaluations(runs: Sequence[Run]) -> list[Evaluation]:
     The training losses and accuracies are means over the networks; those of validation are means
     over the left-out rows. A network that has stopped counts with its last evaluation.
     """
-    if len(runs) == 1:
-        return runs[0].history
     epochs = sorted({evaluation.epoch for run in runs for evaluation in run.history})
     return [_mean_at(epoch, runs) for epoch in epochs]
 
@@ -43,6 +41,8 @@ def _mean_at(epoch: int, runs: Sequence[Run]) -> Evaluation:
     latest = [
         run.history[bisect_right(run.history, epoch, key=attrgetter("epoch")) - 1] for run in runs
     ]
+    if len(runs) == 1:
+        return latest[0]
     train_loss, train_accuracy, val_loss, val_accuracy = (
         [getattr(evaluation, name) for evaluation in latest]
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -82,8 +82,7 @@ def record_of(runs: Sequence[Run], max_epochs: int, path: Path) -> Iterator[Call
     ):
 
         def record() -> None:
-            epoch = max(run.history[-1].epoch for run in runs)
-            now = runs[0].history[-1] if len(runs) == 1 else _mean_at(epoch, runs)
+            now = _mean_at(max(run.history[-1].epoch for run in runs), runs)
             append(now)
             progress.show(
                 now.epoch,
