@@ -20,6 +20,7 @@ import pandas as pd
 
 from classifier.search.study import tries_of
 from tests.conftest import Project, clone_working_tree
+from tests.soak import log_of
 
 QUICK_SEARCH = {
     "train.max_epochs": 40,
@@ -38,10 +39,6 @@ TRIES = 20
 
 Try = tuple[int, str, tuple[tuple[str, object], ...], float | None]
 """What may not change any more once a try has come to its end."""
-
-
-def log_of(project: Project) -> Path:
-    return project.path.parent / f"{project.path.name}.log"
 
 
 def start_search(project: Project, *arguments: str) -> "subprocess.Popen[bytes]":

@@ -54,8 +54,8 @@ def train(
     train are evaluated; without the training rows, if these are not asked for. At each of these
     moments the runs are complete: copies of them, trained on, give the same bits as these.
     """
-    sizes = [len(run.fold.train) for run in runs]
-    n_batches = max(-(-size // (params.batch_size or size)) for size in sizes)
+    most_rows = max(len(run.fold.train) for run in runs)
+    n_batches = math.ceil(most_rows / params.batch_size) if params.batch_size else 1
     while going_on := [run for run in runs if not run.is_over(params)]:
         is_alone = len(runs) == 1
         trained = Alone(runs[0], params) if is_alone else Stack(going_on, params, n_batches)
