@@ -220,18 +220,10 @@ def run(
     return Run(result.returncode, result.stdout, result.stderr, calls)
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What may be in the outputs."""
-
-    old: Outputs
-    new: Outputs
-
-
 def complaints(
-    program: Program, project: Project, mode: Mode, done: Run, expected: Expected
+    program: Program, project: Project, mode: Mode, done: Run, *, old: Outputs, new: Outputs
 ) -> Iterator[str]:
-    """Say what is wrong after a run in which writes have failed."""
+    """Say what is wrong after a run in which writes have failed: outputs are old or new ones."""
     after = program.written(project)
     fatal = [call for call in done.failed if not call.may_fail]
     if not done.failed:
@@ -241,7 +233,7 @@ def complaints(
     elif fatal:
         yield from complaints_of_the_message(program, mode, fatal[0], done)
     else:
-        if done.status != 0 or after != expected.new:
+        if done.status != 0 or after != new:
             yield f"status {done.status} and other outputs, though only a state was not kept"
         states = [call for call in done.failed if call.path != ".training/lock"]
         if states and "cannot be saved" not in done.stdout:
@@ -249,7 +241,7 @@ def complaints(
     # What cannot be removed stays until the next run, as after a kill.
     stays = {call.path for call in done.failed if call.name == "remove"}
     for name, content in after.items():
-        if name not in stays and content not in (expected.old.get(name), expected.new.get(name)):
+        if name not in stays and content not in (old.get(name), new.get(name)):
             yield f"{name} is neither the old nor the new one"
     yield from (f"{name} is left" for name in temporary_files(project) if name not in stays)
 
@@ -300,7 +292,7 @@ def test_writes_that_fail(project: Project, python: Path, tmp_path: Path, progra
     undisturbed = project.copy(tmp_path / "undisturbed")
     done = run(program, undisturbed, python)
     assert done.status == 0, done.stderr
-    expected = Expected(program.written(project), program.written(undisturbed))
+    old, new = program.written(project), program.written(undisturbed)
     trials: list[Sequence[tuple[Mode, int | str]]] = [program.faults]
     if EVERY_WRITE:
         trials = [[(mode, number)] for mode in MODES for number in mode.numbers(done.calls)]
@@ -309,11 +301,11 @@ def test_writes_that_fail(project: Project, python: Path, tmp_path: Path, progra
         disturbed = project.copy(tmp_path / "disturbed")
         for mode, first in faults:
             done = run(program, disturbed, python, mode, first)
-            complained = complaints(program, disturbed, mode, done, expected)
+            complained = complaints(program, disturbed, mode, done, old=old, new=new)
             found += [(mode.name, first, complaint) for complaint in complained]
         found += [
             (faults, complaint)
-            for complaint in complaints_of_the_next_run(program, disturbed, python, expected.new)
+            for complaint in complaints_of_the_next_run(program, disturbed, python, new)
         ]
         shutil.rmtree(disturbed.path)
     assert found == []
