@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from classifier.evaluation.answers import Answers, decide, find_positive, log_losses
+from classifier.evaluation.answers import Answers, decide, find_positive
 from classifier.evaluation.evaluated import Evaluated, OutOfFold, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.metrics import compare, measure, reliability, score
@@ -18,7 +18,7 @@ from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
+from classifier.io.prepared import PreparedRows, Split, open_parquet, read_probabilities, read_split
 from classifier.io.schema import TextColumn, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -64,10 +64,14 @@ def main() -> None:
     }
     answers = models["network"]
     out_of_fold = replace(answers, target=left_out.target, probabilities=of_left_out["network"])
+
+    def mean_loss(rows: Split) -> float:
+        probabilities = predict_left_out(networks, rows.features, rows.fold)
+        of_rows = replace(answers, target=rows.target, probabilities=probabilities)
+        return float(of_rows.log_losses().mean())
+
     importance = permutation_importance(
-        lambda rows: log_losses(
-            rows.target, predict_left_out(networks, rows.features, rows.fold)
-        ).mean(),
+        mean_loss,
         left_out,
         schema.feature_slices,
         repeats=params.importance_repeats,

@@ -46,6 +46,11 @@ class Answers:
         """Class indices, shape (n,)."""
         return self.decision.classes(self.probabilities)
 
+    @cached_property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        is_right: npt.NDArray[np.bool_] = self.predicted == self.target
+        return is_right
+
     @property
     def ranked(self) -> list[int]:
         """The classes each of which is ranked against the rest; of two, the positive one."""
@@ -57,18 +62,17 @@ class Answers:
         n_classes: int = self.probabilities.shape[1]
         return n_classes
 
+    @property
+    def of_target(self) -> npt.NDArray[np.float64]:
+        """The probability of each row's class, shape (n,)."""
+        return self.probabilities[np.arange(len(self.target)), self.target]
+
     def log_losses(self) -> npt.NDArray[np.float64]:
-        """Return each row's part of the log loss, shape (n,)."""
-        return log_losses(self.target, self.probabilities)
-
-
-def log_losses(
-    target: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return each row's part of the log loss, shape (n,), with scikit-learn's lower bound."""
-    of_target = probabilities[np.arange(len(target)), target]
-    losses: npt.NDArray[np.float64] = -np.log(np.maximum(of_target, np.finfo(np.float64).eps))
-    return losses
+        """Return each row's part of the log loss, shape (n,), with scikit-learn's lower bound."""
+        losses: npt.NDArray[np.float64] = -np.log(
+            np.maximum(self.of_target, np.finfo(np.float64).eps)
+        )
+        return losses
 
 
 def find_positive(
