@@ -63,6 +63,7 @@ def main() -> None:
         for name, probabilities in of_left_out.items()
     }
     answers = models["network"]
+    threshold = answers.decision.threshold
     out_of_fold = replace(answers, target=left_out.target, probabilities=of_left_out["network"])
 
     def mean_loss(rows: Split) -> float:
@@ -89,7 +90,7 @@ def main() -> None:
     evaluated = Evaluated(
         **measure(answers, *how).model_dump(),
         positive_class=None if positive is None else classes[positive],
-        threshold=answers.decision.threshold_of_positive,
+        threshold=threshold,
         temperature=temperature,
         uncalibrated=None,
         baselines={
@@ -128,8 +129,8 @@ def main() -> None:
     balanced = read_section("train").get("class_weights") == "balanced"
     said = verdicts(evaluated, classes[majority_class], params.confidence, balanced=balanced)
     print(*said, sep="\n")
-    if positive is not None and answers.decision.threshold != MOST_PROBABLE:
-        print(threshold_in_words(classes[positive], answers.decision.threshold))
+    if positive is not None and threshold is not None and threshold != MOST_PROBABLE:
+        print(threshold_in_words(classes[positive], threshold))
 
 
 def read_cells(names: Iterable[str], rows: pd.Index | None = None) -> dict[str, pd.Series]:

@@ -14,17 +14,12 @@ class Decision:
     """The most probable class, or by a threshold for the positive one of two."""
 
     positive: int | None = None
-    """The class that a threshold is for; None where there are not two."""
-    threshold: float = MOST_PROBABLE
-
-    @property
-    def threshold_of_positive(self) -> float | None:
-        """The threshold of the positive class; None where there is none."""
-        return None if self.positive is None else self.threshold
+    """None where there are not two classes."""
+    threshold: float | None = None
 
     def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return class indices, shape (n,), of probabilities, shape (n, n_classes)."""
-        if self.positive is None or self.threshold == MOST_PROBABLE:
+        if self.positive is None or self.threshold is None or self.threshold == MOST_PROBABLE:
             most_probable: npt.NDArray[np.int64] = probabilities.argmax(axis=1)
             return most_probable
         is_positive = probabilities[:, self.positive] >= self.threshold

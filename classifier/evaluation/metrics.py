@@ -126,7 +126,7 @@ def compare(network: Answers, baseline: Answers, confidence: float) -> Compariso
     wins, losses = (int((differences["accuracy_difference"] == one).sum()) for one in (1, -1))
     return Comparison(
         **score(baseline).model_dump(),
-        threshold=baseline.decision.threshold_of_positive,
+        threshold=baseline.decision.threshold,
         **{name: values.mean() for name, values in differences.items()},
         **_named({name: mean_interval(values, confidence) for name, values in differences.items()}),
         accuracy_p_value=binomtest(wins, wins + losses).pvalue if wins + losses else 1.0,
