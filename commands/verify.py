@@ -60,8 +60,7 @@ def main() -> None:
         lock, params = lock_of(committed, commit), params_of(committed, commit)
         warnings = list(what_to_know_first(committed, commit, params))
         print("\n".join([f"verifying {commit}", *warnings]), flush=True)
-        if not is_run_anew(run, str((params.get("prepare") or {}).get("data"))):
-            raise UserError(f"the pipeline of {commit[:12]} does not run: see above")
+        run_anew(run, commit, str((params.get("prepare") or {}).get("data")))
         verified = list(compare(committed, run, lock))
     n_different = sum(each.difference is not None for each in verified)
     verdict = f"all {len(verified)} are the same"
@@ -152,11 +151,8 @@ def other_packages(constraints: Path) -> Iterator[str]:
                 yield f"{name} {installed} instead of {wanted}"
 
 
-def is_run_anew(clone: Path, table: str) -> bool:
-    """Run the whole pipeline of a clone, and say whether it has ended well.
-
-    Raises `UserError` if there is no table.
-    """
+def run_anew(clone: Path, commit: str, table: str) -> None:
+    """Run the whole pipeline of a clone; raise a `UserError` where that fails."""
     env = {
         **os.environ,
         # Each stage is started with the `python` that is on PATH.
@@ -190,10 +186,12 @@ def is_run_anew(clone: Path, table: str) -> bool:
             if pulled.returncode == 0:
                 break
         else:
-            why = last_line(pulled.stderr)
-            raise UserError(f"{table} is not in git, and DVC cannot bring it: {why}")
+            raise UserError(
+                f"{table} is not in git, and DVC cannot bring it: {last_line(pulled.stderr)}"
+            )
     # By force: where git has all outputs of a stage, it would be taken for done.
-    return dvc("repro", "--force", is_shown=True).returncode == 0
+    if dvc("repro", "--force", is_shown=True).returncode != 0:
+        raise UserError(f"the pipeline of {commit[:12]} does not run: see above")
 
 
 def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verified]:
@@ -205,11 +203,7 @@ def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verifi
 
     of_lock = md5((committed / LOCK_FILE).read_bytes())
     for path, expected in {**lock, LOCK_FILE: of_lock}.items():
-        in_git, in_cache, written = (
-            committed / path,
-            CACHE / expected[:2] / expected[2:],
-            run / path,
-        )
+        in_git, written = committed / path, run / path
         if not written.is_file():
             yield Verified(path, expected, "-", "the run has not written it")
             continue
@@ -219,6 +213,7 @@ def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verifi
             difference = f"git has another: {difference}"
         elif md5(new) != expected:
             difference = "dvc.lock has another hash"
+            in_cache = CACHE / expected[:2] / expected[2:]
             if in_cache.is_file():
                 difference = largest_difference(in_cache.read_bytes(), new, written.suffix)
         yield Verified(path, expected, md5(new), difference)

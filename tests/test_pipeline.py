@@ -30,12 +30,6 @@ def test_two_fresh_clones_write_the_same_bytes(project: Project, tmp_path: Path)
     assert project.outputs() == other.outputs()
 
 
-def test_nothing_runs_when_nothing_changed(project: Project) -> None:
-    before = project.outputs()
-    assert project.repro() == []
-    assert project.outputs() == before
-
-
 def changed_stages(project: Project) -> set[str]:
     return set(json.loads(project.run("dvc", "status", "--json").stdout))
 

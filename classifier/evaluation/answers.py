@@ -43,6 +43,7 @@ class Answers:
 
     @cached_property
     def is_right(self) -> npt.NDArray[np.bool_]:
+        """Shape (n,)."""
         is_right: npt.NDArray[np.bool_] = self.predicted == self.target
         return is_right
 
