@@ -69,8 +69,7 @@ def write_table(n: int = 800) -> None:
 
 def run(folder: Path, **values: object) -> None:
     """Run the stages on the table of `write_table`, or another one of its name."""
-    table = str(values.pop("prepare__data", "t.csv"))
-    run_all(folder, table, "y", **TRAINING | values)
+    run_all(folder, "t.csv", "y", **TRAINING | values)
 
 
 def metrics_of() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What `dvc repro` runs, what it leaves alone, and what it writes."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from sklearn.neural_network import MLPClassifier
 from classifier.io.prepared import read_split
 from classifier.io.progress import Progress
 from classifier.network.model import MLP
+from classifier.resuming.fingerprint import _imported_files
 from classifier.training.step import Rows, loss_and_accuracy
 from tests.conftest import QUICK_TRAINING, REPOSITORY, Project, clone_working_tree
 from tests.in_process import run_stages
@@ -79,24 +79,12 @@ def test_deps_name_every_module_a_stage_imports() -> None:
 
 def imported_files(file: str) -> set[str]:
     """Return this file of the project and those it imports, directly or not."""
-    found: set[str] = set()
-    to_read = {file}
+    found: set[Path] = set()
+    to_read = {REPOSITORY / file}
     while to_read:
-        name = to_read.pop()
-        found.add(name)
-        for node in ast.walk(ast.parse((REPOSITORY / name).read_text())):
-            modules: list[str] = []
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{name}: a relative import"
-                modules = [f"{node.module}.{alias.name}" for alias in node.names]
-                modules.append(str(node.module))
-            for module in modules:
-                candidate = module.replace(".", "/") + ".py"
-                if (REPOSITORY / candidate).exists():
-                    to_read |= {candidate} - found
-    return found
+        found.add(path := to_read.pop())
+        to_read |= _imported_files(path) - found
+    return {str(path.relative_to(REPOSITORY)) for path in found}
 
 
 def test_the_committed_lock_file_is_that_of_the_committed_code(fresh_clone: Project) -> None:
