@@ -121,19 +121,6 @@ def test_the_default_run_is_as_accurate_as_scikit_learn(as_made: Project) -> Non
     assert ours > 0.85
 
 
-def test_splits_are_stratified_disjoint_and_whole(project: Project) -> None:
-    prepared = project.path / "data/prepared"
-    splits = [read_split(prepared / f"{name}.parquet") for name in ("train", "val", "test")]
-    assert [np.bincount(split.target).tolist() for split in splits] == [
-        [30] * 3,
-        [10] * 3,
-        [10] * 3,
-    ]
-    # Row numbers are those of the file: line 1 is the header.
-    rows = np.concatenate([split.rows for split in splits])
-    assert sorted(rows) == list(range(2, 152))
-
-
 def test_train_does_not_read_the_test_file_and_its_log_says_how_long_it_takes_at_most(
     project: Project,
 ) -> None:
