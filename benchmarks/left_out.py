@@ -91,9 +91,12 @@ def one_table(number: int, params: TrainParams) -> Found:
         return float(np.mean(predicted == true_target))
 
     of_networks = float(np.mean([accuracy(one) for one in range(N_FOLDS)]))
-    low, high = wilson_interval(int(is_right.sum()), N_ROWS, CONFIDENCE)
+    interval = wilson_interval(int(is_right.sum()), N_ROWS, CONFIDENCE)
     return Found(
-        float(is_right.mean()), low <= of_networks <= high, of_networks, accuracy(*range(N_FOLDS))
+        float(is_right.mean()),
+        interval.low <= of_networks <= interval.high,
+        of_networks,
+        accuracy(*range(N_FOLDS)),
     )
 
 

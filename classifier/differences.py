@@ -40,13 +40,11 @@ def largest_difference(old: bytes, new: bytes, suffix: str) -> str:
             continue
         one, other = one.astype(np.float64), other.astype(np.float64)
         scale = np.maximum(np.maximum(np.abs(one), np.abs(other)), np.finfo(float).tiny)
-        is_same = (one == other) | (np.isnan(one) & np.isnan(other))
         with np.errstate(all="ignore"):
-            relative = np.where(is_same, 0, np.abs(one - other) / scale)
-        relative = np.nan_to_num(relative, nan=np.inf)
-        worst = int(np.argmax(relative)) if len(relative) else 0
-        if len(relative) and not relative[worst] <= largest:
-            largest = float(relative[worst])
+            relative = np.nan_to_num(np.abs(one - other) / scale, nan=np.inf)
+        relative[np.isclose(one, other, rtol=0, atol=0, equal_nan=True)] = 0
+        if relative.max(initial=0) > largest:
+            worst, largest = int(relative.argmax()), float(relative.max())
             where = f"{place}[{worst}] by {largest:.2g} of itself"
     return where
 

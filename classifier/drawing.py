@@ -23,11 +23,8 @@ TITLE_WIDTH = 88
 FEW_EVALUATIONS = 20
 """Where there are fewer, each gets a marker: a line through one point cannot be seen."""
 
-LONGEST = 30
-"""Characters of a name beside a chart; what does not fit is left out."""
-
 LINE = 30
-"""Characters to a line of a class name; it gets two lines, what fits not is left out in between."""
+"""Characters to a line of a name beside a chart."""
 
 MOST_CLASSES_WITH_TEXT = 40
 """Of more classes, names and counts would be too many to read and too large a picture."""
@@ -177,6 +174,7 @@ def confusion_counts(predictions: pd.DataFrame) -> tuple[npt.NDArray[np.int64], 
 
 
 def in_two_lines(name: str) -> str:
+    """Return a name on two lines at most; what does not fit is left out in between."""
     name = " ".join(name.split())
     lines = textwrap.wrap(name, LINE)
     if len(lines) > 2:
@@ -280,5 +278,5 @@ def draw_importance(importance: pd.DataFrame) -> Figure:
 
 def shortened(name: str) -> str:
     """Return a name as far as there is room for it, in which a dollar sign starts no formula."""
-    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    shown = name if len(name) <= LINE else f"{name[: LINE - 1]}…"
     return shown.replace("$", r"\$")

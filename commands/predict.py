@@ -142,7 +142,9 @@ def predicted_chunks(
 ) -> Iterator[tuple[pd.DataFrame, dict[str, npt.NDArray[Any]], npt.NDArray[np.float64]]]:
     """Yield some rows after the other, their raw values by column, and their probabilities.
 
-    Raises `UserError` if the table lacks a column, or a cell is not of its column's kind.
+    The values are of shape (n,), the probabilities of shape (n, n_classes). Raises `UserError` if
+    the table lacks a column, or a cell is not of its column's kind, or so large a number that there
+    are no probabilities.
     """
     schema = model.schema
     missing = [column.name for column in schema.columns if column.name not in file.columns]
@@ -156,7 +158,14 @@ def predicted_chunks(
             column.name: raw_values(column, chunk[column.name], file.spelling, file.name)
             for column in schema.columns
         }
-        yield chunk, raw, predict_probabilities(model, raw, chunk.index, file.name)
+        probabilities = model.probabilities(raw)
+        without = np.isnan(probabilities).any(axis=1)
+        if without.any():
+            raise UserError(
+                f"{file.name}: row {chunk.index[without.argmax()]} holds a number far too large "
+                "for the model; correct it, or leave it empty"
+            )
+        yield chunk, raw, probabilities
 
 
 def refuse_prediction_names(file: TableFile, schema: Schema) -> None:
@@ -186,30 +195,10 @@ def count_unseen(raw: dict[str, npt.NDArray[Any]], schema: Schema) -> Counter[st
 
 def count_new(words: Counter[str], column: TextColumn) -> int:
     """Count the folded words most of whose pieces the model does not know."""
-    known = frozenset(column.pieces)
-    pieces_of = {word: pieces(word) for word in words}
+    known, pieces_of = set(column.pieces), {word: set(pieces(word)) for word in words}
     return sum(
-        words[word]
-        for word, parts in pieces_of.items()
-        if len(known.intersection(parts)) < len(set(parts)) / 2
+        words[word] for word, parts in pieces_of.items() if len(parts & known) < len(parts) / 2
     )
-
-
-def predict_probabilities(
-    model: ExportedModel, raw: dict[str, npt.NDArray[Any]], rows: pd.Index, source: str
-) -> npt.NDArray[np.float64]:
-    """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,).
-
-    Raises `UserError` if a value is so large that there are no probabilities.
-    """
-    probabilities = model.probabilities(raw)
-    without = np.isnan(probabilities).any(axis=1)
-    if without.any():
-        raise UserError(
-            f"{source}: row {rows[without.argmax()]} holds a number far too large for the model; "
-            "correct it, or leave it empty"
-        )
-    return probabilities
 
 
 def with_predictions(

@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from classifier.io.yaml_text import from_yaml
 
 LOCK_FILE = "dvc.lock"
 PAGE = Path("verification.md")
+CACHE = Path(".dvc/cache/files/md5")
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Verified:
     path: str
     expected: str
     """The hash (MD5) in dvc.lock; of dvc.lock itself, that of the file in git."""
-    found: str | None
-    """The hash of what the run has written, None where it has written nothing."""
+    found: str
+    """The hash of what the run has written, or "-"."""
     difference: str | None
     """None if all are the same: the run's, dvc.lock's and git's."""
 
@@ -48,73 +50,82 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m commands.verify", description=__doc__)
     parser.add_argument("commit", nargs="?", default="HEAD", help="default: the last one")
     name = parser.parse_args().commit
-    commit = git_text("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").stdout.strip()
     if not commit:
         raise UserError(f"{name} is no commit of this repository")
-    warnings = list(what_to_know_first(commit))
-    print("\n".join([f"verifying {commit}", *warnings]), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "clone"
-        run_anew(commit, clone)
-        verified = list(compare(commit, clone))
-    lines = in_a_table(verified)
+        committed, run = Path(folder) / "committed", Path(folder) / "run"
+        for clone in (committed, run):
+            clone_of(commit, clone)
+        lock, params = lock_of(committed, commit), params_of(committed, commit)
+        warnings = list(what_to_know_first(committed, commit, params))
+        print("\n".join([f"verifying {commit}", *warnings]), flush=True)
+        run_anew(run, commit, str((params.get("prepare") or {}).get("data")))
+        verified = list(compare(committed, run, lock))
     n_different = sum(each.difference is not None for each in verified)
     verdict = f"all {len(verified)} are the same"
     if n_different:
         verdict = f"{n_different} of {len(verified)} differ"
-    print("\n".join([*lines, verdict]))
+    width = max(len(each.path) for each in verified)
+    print(*(f"{each.path:{width}}  {each.difference or 'same'}" for each in verified), sep="\n")
+    print(verdict)
     write_bytes(PAGE, "\n".join(page(commit, warnings, verified, verdict)).encode())
     print(f"a page for whoever wants to see it: {PAGE}")
     sys.exit(n_different > 0)
 
 
-def git(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
+def git(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (no shell)
+    return subprocess.run(  # noqa: S603 (no shell)
+        command, capture_output=True, text=True, errors="replace", check=False
+    )
 
 
-def git_text(*arguments: str) -> str:
-    """Return what git prints; nothing if it fails."""
-    result = git(*arguments)
-    return result.stdout.decode(errors="replace") if result.returncode == 0 else ""
+def last_line(said: str) -> str:
+    return (said.strip().splitlines() or ["?"])[-1]
 
 
-def in_commit(commit: str, path: str) -> bytes | None:
-    """Return a file as the commit has it, or None."""
-    result = git("show", f"{commit}:./{path}")
-    return result.stdout if result.returncode == 0 else None
+def clone_of(commit: str, clone: Path) -> None:
+    """Clone the commit of this folder; raise a `UserError` where that fails."""
+    for arguments in (
+        ["clone", "--quiet", "--no-checkout", str(Path.cwd()), str(clone)],
+        ["-C", str(clone), "checkout", "--quiet", "--detach", commit],
+    ):
+        result = git(*arguments)
+        if result.returncode != 0:
+            raise UserError(f"this folder cannot be cloned by git: {last_line(result.stderr)}")
 
 
-def lock_of(commit: str) -> dict[str, str]:
+def lock_of(committed: Path, commit: str) -> dict[str, str]:
     """Return the hashes of the outputs in the commit's dvc.lock, by path."""
-    text = in_commit(commit, LOCK_FILE)
-    if text is None:
-        raise UserError(f"{commit[:12]} has no {LOCK_FILE}: there is nothing to verify")
-    with suppress(ValueError, KeyError, TypeError):
-        stages = from_yaml(text.decode())["stages"]
+    try:
+        stages = from_yaml((committed / LOCK_FILE).read_text(encoding="utf-8"))["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
         if all(out["path"] and out["md5"] for out in outs):
             return {out["path"]: out["md5"] for out in outs}
+    except FileNotFoundError:
+        raise UserError(f"{commit[:12]} has no {LOCK_FILE}: there is nothing to verify") from None
+    except (ValueError, KeyError, TypeError):
+        pass
     raise UserError(f"{LOCK_FILE} of {commit[:12]} is none that DVC has written")
 
 
-def params_of(commit: str) -> dict[str, Any]:
-    with suppress(ValueError):
-        params = from_yaml((in_commit(commit, str(PARAMS_FILE)) or b"").decode())
+def params_of(committed: Path, commit: str) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        params = from_yaml((committed / PARAMS_FILE).read_text(encoding="utf-8"))
         if isinstance(params, dict):
             return params
     raise UserError(f"{PARAMS_FILE} of {commit[:12]} cannot be read")
 
 
-def what_to_know_first(commit: str) -> Iterator[str]:
+def what_to_know_first(committed: Path, commit: str, params: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each reason why outputs may differ, or are not looked at."""
-    lock_of(commit)
     # It would otherwise write what it has seen of the files into git's index.
-    status = git_text("--no-optional-locks", "status", "--porcelain")
+    status = git("--no-optional-locks", "status", "--porcelain").stdout
     changed = [line[3:] for line in status.splitlines()]
-    if changed and commit == git_text("rev-parse", "HEAD").strip():
+    if changed and commit == git("rev-parse", "HEAD").stdout.strip():
         yield f"not verified, as it is not committed: {', '.join(changed)}"
-    others = list(other_packages(commit))
+    others = list(other_packages(committed / "constraints.txt"))
     if others:
         yield f"other packages are installed than constraints.txt names: {', '.join(others)}"
     if not has_avx2():
@@ -122,7 +133,7 @@ def what_to_know_first(commit: str) -> Iterator[str]:
             f"this processor ({platform.machine()}) is none with x86-64 and AVX2: what such a one "
             "has computed differs in its last digits; see docs/same-bytes.md"
         )
-    train = params_of(commit).get("train")
+    train = params.get("train")
     if isinstance(train, dict) and train.get("same_bytes") != "everywhere":
         yield (
             "train.same_bytes is not 'everywhere': on another processor than the one that wrote "
@@ -130,29 +141,18 @@ def what_to_know_first(commit: str) -> Iterator[str]:
         )
 
 
-def other_packages(commit: str) -> Iterator[str]:
-    for line in (in_commit(commit, "constraints.txt") or b"").decode().splitlines():
-        name, is_one, rest = line.partition("==")
-        if is_one and not line.startswith("#"):
-            wanted = rest.split()[0]
-            with suppress(metadata.PackageNotFoundError):
-                installed = metadata.version(name)
-                # A build for a kind of device is the same version, as 2.13.0+cpu is.
-                if installed.partition("+")[0] != wanted:
-                    yield f"{name} {installed} instead of {wanted}"
+def other_packages(constraints: Path) -> Iterator[str]:
+    text = constraints.read_text(encoding="utf-8") if constraints.exists() else ""
+    for name, wanted in re.findall(r"^([^#=\n]+)==(\S+)", text, re.MULTILINE):
+        with suppress(metadata.PackageNotFoundError):
+            installed = metadata.version(name)
+            # A build for a kind of device is the same version, as 2.13.0+cpu is.
+            if installed.partition("+")[0] != wanted:
+                yield f"{name} {installed} instead of {wanted}"
 
 
-def run_anew(commit: str, clone: Path) -> None:
-    """Clone the commit, and run its whole pipeline; raise a `UserError` where that fails."""
-    here = Path.cwd()
-    for arguments in (
-        ["clone", "--quiet", "--no-checkout", str(here), str(clone)],
-        ["-C", str(clone), "checkout", "--quiet", "--detach", commit],
-    ):
-        result = git(*arguments)
-        if result.returncode != 0:
-            why = result.stderr.decode(errors="replace").strip().splitlines() or ["?"]
-            raise UserError(f"this folder cannot be cloned by git: {why[-1]}")
+def run_anew(clone: Path, commit: str, table: str) -> None:
+    """Run the whole pipeline of a clone; raise a `UserError` where that fails."""
     env = {
         **os.environ,
         # Each stage is started with the `python` that is on PATH.
@@ -160,10 +160,12 @@ def run_anew(commit: str, clone: Path) -> None:
         "DVC_SITE_CACHE_DIR": str(clone.parent / "site"),
     }
 
-    def dvc(*arguments: str, is_shown: bool = False) -> "subprocess.CompletedProcess[str]":
+    def dvc(
+        *arguments: str, folder: Path = clone, is_shown: bool = False
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(  # noqa: S603 (no shell)
             [sys.executable, "-m", "dvc", *arguments],
-            cwd=clone,
+            cwd=folder,
             env=env,
             stdout=sys.stderr if is_shown else subprocess.PIPE,
             stderr=None if is_shown else subprocess.PIPE,
@@ -171,75 +173,54 @@ def run_anew(commit: str, clone: Path) -> None:
             check=False,
         )
 
-    table = str((params_of(commit).get("prepare") or {}).get("data"))
+    local, is_here = Path(".dvc/config.local"), (clone / table).exists()
+    if local.exists() and not is_here:  # how to reach the remote
+        (clone / local).write_bytes(local.read_bytes())
     # Not what the commit, or a user's own settings, name.
     dvc("cache", "dir", "--local", str(clone.parent / "cache"))
-    if not (clone / table).exists():
-        local = here / ".dvc/config.local"
-        if local.exists():  # how to reach the remote
-            (clone / ".dvc/config.local").write_bytes(local.read_bytes())
-        cache = subprocess.run(
-            [sys.executable, "-m", "dvc", "cache", "dir"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
+    if not is_here:
+        cache = dvc("cache", "dir", folder=Path.cwd()).stdout.strip()
         dvc("remote", "add", "--local", "the-cache-of-this-folder", cache)
         for where in (["--remote", "the-cache-of-this-folder"], []):
             pulled = dvc("pull", *where, table)
             if pulled.returncode == 0:
                 break
         else:
-            why = pulled.stderr.strip().splitlines() or ["?"]
-            raise UserError(f"{table} is not in git, and DVC cannot bring it: {why[-1]}")
+            raise UserError(
+                f"{table} is not in git, and DVC cannot bring it: {last_line(pulled.stderr)}"
+            )
     # By force: where git has all outputs of a stage, it would be taken for done.
     if dvc("repro", "--force", is_shown=True).returncode != 0:
         raise UserError(f"the pipeline of {commit[:12]} does not run: see above")
 
 
-def compare(commit: str, clone: Path) -> Iterator[Verified]:
-    """Yield each output of the commit's dvc.lock, and dvc.lock itself."""
-    for path, expected in [*lock_of(commit).items(), (LOCK_FILE, None)]:
-        committed, file = in_commit(commit, path), clone / path
-        found = file.read_bytes() if file.is_file() else None
-        difference = None
-        if found is None:
-            difference = "the run has not written it"
-        elif committed is not None and committed != found:
-            difference = f"git has another: {describe(committed, found, file.suffix)}"
-        elif expected not in {None, md5(found)}:
-            cached = cached_file(expected)
+def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verified]:
+    """Yield each output that dvc.lock has the hash of, and dvc.lock itself.
+
+    The folders have the files as the commit has them, and as the run has left them.
+    """
+    from classifier.differences import largest_difference  # noqa: PLC0415 (it imports torch)
+
+    of_lock = md5((committed / LOCK_FILE).read_bytes())
+    for path, expected in {**lock, LOCK_FILE: of_lock}.items():
+        in_git, written = committed / path, run / path
+        if not written.is_file():
+            yield Verified(path, expected, "-", "the run has not written it")
+            continue
+        new, difference = written.read_bytes(), None
+        if in_git.is_file() and in_git.read_bytes() != new:
+            difference = largest_difference(in_git.read_bytes(), new, written.suffix)
+            difference = f"git has another: {difference}"
+        elif md5(new) != expected:
             difference = "dvc.lock has another hash"
-            if cached is not None:
-                difference = describe(cached, found, file.suffix)
-        yield Verified(
-            path,
-            expected or md5(committed or b""),
-            None if found is None else md5(found),
-            difference,
-        )
+            in_cache = CACHE / expected[:2] / expected[2:]
+            if in_cache.is_file():
+                difference = largest_difference(in_cache.read_bytes(), new, written.suffix)
+        yield Verified(path, expected, md5(new), difference)
 
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()  # noqa: S324 (as DVC)
-
-
-def cached_file(expected: str) -> bytes | None:
-    """Return what the cache of this folder has under a hash, if it has it."""
-    path = Path(".dvc/cache/files/md5") / expected[:2] / expected[2:]
-    return path.read_bytes() if path.is_file() else None
-
-
-def describe(old: bytes, new: bytes, suffix: str) -> str:
-    """Say in what two files differ: where the largest relative difference of two numbers is."""
-    from classifier.differences import largest_difference  # noqa: PLC0415 (seldom, and it imports)
-
-    return largest_difference(old, new, suffix)
-
-
-def in_a_table(verified: list[Verified]) -> list[str]:
-    width = max(len(each.path) for each in verified)
-    return [f"{each.path:{width}}  {each.difference or 'same'}" for each in verified]
 
 
 def page(commit: str, warnings: list[str], verified: list[Verified], verdict: str) -> Iterator[str]:
@@ -259,8 +240,8 @@ def page(commit: str, warnings: list[str], verified: list[Verified], verdict: st
         "|---|---|---|---|",
     ]
     for each in verified:
-        found, said = each.found or "-", each.difference or "same"
-        yield f"| {each.path} | `{each.expected}` | `{found}` | {said.replace('|', '/')} |"
+        said = (each.difference or "same").replace("|", "/")
+        yield f"| {each.path} | `{each.expected}` | `{each.found}` | {said} |"
     installed = {each.name: each.version for each in metadata.distributions()}
     versions = ", ".join(f"{name} {installed[name]}" for name in sorted(installed, key=str.lower))
     yield from ["", f"Packages: {versions}", ""]

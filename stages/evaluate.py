@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from classifier.evaluation.answers import Answers, decide, find_positive, log_losses
+from classifier.evaluation.answers import Answers, decide, find_positive
 from classifier.evaluation.evaluated import Evaluated, OutOfFold, Uncalibrated
 from classifier.evaluation.importance import permutation_importance
 from classifier.evaluation.metrics import compare, measure, reliability, score
@@ -18,7 +18,7 @@ from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows, open_parquet, read_probabilities, read_split
+from classifier.io.prepared import PreparedRows, Split, open_parquet, read_probabilities, read_split
 from classifier.io.schema import TextColumn, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
@@ -63,11 +63,16 @@ def main() -> None:
         for name, probabilities in of_left_out.items()
     }
     answers = models["network"]
+    threshold = answers.decision.threshold
     out_of_fold = replace(answers, target=left_out.target, probabilities=of_left_out["network"])
+
+    def mean_loss(rows: Split) -> float:
+        probabilities = predict_left_out(networks, rows.features, rows.fold)
+        of_rows = replace(answers, target=rows.target, probabilities=probabilities)
+        return float(of_rows.log_losses().mean())
+
     importance = permutation_importance(
-        lambda rows: log_losses(
-            rows.target, predict_left_out(networks, rows.features, rows.fold)
-        ).mean(),
+        mean_loss,
         left_out,
         schema.feature_slices,
         repeats=params.importance_repeats,
@@ -85,7 +90,7 @@ def main() -> None:
     evaluated = Evaluated(
         **measure(answers, *how).model_dump(),
         positive_class=None if positive is None else classes[positive],
-        threshold=answers.decision.threshold_of_positive,
+        threshold=threshold,
         temperature=temperature,
         uncalibrated=None,
         baselines={
@@ -124,8 +129,8 @@ def main() -> None:
     balanced = read_section("train").get("class_weights") == "balanced"
     said = verdicts(evaluated, classes[majority_class], params.confidence, balanced=balanced)
     print(*said, sep="\n")
-    if positive is not None and answers.decision.threshold != MOST_PROBABLE:
-        print(threshold_in_words(classes[positive], answers.decision.threshold))
+    if positive is not None and threshold is not None and threshold != MOST_PROBABLE:
+        print(threshold_in_words(classes[positive], threshold))
 
 
 def read_cells(names: Iterable[str], rows: pd.Index | None = None) -> dict[str, pd.Series]:

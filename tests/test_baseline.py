@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from classifier import baselines
 from classifier.baselines import REGULARISATIONS, fit
 from classifier.evaluation import bootstrap
-from classifier.evaluation.answers import Answers, Decision, log_losses
+from classifier.evaluation.answers import Answers, Decision
 from classifier.evaluation.evaluated import BaselineReport, Comparison
 from classifier.evaluation.metrics import compare
 from classifier.evaluation.words import comparison_in_words
@@ -146,7 +146,7 @@ def test_left_out_rows_choose_and_the_choice_is_fitted_to_all_rows(
                     left_out[chosen][judges] = model.predict_proba(val.features[judges])
                     sizes = np.bincount(rows.target[trains])
                     weights[judges] = (trains.sum() / 3 / sizes)[val.target[judges]]
-                of_rows = log_losses(val.target, left_out[chosen])
+                of_rows = Answers(val.target, left_out[chosen], Decision()).log_losses()
                 losses[chosen] = np.average(of_rows, weights=weights)
             best = min(losses, key=lambda chosen: losses[chosen])
             loss = pytest.approx(losses[best])
@@ -356,9 +356,10 @@ def compared(
 def test_paired_intervals_are_those_of_scipy() -> None:
     target, ours, theirs = two_models(80, 0)
     found = compared(target, ours, theirs, 0.9)
+    network, model = (Answers(target, one, Decision()) for one in (ours, theirs))
     differences = {
-        "accuracy_difference": (ours.argmax(1) == target) * 1.0 - (theirs.argmax(1) == target),
-        "log_loss_difference": log_losses(target, ours) - log_losses(target, theirs),
+        "accuracy_difference": network.is_right * 1.0 - model.is_right,
+        "log_loss_difference": network.log_losses() - model.log_losses(),
     }
     for name, values in differences.items():
         expected = bootstrap_of_scipy(values, np.mean, 0.9)

@@ -14,11 +14,8 @@ from pathlib import Path
 
 import pytest
 from dvc.dvcfile import Lockfile
-from dvc.exceptions import DvcException
-from dvc.fs import LocalFileSystem
 from dvc.lock import Lock
 from dvc.repo import Repo
-from dvc.rwlock import rwlock
 
 from classifier.io.user_error import UserError
 from commands import mend
@@ -222,12 +219,6 @@ def test_a_rwlock_that_dvc_cannot_read(project: Project) -> None:
     said = "mend: removed .dvc/tmp/rwlock, cut off by a kill\n"
     for name, content in contents.items():
         file.write_bytes(content)
-        # So it is for each command of DVC.
-        with (
-            pytest.raises((DvcException, ValueError)),
-            rwlock(str(file.parent), LocalFileSystem(), "dvc repro", [], [], hardlink=False),
-        ):
-            pass
         assert mended(project) == said, name
         assert not file.exists(), name
     file.write_bytes(b"")
@@ -291,23 +282,17 @@ def test_while_dvc_is_at_work_what_may_be_its_own_stays(project: Project, tmp_pa
 # What else DVC writes
 
 
-EXPERIMENT = ["exp", "run", "-S", "plot.log_scale=true"]
-
-
 def test_what_a_killed_experiment_leaves(project: Project) -> None:
     for name in ("rwlock", "run/workspace/workspace.run"):
         file = project.path / ".dvc/tmp/exps" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text('{"git_url": "file:')
-        assert "nable to read" in project.dvc(*EXPERIMENT, status=255)
         assert mended(project) == f"mend: removed .dvc/tmp/exps/{name}, cut off by a kill\n"
         assert not file.exists()
 
-    complaints = {"index.lock": "the index is locked", "HEAD.lock": "failed to lock file"}
-    for name, complaint in complaints.items():
+    for name in ("index.lock", "HEAD.lock"):
         lock = project.path / ".git" / name
         lock.touch()
-        assert complaint in project.dvc(*EXPERIMENT, status=255)
         with subprocess.Popen(
             ["git", "cat-file", "--batch"], cwd=project.path, stdin=subprocess.PIPE
         ) as git:
@@ -326,9 +311,8 @@ def test_what_a_killed_experiment_leaves(project: Project) -> None:
     project.run("git", "add", "--force", "params.yaml", str(arguments))
     arguments.unlink()
     params.write_bytes(expected)
-    assert "uncommitted changes exist in the index" in project.dvc(*EXPERIMENT, status=255)
     assert mended(project) == "mend: removed from git's index what a kill of dvc exp run has left\n"
-    assert "Ran experiment" in project.dvc(*EXPERIMENT)
+    assert "Ran experiment" in project.dvc("exp", "run", "-S", "plot.log_scale=true")
 
 
 def test_an_experiment_that_is_killed_leaves_git_on_no_branch(project: Project) -> None:
@@ -359,7 +343,6 @@ def test_an_entry_of_the_run_cache_that_a_kill_has_left_unfinished(project: Proj
             entry.with_name(".entry.tmp").write_text(text[: text.index("outs:")])
         entry.unlink()
         (project.path / "dvc.lock").unlink()
-        assert "ERROR: failed to reproduce 'prepare': " in project.dvc("repro", status=255)
         folder = entry.parent.relative_to(project.path)
         assert mended(project) == f"mend: removed from {folder} what a kill has left unfinished\n"
         assert project.repro() == ["prepare"]
@@ -370,7 +353,6 @@ def test_parameters_that_a_kill_has_lost(project: Project) -> None:
     params = project.path / "params.yaml"
     expected = params.read_bytes()
     params.write_bytes(b"")
-    assert "Could not find 'prepare.data'" in project.dvc("repro", status=255)
     for lose in (Path.touch, Path.unlink):
         lose(params)
         assert mended(project) == (

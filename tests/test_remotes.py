@@ -1,13 +1,14 @@
 """Data and models shared through a remote: a folder, or storage that speaks S3's protocol."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import QUICK_TRAINING, REPOSITORY, Project
+from tests.conftest import QUICK_TRAINING, Project
 from tests.readme import commands
 
 FOLDER = ("docs/sharing.md", "A folder")
@@ -67,7 +68,7 @@ def test_a_folder(two_results: Project, tmp_path: Path) -> None:
 def test_storage_that_speaks_s3(two_results: Project, tmp_path: Path, s3_address: str) -> None:
     project = two_results
     install, add, modify = commands(*S3, block=0)
-    assert install == f"pip install 'dvc[s3]=={pinned_version('dvc')}' -c constraints.txt"
+    assert install == f"pip install 'dvc[s3]=={version('dvc')}' -c constraints.txt"
     assert "https://s3.example.com" in modify
     _, commit, push = commands(*FOLDER, block=0)
     for command in (add, modify.replace("https://s3.example.com", s3_address), commit):
@@ -90,9 +91,3 @@ def check_second_clone(project: Project, path: Path, *options: str) -> Project:
     assert "Running stage" not in clone.run("sh", "-c", repro).stdout
     assert clone.outputs() == project.outputs()
     return clone
-
-
-def pinned_version(package: str) -> str:
-    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    (version,) = [line.split("==")[1] for line in lines if line.startswith(f"{package}==")]
-    return version

@@ -1,10 +1,8 @@
 """Errors that people cause: advice that can be followed to the letter, and a quiet end."""
 
 import argparse
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -92,22 +90,6 @@ def test_all_that_is_run_reports_so() -> None:
         assert 'if __name__ == "__main__":\n    with user_errors_in_one_line(' in text
 
 
-def run_without_reader(*command: str, folder: Path = REPOSITORY) -> tuple[int, str]:
-    """Run a command whose output nobody reads; return its status and what it says beside."""
-    with subprocess.Popen(
-        [sys.executable, *command],
-        cwd=folder,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        return process.wait(), process.stderr.read()
-
-
 @pytest.mark.parametrize(
     ("option", "code", "status", "says"),
     [
@@ -121,16 +103,20 @@ def run_without_reader(*command: str, folder: Path = REPOSITORY) -> tuple[int, s
 def test_it_ends_quietly_where_nobody_reads(option: str, code: str, status: int, says: str) -> None:
     imports = "from classifier.io.user_error import UserError, user_errors_in_one_line\n"
     block = f"{imports}with user_errors_in_one_line('stage'):\n    {code}"
-    assert run_without_reader(option, "-c", block) == (status, says)
+    with subprocess.Popen(
+        [sys.executable, option, "-c", block],
+        cwd=REPOSITORY,
+        env={"PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (status, says)
 
 
 def test_another_broken_pipe_is_no_quiet_end() -> None:
     with pytest.raises(BrokenPipeError), user_errors_in_one_line("stage"):
         raise BrokenPipeError
-
-
-def test_start_ends_quietly_where_nobody_reads(tmp_path: Path) -> None:
-    command = ["-m", "commands.start", str(REPOSITORY / "data/wine.csv"), "target", "--force"]
-    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
-    assert run_without_reader(*command, folder=tmp_path) == (141, "")
-    assert re.search("target: target ", (tmp_path / "params.yaml").read_text())

@@ -14,17 +14,12 @@ class Decision:
     """The most probable class, or by a threshold for the positive one of two."""
 
     positive: int | None = None
-    """The class that a threshold is for; None where there are not two."""
-    threshold: float = MOST_PROBABLE
-
-    @property
-    def threshold_of_positive(self) -> float | None:
-        """The threshold of the positive class; None where there is none."""
-        return None if self.positive is None else self.threshold
+    """None where there are not two classes."""
+    threshold: float | None = None
 
     def classes(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return class indices, shape (n,), of probabilities, shape (n, n_classes)."""
-        if self.positive is None or self.threshold == MOST_PROBABLE:
+        if self.positive is None or self.threshold is None or self.threshold == MOST_PROBABLE:
             most_probable: npt.NDArray[np.int64] = probabilities.argmax(axis=1)
             return most_probable
         is_positive = probabilities[:, self.positive] >= self.threshold
@@ -46,6 +41,12 @@ class Answers:
         """Class indices, shape (n,)."""
         return self.decision.classes(self.probabilities)
 
+    @cached_property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """Shape (n,)."""
+        is_right: npt.NDArray[np.bool_] = self.predicted == self.target
+        return is_right
+
     @property
     def ranked(self) -> list[int]:
         """The classes each of which is ranked against the rest; of two, the positive one."""
@@ -57,18 +58,17 @@ class Answers:
         n_classes: int = self.probabilities.shape[1]
         return n_classes
 
+    @property
+    def of_target(self) -> npt.NDArray[np.float64]:
+        """The probability of each row's class, shape (n,)."""
+        return self.probabilities[np.arange(len(self.target)), self.target]
+
     def log_losses(self) -> npt.NDArray[np.float64]:
-        """Return each row's part of the log loss, shape (n,)."""
-        return log_losses(self.target, self.probabilities)
-
-
-def log_losses(
-    target: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return each row's part of the log loss, shape (n,), with scikit-learn's lower bound."""
-    of_target = probabilities[np.arange(len(target)), target]
-    losses: npt.NDArray[np.float64] = -np.log(np.maximum(of_target, np.finfo(np.float64).eps))
-    return losses
+        """Return each row's part of the log loss, shape (n,), with scikit-learn's lower bound."""
+        losses: npt.NDArray[np.float64] = -np.log(
+            np.maximum(self.of_target, np.finfo(np.float64).eps)
+        )
+        return losses
 
 
 def find_positive(

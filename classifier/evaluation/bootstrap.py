@@ -62,10 +62,11 @@ def bootstrap_intervals(
     return intervals
 
 
-def mean_interval(values: npt.NDArray[np.float64], confidence: float) -> Interval:
-    """Return the bootstrap interval of the mean of values, shape (n,), of at least 2 rows."""
+def mean_interval(values: npt.NDArray[np.float64], confidence: float) -> Interval | None:
+    """Return the bootstrap interval of the mean of values, shape (n,); of 1 row there is none."""
     n = len(values)
-    return bootstrap_intervals(lambda counts: {"mean": counts @ values / n}, n, confidence)["mean"]
+    found = bootstrap_intervals(lambda counts: {"mean": counts @ values / n}, n, confidence)
+    return found.get("mean")
 
 
 def count(rows: npt.NDArray[np.int64]) -> Counts:

@@ -1,6 +1,7 @@
 """What is measured on test and left-out rows, of the network and beside the baselines."""
 
 import warnings
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +22,7 @@ from sklearn.metrics import (
 )
 
 from classifier.evaluation.answers import Answers
-from classifier.evaluation.bootstrap import bootstrap_intervals, resampled_scores
+from classifier.evaluation.bootstrap import bootstrap_intervals, mean_interval, resampled_scores
 from classifier.evaluation.evaluated import (
     ClassMetrics,
     Comparison,
@@ -55,7 +56,7 @@ def measure(
     )
     return Metrics(
         **scores.model_dump(),
-        accuracy_interval=accuracy_interval(answers.predicted == answers.target, confidence),
+        accuracy_interval=wilson_interval(int(answers.is_right.sum()), n_test, confidence),
         **_named({name: one for name, one in intervals.items() if name not in undefined}),
         majority_class_accuracy=(answers.target == majority_class).mean(),
         undefined=undefined,
@@ -119,44 +120,31 @@ def of_each_class(answers: Answers) -> list[ClassMetrics]:
 def compare(network: Answers, baseline: Answers, confidence: float) -> Comparison:
     """Compare two models' answers to the same rows."""
     differences = {
-        "accuracy_difference": (network.predicted == network.target).astype(np.float64)
-        - (baseline.predicted == baseline.target),
+        "accuracy_difference": network.is_right.astype(np.float64) - baseline.is_right,
         "log_loss_difference": network.log_losses() - baseline.log_losses(),
     }
-    n = len(network.target)
-    intervals = bootstrap_intervals(
-        lambda counts: {name: counts @ values / n for name, values in differences.items()},
-        n,
-        confidence,
-    )
     wins, losses = (int((differences["accuracy_difference"] == one).sum()) for one in (1, -1))
     return Comparison(
         **score(baseline).model_dump(),
-        threshold=baseline.decision.threshold_of_positive,
+        threshold=baseline.decision.threshold,
         **{name: values.mean() for name, values in differences.items()},
-        **_named(intervals),
+        **_named({name: mean_interval(values, confidence) for name, values in differences.items()}),
         accuracy_p_value=binomtest(wins, wins + losses).pvalue if wins + losses else 1.0,
     )
 
 
-def _named(intervals: dict[str, Interval]) -> dict[str, Any]:
+def _named(intervals: Mapping[str, Interval | None]) -> dict[str, Any]:
     return {f"{name}_interval": interval for name, interval in intervals.items()}
 
 
-def accuracy_interval(is_right: npt.NDArray[np.bool_], confidence: float) -> Interval:
-    """Return the Wilson interval of the share of rows that are right, shape (n,)."""
-    low, high = wilson_interval(int(is_right.sum()), len(is_right), confidence)
-    return Interval(low=low, high=high)
-
-
-def wilson_interval(successes: int, n: int, confidence: float) -> tuple[float, float]:
+def wilson_interval(successes: int, n: int, confidence: float) -> Interval:
     """Return the Wilson score interval for a proportion of `successes` out of `n`.
 
     Wilson, E. B. (1927), "Probable inference, the law of succession, and statistical
     inference", Journal of the American Statistical Association 22, 209-212.
     """
     low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(low), float(high)
+    return Interval(low=low, high=high)
 
 
 def expected_calibration_error(
@@ -197,10 +185,12 @@ def reliability(answers: Answers, classes: list[str], confidence: float) -> pd.D
         name, is_positive = f"class {classes[positive]}", target == positive
         diagrams[name] = _bins(probabilities[:, positive], is_positive)
     bins = pd.concat(diagrams, names=["of"]).reset_index("of")
-    bins[["low", "high"]] = [
+    intervals = [
         wilson_interval(round(accuracy * n), n, confidence)
         for accuracy, n in zip(bins["accuracy"], bins["n_test"], strict=True)
     ]
+    bins["low"] = [interval.low for interval in intervals]
+    bins["high"] = [interval.high for interval in intervals]
     return bins[["of", "confidence", "accuracy", "low", "high", "n_test"]].reset_index(drop=True)
 
 

@@ -44,11 +44,10 @@ def most_wrong(test: Split, answers: Answers, classes: list[str]) -> pd.DataFram
 
     Labels that are wrong in the table are often among them. The index numbers the test rows.
     """
-    of_actual = answers.probabilities[np.arange(len(test.target)), test.target]
-    order = np.argsort(of_actual, kind="stable")
-    chosen = order[(answers.predicted != test.target)[order]][:MOST_WRONG]
+    order = np.argsort(answers.of_target, kind="stable")
+    chosen = order[~answers.is_right[order]][:MOST_WRONG]
     table = predictions_table(test, answers, classes)[["row", "actual", "predicted"]]
-    return table.assign(probability_of_actual=of_actual).iloc[chosen]
+    return table.assign(probability_of_actual=answers.of_target).iloc[chosen]
 
 
 def with_cells(

@@ -7,7 +7,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 from classifier.evaluation.answers import Answers
 from classifier.evaluation.bootstrap import mean_interval
 from classifier.evaluation.evaluated import SliceMetrics
-from classifier.evaluation.metrics import accuracy_interval
+from classifier.evaluation.metrics import wilson_interval
 
 MOST_GROUPS = 10
 """A column of more numbers, or dates, is cut into quarters; of more texts, the rarest are taken
@@ -74,14 +74,14 @@ def measure_slices(
 
     The group of each row is a category, shape (n,); `confidence` is that of the intervals.
     """
-    is_right, losses = answers.predicted == answers.target, answers.log_losses()
+    is_right, losses = answers.is_right, answers.log_losses()
     return {
         str(name): SliceMetrics(
             n_test=len(rows),
             accuracy=is_right[rows].mean(),
-            accuracy_interval=accuracy_interval(is_right[rows], confidence),
+            accuracy_interval=wilson_interval(int(is_right[rows].sum()), len(rows), confidence),
             log_loss=losses[rows].mean(),
-            log_loss_interval=mean_interval(losses[rows], confidence) if len(rows) > 1 else None,
+            log_loss_interval=mean_interval(losses[rows], confidence),
         )
         for name, rows in group.groupby(group, observed=True).indices.items()
     }
