@@ -60,15 +60,12 @@ def first_params(
 ) -> PrepareParams:
     """Return what `start` goes out from; the table may need something else."""
     values = {
+        **{name: [] for name in LISTS},
         **reading.model_dump(),
         "data": data,
         "target": target,
-        "ignore": [],
         "features": None,
-        "categorical": [],
-        "text": [],
         "text_components": 100,
-        "target_gaps": [],
         "day_first": "auto",
         "split": "group" if group else "time" if order_by else "random",
         "group": group,
