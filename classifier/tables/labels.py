@@ -10,7 +10,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
+from classifier.tables.values import Spelling, are_numbers, holds_categories, texts
 
 MOST_CLASSES = 1000
 
@@ -61,7 +61,7 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     indices = pd.Index(classes).get_indexer(names)[codes].astype(np.int64)
     # Whole numbers most of which occur only once or twice measure something, as fractions do.
     is_whole = all(INTEGER.fullmatch(spelling) for spelling in spelled)
-    is_quantity = not np.isnan(parse_numbers(spelled, spelling)).any() and (
+    is_quantity = are_numbers(spelled, spelling).all() and (
         not is_whole or (len(classes) > A_GLANCE and np.median(np.bincount(indices)) < 3)
     )
     if is_quantity or len(classes) > MOST_CLASSES:
