@@ -128,7 +128,8 @@ def _read(choice: Choice) -> TableRows:
         try:
             return read_rows(choice.params)
         except NeedsParameterError as error:
-            if getattr(choice.params, error.parameter) == error.value:
+            there = getattr(choice.params, error.parameter)
+            if error.value in (there if error.parameter in LISTS else [there]):
                 raise
             choice.decide(error.parameter, error.value, _reason(error.problem, choice))
 
