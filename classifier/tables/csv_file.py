@@ -113,11 +113,12 @@ class CsvFile(TableFile):
 
     def _refuse_broken_rows(self) -> None:
         n_columns, first_row = len(self.columns), self.layout.first_row
+        no_data = {*self.layout.no_data}
         with self.file.open_text() as text:
             above = ([line] for line in islice(text, self.n_lines_above))
             table = csv_records(text, self.delimiter)
             for number, fields in chain(enumerate(above, 1), enumerate(table, first_row)):
-                is_data = number >= first_row and number not in self.layout.no_data
+                is_data = number >= first_row and number not in no_data
                 if any(NOT_IN_ENCODING in field for field in fields):
                     self._refuse_encoding(number, fields, is_data=is_data)
                 if len(fields) in {0, n_columns} or not is_data:

@@ -54,7 +54,8 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     where = f"{source}: the target column '{cells.name}'"
     codes, distinct = pd.factorize(_label_texts(cells, (), where))
     spelled = pd.Series(distinct, dtype="str")
-    kind, names = _names(list(spelled))
+    kind = _kind_of(spelled)
+    names = [_name(one, kind) for one in spelled]
     classes = sorted(set(names), key=int if kind == "integer" else None)
     if len(classes) == 1:
         raise UserError(f"{where} is '{classes[0]}' in every row; there is nothing to learn")
@@ -100,17 +101,12 @@ def _name(spelling: str, kind: LabelKind) -> str:
     return spelling.lower() if kind == "boolean" else spelling
 
 
-def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:
-    """Return the kind of the labels, and for each spelling the name of its class."""
-    kind: LabelKind = "text"
+def _kind_of(spelled: pd.Series) -> LabelKind:
     if all(
-        INTEGER.fullmatch(one) and -(2**63) <= int(_name(one, "integer")) < 2**63
-        for one in spellings
+        INTEGER.fullmatch(one) and -(2**63) <= int(_name(one, "integer")) < 2**63 for one in spelled
     ):
-        kind = "integer"
-    elif {one.lower() for one in spellings} <= {"true", "false"}:
-        kind = "boolean"
-    return kind, [_name(one, kind) for one in spellings]
+        return "integer"
+    return "boolean" if spelled.str.lower().isin(["true", "false"]).all() else "text"
 
 
 def spelled_alike(classes: list[str]) -> list[list[str]]:

@@ -23,8 +23,6 @@ FIRST_CHARACTERS = 65_536
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file of text."""
-
     path: Path
     name: str
     """What messages call it."""
