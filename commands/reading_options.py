@@ -11,9 +11,6 @@ from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.io.yaml_text import from_yaml, in_yaml
 from classifier.tables.prepare_params import AS_THE_FILE_SAYS, Reading
 
-IN_YAML = ("header", "skip_rows")
-"""Parameters that are no texts."""
-
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("how the table is read (default: as a look at it says)")
@@ -34,7 +31,8 @@ def reading_from(arguments: argparse.Namespace) -> Reading:
     Raises a `UserError` that names the option and what is allowed.
     """
     values = {name: getattr(arguments, name) for name in Reading.model_fields}
-    for name in IN_YAML:
+    for name in ("header", "skip_rows"):
+        # They need not be texts.
         with suppress(ValueError):
             values[name] = from_yaml(values[name])
     try:

@@ -9,6 +9,7 @@ import json
 import lzma
 import sqlite3
 import zipfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,6 @@ TRAINING: dict[str, Any] = {
     "train__lr": 0.1,
     "prepare__missing_indicator": True,
 }
-
-
-def zipped(content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("table.csv", content)
-    return buffer.getvalue()
 
 
 def drawn() -> pd.DataFrame:
@@ -84,15 +78,19 @@ def with_types() -> pd.DataFrame:
     )
 
 
-def parquet(table: pd.DataFrame) -> bytes:
+def written(write: Callable[..., None], **how: object) -> bytes:
+    """Return what pandas writes into a file; `how` are its own options."""
     buffer = io.BytesIO()
-    table.to_parquet(buffer)
+    write(buffer, **how)
     return buffer.getvalue()
 
 
-def workbook(table: pd.DataFrame) -> bytes:
+def zipped(members: dict[str, bytes | str]) -> bytes:
+    """Return an archive of files by name."""
     buffer = io.BytesIO()
-    table.to_excel(buffer, index=False)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return buffer.getvalue()
 
 
@@ -101,12 +99,6 @@ def json_lines(table: pd.DataFrame) -> bytes:
     first, *others = table.astype(object).where(table.notna(), None).to_dict("records")
     rows = [first, *({name: one for name, one in row.items() if one is not None} for row in others)]
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
-
-
-def feather(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_feather(buffer)
-    return buffer.getvalue()
 
 
 def arff(table: pd.DataFrame) -> bytes:
@@ -158,15 +150,14 @@ def open_document(rows: list[list[Any]]) -> bytes:
         f'<table:table table:name="Sheet">{lines}</table:table></office:spreadsheet></office:body>'
         "</office:document-content>"
     )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("content.xml", content)
-        archive.writestr(
-            "META-INF/manifest.xml",
-            '<manifest xmlns="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
-        )
-    return buffer.getvalue()
+    manifest = '<manifest xmlns="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+    return zipped(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
+            "content.xml": content,
+            "META-INF/manifest.xml": manifest,
+        }
+    )
 
 
 PLAIN = as_csv()
@@ -182,18 +173,20 @@ FORMATS: dict[str, bytes] = {
     "semicolons": gzip.compress(as_csv(";").encode()),
     "semicolons and decimal commas": bz2.compress(as_csv(";", ",").encode("utf-16")),
     "tabs": lzma.compress(as_csv("\t", ",").encode("cp1252")),
-    "pipes": zipped(as_csv("|").encode()),
+    "pipes": zipped({"table.csv": as_csv("|")}),
     # Between them, an empty field would be none.
     "blanks": as_csv(" ", ",", na_rep="NA").encode(),
-    "Parquet": parquet(with_types()),
-    "categories in Parquet": parquet(TABLE.astype({"word": "category", "größe in mm": "float32"})),
-    "workbook": workbook(with_types()),
+    "Parquet": with_types().to_parquet(),
+    "categories in Parquet": TABLE.astype(
+        {"word": "category", "größe in mm": "float32"}
+    ).to_parquet(),
+    "workbook": written(with_types().to_excel, index=False),
     "OpenDocument": open_document([[*TABLE], *with_types().astype(object).to_numpy().tolist()]),
     "JSON lines": gzip.compress(json_lines(TABLE)),
     "JSON records": json.dumps(TABLE.astype(object).where(TABLE.notna(), None).to_dict("records"))
     .replace("[", "\n[ ", 1)
     .encode("utf-16"),
-    "Feather": feather(with_types()),
+    "Feather": written(with_types().to_feather),
     "ARFF": arff(TABLE),
     "SQLite": database(
         TABLE.assign(flag=TABLE["flag"].astype(object).map(str, na_action="ignore"))

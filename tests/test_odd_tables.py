@@ -5,8 +5,6 @@ error that names the parameter and the value that settle it, which `start` then 
 """
 
 import gzip
-import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +27,7 @@ from tests.in_process import (
     table_report,
     write_params,
 )
+from tests.test_formats import zipped
 
 N = 100
 
@@ -68,12 +67,6 @@ def front(name: str, values: object) -> pd.DataFrame:
     table = BASE.copy()
     table.insert(0, name, values)
     return table
-
-
-def parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer)
-    return buffer.getvalue()
 
 
 def every(n: int, value: object) -> Callable[[int, object], object]:
@@ -286,7 +279,7 @@ ODD: dict[str, tuple[bytes, Outcome]] = {
         ),
     ),
     "an index in Parquet": (
-        parquet(BASE.set_index(np.random.default_rng(1).permutation(N))),
+        BASE.set_index(np.random.default_rng(1).permutation(N)).to_parquet(),
         Outcome(left_out=["__index_level_0__"]),
     ),
 }
@@ -422,16 +415,11 @@ def test_rows_that_nobody_can_tell_are_named_in_a_parameter(folder: Path) -> Non
     np.testing.assert_array_equal(split.rows, shifted + (shifted >= 53))
 
 
-def archive(*names: str, is_encrypted: bool = False) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name in names:
-            file.writestr(name, csv())
-    raw = bytearray(buffer.getvalue())
-    if is_encrypted:
-        # The flag of its only member, in both places.
-        for mark, at in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)]:
-            raw[raw.index(mark) + at] |= 1
+def encrypted(archive: bytes) -> bytes:
+    """Return an archive of one member with its flag set, in both places."""
+    raw = bytearray(archive)
+    for mark, at in [(b"PK\x03\x04", 6), (b"PK\x01\x02", 8)]:
+        raw[raw.index(mark) + at] |= 1
     return bytes(raw)
 
 
@@ -443,10 +431,10 @@ def archive(*names: str, is_encrypted: bool = False) -> bytes:
             "save the file as UTF-8, or name the encoding that it has",
         ),
         (
-            archive("a.csv", "b.csv"),
+            zipped({"a.csv": csv(), "b.csv": csv()}),
             "table holds 2 files ('a.csv', 'b.csv'); it must hold one: the table",
         ),
-        (archive("a.csv", is_encrypted=True), "table is encrypted; unpack it"),
+        (encrypted(zipped({"a.csv": csv()})), "table is encrypted; unpack it"),
     ],
     ids=["neither UTF-8 nor cp1252", "two files in a zip file", "an encrypted zip file"],
 )

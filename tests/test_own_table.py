@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.compose import make_column_transformer
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier
@@ -78,16 +78,15 @@ def test_as_accurate_as_scikit_learn(folder: Path) -> None:
     ours = json.loads(Path("metrics.json").read_text())["accuracy"]
 
     train, test = (table.iloc[prepared(part).rows - 2] for part in ("train", "test"))
-    is_number = {column: table[column].dtype.kind in "if" for column in table.columns[:-1]}
     pipeline = make_pipeline(
         make_column_transformer(
             (
                 make_pipeline(SimpleImputer(strategy="median"), MinMaxScaler()),
-                [column for column, is_so in is_number.items() if is_so],
+                make_column_selector(dtype_include="number"),
             ),
             (
                 OneHotEncoder(handle_unknown="ignore"),
-                [column for column, is_so in is_number.items() if not is_so],
+                make_column_selector(dtype_exclude="number"),
             ),
         ),
         MLPClassifier((20,), learning_rate_init=0.01, batch_size=64, max_iter=60, random_state=0),

@@ -174,6 +174,7 @@ def test_groups_and_times() -> None:
         (["people.csv", "income"], "'income' is a quantity: it has 300 different values"),
         (["people.csv", "works", "--encoding", "klingon"], "--encoding is 'klingon', but must be"),
         (["people.csv", "works", "--group", "city"], "prepare.group names 'city'"),
+        (["people.csv", "works", "--order-by", "odd"], "'odd' holds numbers, but row 5 is 'd'"),
         (
             ["people.csv", "works", "--group", "town", "--order-by", "joined"],
             "order_by is 'joined', so split must be time",
@@ -183,6 +184,7 @@ def test_groups_and_times() -> None:
 def test_what_it_cannot_settle(arguments: list[str], expected: str) -> None:
     table = people()
     table["income"] = np.random.default_rng(1).normal(size=300)
+    table["odd"] = [str(i) if i % 3 else "abcde"[i % 5] for i in range(300)]
     table.to_csv("people.csv", index=False)
     before = Path("params.yaml").read_bytes()
     with refused(expected):

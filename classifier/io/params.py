@@ -1,7 +1,7 @@
 """A stage's section of params.yaml, checked."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,10 +16,17 @@ PARAMS_FILE = Path("params.yaml")
 class Params(BaseModel):
     """A section of params.yaml.
 
-    Every field has a description of what is allowed, written to follow "must be".
+    Every field has a description of what is allowed, written to follow "must be"; that of a Literal
+    is made of its values.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        for field in cls.model_fields.values():
+            if get_origin(field.annotation) is Literal:
+                field.description = f"one of {', '.join(get_args(field.annotation))}"
 
 
 SomeParams = TypeVar("SomeParams", bound=Params)

@@ -60,15 +60,12 @@ def first_params(
 ) -> PrepareParams:
     """Return what `start` goes out from; the table may need something else."""
     values = {
+        **{name: [] for name in LISTS},
         **reading.model_dump(),
         "data": data,
         "target": target,
-        "ignore": [],
         "features": None,
-        "categorical": [],
-        "text": [],
         "text_components": 100,
-        "target_gaps": [],
         "day_first": "auto",
         "split": "group" if group else "time" if order_by else "random",
         "group": group,
@@ -131,7 +128,8 @@ def _read(choice: Choice) -> TableRows:
         try:
             return read_rows(choice.params)
         except NeedsParameterError as error:
-            if getattr(choice.params, error.parameter) == error.value:
+            there = getattr(choice.params, error.parameter)
+            if error.value in (there if error.parameter in LISTS else [there]):
                 raise
             choice.decide(error.parameter, error.value, _reason(error.problem, choice))
 

@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from classifier.io.files import read_text, write_bytes
 from classifier.io.params import PARAMS_FILE, read_section
-from classifier.io.user_error import LISTS, UserError
+from classifier.io.user_error import LISTS, UserError, shortened
 from classifier.io.yaml_text import from_yaml, in_quotes, in_yaml
 
 Reasons = Mapping[tuple[str, str | bool | int], str]
@@ -138,9 +138,8 @@ def _commented(line: str, comment: str, column: int = COLUMN) -> str:
 
 def _as_comment(reason: str) -> str:
     # Of what a table holds, not all may stand in YAML.
-    line = " ".join("".join(c if c.isprintable() else " " for c in reason).split())
-    if len(line) > MOST_CHARACTERS:
-        line = line[: MOST_CHARACTERS - 3] + "..."
+    printable = "".join(c if c.isprintable() else " " for c in reason)
+    line = shortened(printable, MOST_CHARACTERS)
     return line and f"# {line}"
 
 

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from classifier.io.schema import LARGEST_EXACT
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
-from classifier.tables.csv_file import SNIFFED_RECORDS, TextFile
+from classifier.tables.csv_file import SNIFFED_RECORDS
 from classifier.tables.layout import LOOKED_AT, find_layout
 from classifier.tables.names import names_of
 from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import FIRST_ROW, TableFile
+from classifier.tables.text_file import TextFile
 from classifier.tables.values import spelling_of
 
 JSON = re.compile(r'\s*(\[\s*\{|\{\s*["}])')

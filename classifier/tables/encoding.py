@@ -29,7 +29,7 @@ from classifier.io.schema import (
 from classifier.io.user_error import NeedsParameterError, UserError, quoted, shortened
 from classifier.tables.dates import is_time, part_of
 from classifier.tables.free_text import Components, pieces_tell
-from classifier.tables.kinds import Dates, KindFinder, Numbers, Texts
+from classifier.tables.kinds import Dates, Numbers, Texts, kind_of
 from classifier.tables.names import by_reason
 from classifier.tables.rows import TableRows
 from classifier.tables.scalers import fit_scaling, scale, scaled
@@ -110,7 +110,6 @@ class Encoder:
     def __init__(self, rows: TableRows) -> None:
         self.rows, self.params = rows, rows.params
         self.spelling = rows.file.spelling
-        self.kinds = KindFinder(rows.file, self.params.day_first)
         self.train = rows.training
         different = self.train[~rows.is_copy[self.train]]
         self.different = np.random.default_rng(0).permutation(different)
@@ -143,7 +142,8 @@ class Encoder:
         if cells.name in self.params.text:
             return self._free_texts(cells)
         is_categorical = cells.name in self.params.categorical
-        match kind := self.kinds.find(cells, self.train, is_categorical=is_categorical):
+        known, day_first = cells.iloc[self.train], self.params.day_first
+        match kind := kind_of(known, self.rows.file, day_first, is_categorical=is_categorical):
             case None:
                 return EMPTY
             case Numbers():

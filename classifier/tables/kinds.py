@@ -22,10 +22,12 @@ from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     GAPS_AMONG_NUMBERS,
     UNIT,
+    Spelling,
+    are_codes,
+    are_numbers,
     common_unit,
     holds_categories,
     is_number,
-    parse_numbers,
     texts,
 )
 
@@ -53,121 +55,111 @@ class Dates:
 Texts = Literal["text", "boolean"]
 
 
-@dataclass(frozen=True)
-class KindFinder:
-    """Finds out from the training rows of a column what kind of column it is."""
+def kind_of(
+    cells: pd.Series, file: TableFile, day_first: DayFirst, *, is_categorical: bool = False
+) -> Numbers | Dates | Texts | None:
+    """Return the kind of a column, given the cells of its training rows; None if all are gaps.
 
-    file: TableFile
-    day_first: DayFirst
-
-    def find(
-        self, cells: pd.Series, train: npt.NDArray[np.int64], *, is_categorical: bool = False
-    ) -> Numbers | Dates | Texts | None:
-        """Return the kind of a column, given the positions of the training rows.
-
-        None, if these have gaps alone. Raises `UserError` if it is of no kind that a network can
-        learn from, or of two.
-        """
-        if is_number(cells) and not is_categorical:
-            return Numbers()
-        known = cells.iloc[train]
-        if known.isna().all():
-            return None
-        if is_categorical and holds_categories(known):
-            return "text"
-        if is_date(known):
-            return Dates(ISO, either_way=False)
-        if not holds_categories(known):
-            raise NeedsParameterError(
-                f"{self.file.where(known)} holds values of the type {known.dtype}",
-                "ignore",
-                str(known.name),
-                "turn them into numbers",
-            )
-        return self._kind_of_texts(texts(known, self.file.spelling.gaps).dropna())
-
-    def _kind_of_texts(self, cells: pd.Series) -> Numbers | Dates | Texts | None:
-        """Return the kind of a column, given its texts without gaps."""
-        spelled = cells.drop_duplicates()
-        if spelled.empty:
-            return None
-        if set(spelled.str.lower()) <= {"true", "false"}:
-            return "boolean"
-        spelled = spelled[~spelled.isin(GAPS_AMONG_NUMBERS)]
-        if spelled.empty:
-            return "text"
-        unit = common_unit(spelled)
-        is_numeric = ~np.isnan(parse_numbers(spelled, self.file.spelling, unit))
-        if is_numeric.all():
-            begin_with_zero = spelled.str.isdecimal().all() and spelled.str.match(r"0\d").any()
-            found = find_format_of_digits(spelled) if begin_with_zero else None
-            return self._dates(spelled, found) if found else Numbers(unit, bool(begin_with_zero))
-        found = find_format(spelled)
-        if found is not None:
-            return self._dates(spelled, found)
-        self._refuse_dates_and_texts(cells, spelled)
-        self._refuse_several_forms(cells, spelled)
-        self._refuse_numbers_and_texts(cells, spelled, is_numeric)
+    Raises `UserError` if it is of no kind that a network can learn from, or of two.
+    """
+    if is_number(cells) and not is_categorical:
+        return Numbers()
+    if cells.isna().all():
+        return None
+    if is_categorical and holds_categories(cells):
         return "text"
+    if is_date(cells):
+        return Dates(ISO, either_way=False)
+    where = file.where(cells)
+    if not holds_categories(cells):
+        problem = f"{where} holds values of the type {cells.dtype}"
+        raise NeedsParameterError(problem, "ignore", str(cells.name), "turn them into numbers")
+    return _kind_of_texts(
+        texts(cells, file.spelling.gaps).dropna(), file.spelling, day_first, where
+    )
 
-    def _dates(self, spelled: pd.Series, found: str) -> Dates:
-        """Return a format that fits all texts, given one in which day and month may be swapped."""
-        other = day_and_month_swapped(spelled, found)
-        if other is None:
-            return Dates(found, either_way=False)
-        # With points, they are German dates, or those of a neighbour.
-        day_first = "." in found if self.day_first == "auto" else self.day_first
-        is_day_first = found.index("%d") < found.index("%m")
-        chosen = found if is_day_first == day_first else other
-        return Dates(chosen, either_way=self.day_first == "auto")
 
-    def _refuse_several_forms(self, cells: pd.Series, spelled: pd.Series) -> None:
-        """Refuse a column of numbers some of which have another unit, or none."""
-        without = spelled.str.replace(UNIT, "", regex=True)
-        if not np.isnan(parse_numbers(without, self.file.spelling)).any():
-            units = spelled.str.findall(UNIT).str.join("")
-            one, other = spelled.groupby(units).first().iloc[:2]
-            raise NeedsParameterError(
-                f"{self.file.where(cells)} holds numbers of several forms, such as '{one}' and "
-                f"'{other}'",
-                "ignore",
-                str(cells.name),
-                "give all of them the same form",
-            )
+def _kind_of_texts(
+    cells: pd.Series, spelling: Spelling, day_first: DayFirst, where: str
+) -> Numbers | Dates | Texts | None:
+    """Return the kind of a column, given its texts without gaps."""
+    spelled = cells.drop_duplicates()
+    if spelled.empty:
+        return None
+    if set(spelled.str.lower()) <= {"true", "false"}:
+        return "boolean"
+    spelled = spelled[~spelled.isin(GAPS_AMONG_NUMBERS)]
+    if spelled.empty:
+        return "text"
+    unit = common_unit(spelled)
+    is_numeric = are_numbers(spelled, spelling, unit)
+    if is_numeric.all():
+        begin_with_zero = are_codes(spelled)
+        found = find_format_of_digits(spelled) if begin_with_zero else None
+        if found is None:
+            return Numbers(unit, begin_with_zero)
+    else:
+        found = find_format(spelled)
+    if found is not None:
+        return _dates(spelled, found, day_first)
+    _refuse_dates_and_texts(cells, spelled, where)
+    _refuse_several_forms(cells, spelled, spelling, where)
+    _refuse_numbers_and_texts(cells, spelled, is_numeric, where)
+    return "text"
 
-    def _refuse_dates_and_texts(self, cells: pd.Series, spelled: pd.Series) -> None:
-        """Refuse a column of dates with a few other texts among them."""
-        forms = spelled.str.replace(r"\d+", "0", regex=True).str.replace(
-            r"[^\W\d]+", "a", regex=True
-        )
-        are_alike = forms == forms.mode()[0]
-        if are_alike.sum() <= max(MANY_NUMBERS, len(spelled) / 2):
-            return
-        found = find_format(spelled[are_alike])
-        strays = spelled[~fits(spelled, found)] if found else spelled
-        if len(strays) <= FEW_TEXTS:
-            row = cells.isin(strays).idxmax()
-            raise NeedsParameterError(
-                f"{self.file.where(cells)} holds dates, but row {row} is '{cells[row]}'",
-                "gaps",
-                str(cells[row]),
-                "correct it",
-            )
 
-    def _refuse_numbers_and_texts(
-        self, cells: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_]
-    ) -> None:
-        """Refuse a column most of whose texts are numbers."""
-        strays = spelled[~is_numeric]
-        is_stray = cells.isin(strays)
-        if is_stray.mean() > 0.5 or len(strays) > len(spelled) / 2:
-            return
-        row = is_stray.idxmax()
-        stray = str(cells[row])
-        are_gaps = is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS
-        problem = f"{self.file.where(cells)} holds numbers, but row {row} is '{stray}'"
-        gap = f"add {in_quotes(stray)} to prepare.gaps if it stands for a missing value"
+def _dates(spelled: pd.Series, found: str, day_first: DayFirst) -> Dates:
+    """Return a format that fits all texts, given one in which day and month may be swapped."""
+    other = day_and_month_swapped(spelled, found)
+    if other is None:
+        return Dates(found, either_way=False)
+    # With points, they are German dates, or those of a neighbour.
+    wanted = "." in found if day_first == "auto" else day_first
+    is_day_first = found.index("%d") < found.index("%m")
+    return Dates(found if is_day_first == wanted else other, either_way=day_first == "auto")
+
+
+def _refuse_dates_and_texts(cells: pd.Series, spelled: pd.Series, where: str) -> None:
+    """Refuse a column of dates with a few other texts among them."""
+    forms = spelled.str.replace(r"\d+", "0", regex=True).str.replace(r"[^\W\d]+", "a", regex=True)
+    are_alike = forms == forms.mode()[0]
+    if are_alike.sum() <= max(MANY_NUMBERS, len(spelled) / 2):
+        return
+    found = find_format(spelled[are_alike])
+    strays = spelled[~fits(spelled, found)] if found else spelled
+    if len(strays) <= FEW_TEXTS:
+        problem, stray = _but_for_one("dates", cells, strays, where)
+        raise NeedsParameterError(problem, "gaps", stray, "correct it")
+
+
+def _refuse_several_forms(
+    cells: pd.Series, spelled: pd.Series, spelling: Spelling, where: str
+) -> None:
+    """Refuse a column of numbers some of which have another unit, or none."""
+    if are_numbers(spelled.str.replace(UNIT, "", regex=True), spelling).all():
+        units = spelled.str.findall(UNIT).str.join("")
+        one, other = spelled.groupby(units).first().iloc[:2]
+        problem = f"{where} holds numbers of several forms, such as '{one}' and '{other}'"
+        otherwise = "give all of them the same form"
+        raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
+
+
+def _refuse_numbers_and_texts(
+    cells: pd.Series, spelled: pd.Series, is_numeric: npt.NDArray[np.bool_], where: str
+) -> None:
+    """Refuse a column most of whose texts are numbers."""
+    strays = spelled[~is_numeric]
+    if cells.isin(strays).mean() > 0.5 or len(strays) > len(spelled) / 2:
+        return
+    problem, stray = _but_for_one("numbers", cells, strays, where)
+    if is_numeric.sum() > MANY_NUMBERS and len(strays) <= FEW_TEXTS:
         category = f"add {in_quotes(cells.name)} to prepare.categorical if its numbers are codes"
-        if are_gaps:
-            raise NeedsParameterError(f"{problem}; correct it", "gaps", stray, category)
-        raise NeedsParameterError(f"{problem}; correct it", "categorical", str(cells.name), gap)
+        raise NeedsParameterError(problem, "gaps", stray, f"correct it; {category}")
+    gap = f"add {in_quotes(stray)} to prepare.gaps if it stands for a missing value"
+    raise NeedsParameterError(problem, "categorical", str(cells.name), f"correct it; {gap}")
+
+
+def _but_for_one(what: str, cells: pd.Series, strays: pd.Series, where: str) -> tuple[str, str]:
+    """Return the first row's problem whose text is among the strays, and that text."""
+    row = cells.isin(strays).idxmax()
+    return f"{where} holds {what}, but row {row} is '{cells[row]}'", str(cells[row])

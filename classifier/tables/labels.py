@@ -10,7 +10,7 @@ import pandas as pd
 
 from classifier.io.schema import LabelKind
 from classifier.io.user_error import UserError
-from classifier.tables.values import Spelling, holds_categories, parse_numbers, texts
+from classifier.tables.values import Spelling, are_numbers, holds_categories, texts
 
 MOST_CLASSES = 1000
 
@@ -54,14 +54,15 @@ def parse_labels(cells: pd.Series, spelling: Spelling, source: str) -> Labels:
     where = f"{source}: the target column '{cells.name}'"
     codes, distinct = pd.factorize(_label_texts(cells, (), where))
     spelled = pd.Series(distinct, dtype="str")
-    kind, names = _names(list(spelled))
+    kind = _kind_of(spelled)
+    names = [_name(one, kind) for one in spelled]
     classes = sorted(set(names), key=int if kind == "integer" else None)
     if len(classes) == 1:
         raise UserError(f"{where} is '{classes[0]}' in every row; there is nothing to learn")
     indices = pd.Index(classes).get_indexer(names)[codes].astype(np.int64)
     # Whole numbers most of which occur only once or twice measure something, as fractions do.
     is_whole = all(INTEGER.fullmatch(spelling) for spelling in spelled)
-    is_quantity = not np.isnan(parse_numbers(spelled, spelling)).any() and (
+    is_quantity = are_numbers(spelled, spelling).all() and (
         not is_whole or (len(classes) > A_GLANCE and np.median(np.bincount(indices)) < 3)
     )
     if is_quantity or len(classes) > MOST_CLASSES:
@@ -100,17 +101,12 @@ def _name(spelling: str, kind: LabelKind) -> str:
     return spelling.lower() if kind == "boolean" else spelling
 
 
-def _names(spellings: list[str]) -> tuple[LabelKind, list[str]]:
-    """Return the kind of the labels, and for each spelling the name of its class."""
-    kind: LabelKind = "text"
+def _kind_of(spelled: pd.Series) -> LabelKind:
     if all(
-        INTEGER.fullmatch(one) and -(2**63) <= int(_name(one, "integer")) < 2**63
-        for one in spellings
+        INTEGER.fullmatch(one) and -(2**63) <= int(_name(one, "integer")) < 2**63 for one in spelled
     ):
-        kind = "integer"
-    elif {one.lower() for one in spellings} <= {"true", "false"}:
-        kind = "boolean"
-    return kind, [_name(one, kind) for one in spellings]
+        return "integer"
+    return "boolean" if spelled.str.lower().isin(["true", "false"]).all() else "text"
 
 
 def spelled_alike(classes: list[str]) -> list[list[str]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
 from classifier.tables.prepare_params import PrepareParams, Reading
-from classifier.tables.values import Spelling, parse_numbers
+from classifier.tables.values import Spelling, are_numbers
 
 MOST_NAMES = 20
 """The most names that a message shows."""
@@ -43,7 +43,7 @@ def likeness_to_data(first: list[str], below: list[list[str]], spelling: Spellin
     A number on top of numbers speaks for data, and so does a text that occurs below it; a text on
     top of numbers speaks for names. Whole numbers that count up, such as years, may be names.
     """
-    is_number = ~np.isnan(parse_numbers(pd.Series(first, dtype="str"), spelling))
+    is_number = are_numbers(pd.Series(first, dtype="str"), spelling)
     are_whole = len(first) > 2 and all(cell.strip().isdecimal() for cell in first)
     if are_whole and (np.diff([int(cell) for cell in first]) == 1).all():
         return -1
@@ -53,7 +53,7 @@ def likeness_to_data(first: list[str], below: list[list[str]], spelling: Spellin
         cells = cells[~cells.isin(spelling.gaps)]
         if cells.empty or cell.strip() in spelling.gaps:
             continue
-        if not np.isnan(parse_numbers(cells, spelling)).any():
+        if are_numbers(cells, spelling).all():
             speaks_for_data += 1 if number else -1
         elif cells.isin([cell.strip()]).any():
             speaks_for_data += 1

@@ -18,10 +18,11 @@ from classifier.tables.cells_file import (
     open_json,
     open_workbook,
 )
-from classifier.tables.csv_file import open_csv, open_text_file
+from classifier.tables.csv_file import open_csv
 from classifier.tables.names import names_of
 from classifier.tables.prepare_params import Reading
 from classifier.tables.table_file import FIRST_ROW, TableFile, errors_explained
+from classifier.tables.text_file import open_text_file
 from classifier.tables.values import spelling_of
 
 WORKBOOK_MEMBERS = {"[Content_Types].xml", "content.xml"}

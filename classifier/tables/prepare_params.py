@@ -1,21 +1,15 @@
 """The `prepare` section of params.yaml: how the file is read, and what becomes of its columns."""
 
 import codecs
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from classifier.io.params import Params
 from classifier.io.schema import Scaler
 
-Delimiter = Literal["auto", "comma", "semicolon", "tab", "pipe", "blanks"]
-Decimal = Literal["auto", "point", "comma"]
-Thousands = Literal["auto", "none", "comma", "point", "blank", "apostrophe"]
-
 DayFirst = Literal["auto"] | bool
-SplitKind = Literal["random", "group", "time"]
 RareClasses = Literal["error", "train_only", "drop"]
-BeyondMaxCategories = Literal["error", "other"]
 
 MARKS = {
     "comma": ",",
@@ -32,11 +26,6 @@ MARKS = {
 TEXTS = "a list of texts between quotes"
 NAMES = "a list of column names, such as [id, name] or []"
 NAME_OR_NULL = "the name of a column, or null"
-
-
-def _one_of(choices: object) -> Any:  # noqa: ANN401 (as pydantic's Field)
-    """Return a field that must have one of a Literal's values."""
-    return Field(description=f"one of {', '.join(get_args(choices))}")
 
 
 def _encoding(name: str) -> str:
@@ -56,12 +45,12 @@ class Reading(Params):
     sheet: str | None = Field(
         description="the name of a sheet or table, or null for the first that has the target"
     )
-    delimiter: Delimiter = _one_of(Delimiter)
+    delimiter: Literal["auto", "comma", "semicolon", "tab", "pipe", "blanks"]
     encoding: Annotated[str, AfterValidator(_encoding)] = Field(
         description="auto, or the name of an encoding, such as utf-8, utf-16 or cp1252"
     )
-    decimal: Decimal = _one_of(Decimal)
-    thousands: Thousands = _one_of(Thousands)
+    decimal: Literal["auto", "point", "comma"]
+    thousands: Literal["auto", "none", "comma", "point", "blank", "apostrophe"]
     header: Literal["auto"] | bool = Field(description="one of auto, true, false")
     skip_rows: Literal["auto"] | list[int] = Field(
         description="auto, or a list of rows that are none of the table, such as [1, 2] or []"
@@ -89,17 +78,17 @@ class PrepareParams(Reading):
     text_components: int = Field(ge=1, description="a whole number of at least 1")
     target_gaps: list[str] = Field(description=f"{TEXTS}, such as ['unknown'] or []")
     day_first: DayFirst = Field(description="one of auto, true, false")
-    split: SplitKind = _one_of(SplitKind)
+    split: Literal["random", "group", "time"]
     group: str | None = Field(description=NAME_OR_NULL)
     order_by: str | None = Field(description=NAME_OR_NULL)
     test_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     val_size: float = Field(gt=0, lt=1, description="a number between 0 and 1")
     folds: int = Field(ge=1, description="a whole number of at least 1")
-    rare_classes: RareClasses = _one_of(RareClasses)
-    scaler: Scaler = _one_of(Scaler)
+    rare_classes: RareClasses
+    scaler: Scaler
     missing_indicator: bool = Field(description="true or false")
     max_categories: int = Field(ge=2, description="a whole number of at least 2")
-    beyond_max_categories: BeyondMaxCategories = _one_of(BeyondMaxCategories)
+    beyond_max_categories: Literal["error", "other"]
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
 from classifier.tables.folds import NO_FOLD, Positions, deal_folds
-from classifier.tables.kinds import Dates, KindFinder, Numbers
+from classifier.tables.kinds import Dates, Numbers, kind_of
 from classifier.tables.labels import Labels, parse_labels
 from classifier.tables.names import check_names, choose_features
 from classifier.tables.open_table import open_table
@@ -171,7 +171,7 @@ def _times(cells: pd.Series, params: PrepareParams, file: TableFile) -> npt.NDAr
     Raises `UserError` if they are neither numbers nor dates, or one is missing.
     """
     where = f"{file.where(cells)}, which is prepare.order_by,"
-    match KindFinder(file, params.day_first).find(cells, np.arange(len(cells))):
+    match kind_of(cells, file, params.day_first):
         case Numbers(unit=unit):
             found = numbers(cells, file.spelling, where, unit)
         case Dates(format=text_format):

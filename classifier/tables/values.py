@@ -5,7 +5,7 @@ and `where`, which is what messages call the column; the index of the cells has 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -40,6 +40,8 @@ DecimalMark = Literal[".", ","]
 BLANKS = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
 UNIT = re.compile(r"%|‰|\$|€|£|¥|₹|₽|₩|₺|₫|₱|₴|₦|฿|¢")
+
+LEADING_ZERO = re.compile(r"0\d")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,17 @@ def parse_numbers(
     return np.asarray(pd.to_numeric(spelled, errors="coerce"), np.float64)
 
 
+def are_numbers(spelled: pd.Series, spelling: Spelling, unit: str = "") -> npt.NDArray[np.bool_]:
+    """Say of each text whether it spells a number, shape (n,)."""
+    return ~np.isnan(parse_numbers(spelled, spelling, unit))
+
+
+def are_codes(spelled: Iterable[str]) -> bool:
+    """Say whether texts are digits alone, some of which begin with 0: rather codes than numbers."""
+    distinct = {*spelled}
+    return all(map(str.isdecimal, distinct)) and any(map(LEADING_ZERO.match, distinct))
+
+
 def common_unit(spelled: pd.Series) -> str:
     """Return the unit that every text has once, at an end of it; '' if there is none."""
     first = UNIT.search(str(spelled.iloc[0]))
@@ -135,10 +148,7 @@ def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
 def holds_categories(cells: pd.Series) -> bool:
     """Say whether the cells are texts, or numbers or true and false that can be spelled out."""
     return bool(
-        is_text(cells)
-        or types.is_numeric_dtype(cells)
-        or types.is_bool_dtype(cells)
-        or cells.isna().all()
+        is_text(cells) or is_number(cells) or types.is_bool_dtype(cells) or cells.isna().all()
     )
 
 
@@ -157,11 +167,7 @@ def is_number(cells: pd.Series) -> bool:
 
 
 def is_text(cells: pd.Series) -> bool:
-    """Say whether the cells hold texts, be it as categories."""
-    kind = cells.dtype
-    if isinstance(kind, pd.CategoricalDtype):
-        kind = kind.categories.dtype
-    return bool(types.is_string_dtype(kind))
+    return bool(types.is_string_dtype(cells.dtype))
 
 
 def raw_values(
