@@ -191,10 +191,11 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
         of_test, of_new = (getattr(one, f"{name}_interval", None) for one in (test, new))
         if name != "accuracy" and of_test is not None and of_new is not None:
             then, now = (getattr(one, name) for one in (test, new))
-            error = math.hypot(of_test.high - of_test.low, of_new.high - of_new.low) / width
+            # Of two widths, as of a standard error.
+            both = math.hypot(of_test.high - of_test.low, of_new.high - of_new.low) or math.inf
             # Student's t: the interval of few rows may be narrow by chance.
             degrees = min(test.n_test, new.n_test) - 1
-            p_value = 2 * t.sf(abs(now - then) / (error or math.inf), degrees)
+            p_value = 2 * t.sf(abs(now - then) * width / both, degrees)
             found.append((name, then, now, 4 * p_value))
     for name, of_new in new.classes.items():
         of_test = test.classes[name]
@@ -222,7 +223,7 @@ def decide(checked: Checked, test: Evaluated | None) -> tuple[Verdict, list[str]
     names = sorted(differing, key=lambda name: -differing[name].difference)
     said = [_column_in_words(name, differing[name]) for name in names]
     said = said or ["no column differs by more than chance, and by so much that it counts"]
-    look = f"look at {quoted(names)}: is the table wrong, or has the world changed?"
+    look = f"look at {quoted(names)}: the table may be wrong, or the world has changed"
     advice = [look] if names else []
     if checked.labelled is not None:
         said += _labelled_in_words(checked.labelled, test, checked.limits.confidence)
@@ -268,7 +269,7 @@ def _labelled_in_words(labelled: Labelled, test: Evaluated | None, confidence: f
         said.append("what it was worth is not known: no metrics.json lies beside the model")
     else:
         changed = [
-            f"{name} {one.said} ({one.test:.3f}, now {one.new:.3f})"
+            f"{name.replace('_', ' ')} {one.said} ({one.test:.3f}, now {one.new:.3f})"
             for name, one in labelled.changes.items()
             if one.said != "not told apart"
         ]
