@@ -12,13 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 from scipy.stats import fisher_exact, hypergeom, norm, t
 
-from classifier.evaluation.evaluated import (
-    ClassMetrics,
-    Evaluated,
-    Metrics,
-    Scores,
-    SliceMetrics,
-)
+from classifier.evaluation.evaluated import Evaluated, Metrics, Scores, SliceMetrics
 from classifier.evaluation.words import slices_in_words
 from classifier.io.later_params import MOST_PROBABLE
 from classifier.io.profile import ColumnProfile, cells_of
@@ -38,12 +32,14 @@ Said = Literal["better", "worse", "not told apart"]
 class Limits(BaseModel):
     """From where on a difference counts: options of `check`."""
 
-    confidence: float = Field(0.95, description="of intervals, and that nothing is found in vain")
+    confidence: float = Field(
+        default=0.95, description="of intervals, and that nothing is found where nothing differs"
+    )
     least_difference: float = Field(
-        0.05, description="look at a column that differs in such a share of the rows"
+        default=0.05, description="look at a column that differs in such a share of the rows"
     )
     least_loss: float = Field(
-        0.02, description="train anew where accuracy is lower, or log loss higher, by so much"
+        default=0.02, description="train anew from so much less accuracy, or more log loss, on"
     )
 
 
@@ -185,7 +181,8 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
     These by the widths of their intervals, which of few rows is but rough. P-values are corrected:
     half of the chance of a false alarm is for the two metrics that decide, half for the recalls.
     """
-    found = [("accuracy", test.accuracy, new.accuracy, 4 * _p_value("accuracy", test, new))]
+    p_value = _p_value([test.accuracy, new.accuracy], [test.n_test, new.n_test])
+    found = [("accuracy", test.accuracy, new.accuracy, 4 * p_value)]
     width = 2 * norm.ppf((1 + confidence) / 2)
     for name in Scores.model_fields:
         of_test, of_new = (getattr(one, f"{name}_interval", None) for one in (test, new))
@@ -199,9 +196,10 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
             found.append((name, then, now, 4 * p_value))
     for name, of_new in new.classes.items():
         of_test = test.classes[name]
-        if of_test.recall is not None and of_new.recall is not None:
-            p_value = 2 * len(new.classes) * _p_value("recall", of_test, of_new)
-            found.append((f"recall of '{name}'", of_test.recall, of_new.recall, p_value))
+        then, now = of_test.recall, of_new.recall
+        if then is not None and now is not None:
+            p_value = _p_value([then, now], [of_test.n_test, of_new.n_test])
+            found.append((f"recall of '{name}'", then, now, 2 * len(new.classes) * p_value))
     changes = {}
     for name, then, now, p_value in found:
         is_worse = (now > then) == (name in {"log_loss", "brier_score"})
@@ -211,9 +209,8 @@ def compare(test: Metrics, new: Metrics, confidence: float) -> dict[str, Change]
     return changes
 
 
-def _p_value(name: Literal["accuracy", "recall"], *both: Metrics | ClassMetrics) -> float:
-    of = np.array([one.n_test for one in both])
-    right = np.rint([getattr(one, name) for one in both] * of).astype(int)
+def _p_value(shares: list[float], of: list[int]) -> float:
+    right = np.rint(np.multiply(shares, of)).astype(int)
     return float(fisher_exact([right, of - right]).pvalue)
 
 

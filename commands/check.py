@@ -3,10 +3,8 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype
 
@@ -70,8 +68,8 @@ def parse_arguments() -> argparse.Namespace:
     help_text = "a column, for each value of which the model is measured"
     parser.add_argument("--slice", action="append", default=[], help=help_text)
     for name, limit in Limits.model_fields.items():
-        option, help_text = f"--{name.replace('_', '-')}", limit.description
-        parser.add_argument(option, type=share, default=limit.default, help=help_text)
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=share, default=limit.default, help=limit.description)
     add_reading_options(parser)
     return parser.parse_args()
 
@@ -109,6 +107,7 @@ def check_table(
     columns = list(map(CountedColumn, schema.columns, profile.columns))
     target = CategoricalColumn.model_construct(name=schema.target, categories=schema.classes)
     of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])
+    dates = [one.name for one in schema.columns if isinstance(one, DatetimeColumn)]
     labels, taken_for = (CountedColumn(target, of_training) for _ in range(2))
     promised, n_unsure, labelled = 0.0, 0, pd.DataFrame()
     generator = np.random.default_rng(0)
@@ -125,10 +124,11 @@ def check_table(
             names = label_names(chunk[schema.target], schema.label_kind, file.name)
             labels.add(names.dropna().to_numpy(object))
             index = pd.Index(schema.classes).get_indexer(names)
+            moments = {one: pd.to_datetime(np.floor(raw[one]), unit="s") for one in dates}
             parts = {
                 "target": pd.DataFrame({"index": index}, chunk.index),
                 "probabilities": pd.DataFrame(probabilities, chunk.index),
-                "cells": chunk[slices].assign(**dates_of(schema, raw)),
+                "cells": chunk[slices].assign(**moments),
             }
             rows = pd.concat(parts, axis="columns").set_axis(generator.random(len(chunk)))
             labelled = pd.concat([labelled, rows[index >= 0]]).sort_index().iloc[:most]
@@ -163,15 +163,6 @@ def check_table(
             },
         )
     return checked
-
-
-def dates_of(schema: Schema, raw: dict[str, npt.NDArray[Any]]) -> dict[str, pd.Series]:
-    """Return the columns of dates, a period of which may be worse than the others."""
-    return {
-        column.name: pd.to_datetime(np.floor(raw[column.name]), unit="s")
-        for column in schema.columns
-        if isinstance(column, DatetimeColumn)
-    }
 
 
 def grouped(cells: pd.Series, spelling: Spelling) -> pd.Series:
