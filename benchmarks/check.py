@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ Table = dict[str, npt.NDArray[Any]]
 N_TABLES, N_TRAINING, FEWEST, MOST = 200, 3000, 200, 20_000
 N_TEST, N_LABELLED = 500, 500
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-LIMITS = Limits(confidence=0.95, least_difference=0.05, least_loss=0.02)
+LIMITS = Limits()
 COLORS, CITIES = ["red", "green", "blue"], [f"city {number}" for number in range(20)]
 CLASSES = ["a", "b", "c"]
 OF_CITIES = 1 / np.arange(1, 21) / np.sum(1 / np.arange(1, 21))
@@ -155,7 +154,7 @@ def simulate_columns() -> None:
         training = draw(N_TRAINING, chance)
         new = draw(n, chance)
         counts["nothing"] += bool(found(training, new))
-        any_size = replace(LIMITS, least_difference=0)
+        any_size = LIMITS.model_copy(update={"least_difference": 0})
         counts["nothing, with --least-difference=0"] += bool(found(training, new, any_size))
         for what, (columns, shares, change) in CHANGES.items():
             new = draw(n, chance, **shares)
@@ -186,12 +185,14 @@ def verdict(new: Metrics, test: Evaluated) -> str:
         n_unknown=0,
         metrics=new,
         changes=compare(test, new, LIMITS.confidence),
-        overconfidence=0,
-        overconfidence_interval=None,
+        promised_accuracy=new.accuracy,
         groups={},
     )
     checked = Checked(
         table="",
+        target="",
+        n_training=N_TRAINING,
+        limits=LIMITS,
         rows=N_LABELLED,
         columns={},
         classes=[],
@@ -199,7 +200,7 @@ def verdict(new: Metrics, test: Evaluated) -> str:
         n_unsure=0,
         labelled=labelled,
     )
-    return decide(checked, test, LIMITS)[0]
+    return decide(checked, test)[0]
 
 
 def simulate_answers() -> None:

@@ -2,13 +2,11 @@
 
 import argparse
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_string_dtype
+from pandas.api.types import is_datetime64_any_dtype
 
 from classifier.checking import (
     UNSURE,
@@ -16,20 +14,18 @@ from classifier.checking import (
     CountedColumn,
     Labelled,
     Limits,
-    Shares,
     check_columns,
     compare,
     decide,
 )
 from classifier.evaluation.answers import Answers, Decision, find_positive
-from classifier.evaluation.bootstrap import mean_interval
 from classifier.evaluation.evaluated import Evaluated
 from classifier.evaluation.metrics import measure
 from classifier.evaluation.slices import groups, measure_slices
 from classifier.exported_model.load import ExportedModel
 from classifier.io.files import read_json, write_bytes, write_json
 from classifier.io.later_params import MOST_PROBABLE
-from classifier.io.profile import ColumnProfile, Profile
+from classifier.io.profile import ColumnProfile
 from classifier.io.schema import CategoricalColumn, DatetimeColumn, Schema
 from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
 from classifier.report.page import filled_in
@@ -45,72 +41,20 @@ STATUS = {"go on": 0, "look": 3, "train anew": 4}
 MOST_MEASURED = 100_000
 """Of more rows with labels, so many are drawn: intervals are narrow enough."""
 
-LIMITS = {
-    "confidence": (0.95, "of intervals and tests; evaluate.confidence should be the same"),
-    "least-difference": (0.05, "look at a column that differs in such a share of the rows"),
-    "least-loss": (0.02, "train anew where accuracy is lower by so much"),
-}
-
-
-@dataclass
-class Counted:
-    """What is kept of the new rows."""
-
-    columns: list[CountedColumn]
-    target: CountedColumn
-    """The labels."""
-    predicted: npt.NDArray[np.int64]
-    """Rows by predicted class, shape (n_classes,)."""
-    promised: float = 0.0
-    """The sum of the predicted class's probabilities."""
-    n_unsure: int = 0
-    measured: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """Rows with a known label: `own` columns, `probabilities`, and `cells` to group them by."""
-
-    @property
-    def n(self) -> int:
-        return int(self.predicted.sum())
-
 
 def main() -> int:
     """Return the exit status."""
     arguments = parse_arguments()
     model = ExportedModel(arguments.model)
-    schema, profile = model.schema, model.profile()
-    test = read_metrics(arguments.model, schema)
-    limits = Limits(arguments.confidence, arguments.least_difference, arguments.least_loss)
-    name, threshold = (test.positive_class, test.threshold) if test else (None, None)
-    positive = find_positive(name, schema.classes, np.array(profile.class_counts))
-    decision = Decision(positive, threshold or MOST_PROBABLE)
-    with opened(arguments.table, reading_of(arguments, schema), schema) as file:
-        counted = count_rows(model, profile, file, decision, arguments.slice)
-    columns = [*counted.columns, *([counted.target] if counted.target.new.any() else [])]
-    checked = Checked(
-        table=file.name,
-        rows=counted.n,
-        columns=check_columns(columns, limits),
-        classes=[
-            Shares(of=of, training=training, new=new)
-            for of, training, new in zip(
-                schema.classes,
-                profile.class_counts / np.sum(profile.class_counts),
-                counted.predicted / counted.n,
-                strict=True,
-            )
-        ],
-        promised_accuracy=counted.promised / counted.n,
-        n_unsure=counted.n_unsure,
-    )
-    if len(counted.measured):
-        how = schema.classes, int(np.argmax(profile.class_counts)), limits.confidence
-        checked.labelled = check_labelled(counted, decision, how, test, file.spelling)
-    checked.verdict, checked.said = decide(checked, test, limits)
-    parts = {"schema": schema, "profile": profile, "decision": decision, "limits": limits}
-    page = filled_in("check.html", checked, checked=checked, **parts)
-    page_file = arguments.output.with_suffix(".html")
-    write_json(page_file.with_suffix(".json"), checked)
-    write_bytes(page_file, page.encode())
-    print(*checked.said, f"more is in {page_file}", sep="\n")
+    test = read_metrics(arguments.model, model.schema)
+    limits = Limits.model_validate(vars(arguments), extra="ignore")
+    with opened(arguments.table, reading_of(arguments, model.schema), model.schema) as file:
+        checked = check_table(model, file, test, list(dict.fromkeys(arguments.slice)), limits)
+    checked.verdict, checked.said = decide(checked, test)
+    page = arguments.output.with_suffix(".html")
+    write_json(page.with_suffix(".json"), checked)
+    write_bytes(page, filled_in("check.html", checked, checked=checked, test=test).encode())
+    print(*checked.said, f"more is in {page}", sep="\n")
     return STATUS[checked.verdict]
 
 
@@ -123,14 +67,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("models/model.onnx"), help=help_text)
     help_text = "a column, for each value of which the model is measured"
     parser.add_argument("--slice", action="append", default=[], help=help_text)
-    limits = parser.add_argument_group("from where on a difference counts (from 0 to 1)")
-    for option, (default, help_text) in LIMITS.items():
-        limits.add_argument(f"--{option}", type=a_share, default=default, help=help_text)
+    for name, limit in Limits.model_fields.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=share, default=limit.default, help=limit.description)
     add_reading_options(parser)
     return parser.parse_args()
 
 
-def a_share(text: str) -> float:
+def share(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:
         raise ValueError
@@ -147,94 +91,87 @@ def read_metrics(model: Path, schema: Schema) -> Evaluated | None:
     return found
 
 
-def count_rows(
-    model: ExportedModel, profile: Profile, file: TableFile, decision: Decision, slices: list[str]
-) -> Counted:
-    """Count the rows, a chunk at a time; raises `UserError` where there are none."""
-    schema, n_classes = model.schema, len(model.schema.classes)
+def check_table(
+    model: ExportedModel, file: TableFile, test: Evaluated | None, slices: list[str], limits: Limits
+) -> Checked:
+    """Compare a table with the training rows, a chunk at a time, and labels with the answers.
+
+    Raises `UserError` where the table is not one for this model.
+    """
+    schema, profile = model.schema, model.profile()
     if missing := [name for name in slices if name not in file.columns]:
         raise UserError(f"{file.name} lacks {quoted(missing)}, which --slice names")
-    target = CategoricalColumn(
-        name=schema.target,
-        kind="text",
-        categories=schema.classes,
-        other=False,
-        missing_indicator=False,
-    )
+    name, threshold = (test.positive_class, test.threshold) if test else (None, None)
+    positive = find_positive(name, schema.classes, np.array(profile.class_counts))
+    decision = Decision(positive, threshold or MOST_PROBABLE)
+    columns = list(map(CountedColumn, schema.columns, profile.columns))
+    target = CategoricalColumn.model_construct(name=schema.target, categories=schema.classes)
     of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])
-    counted = Counted(
-        columns=list(map(CountedColumn, schema.columns, profile.columns)),
-        target=CountedColumn(target, of_training),
-        predicted=np.zeros(n_classes, np.int64),
-    )
+    dates = [one.name for one in schema.columns if isinstance(one, DatetimeColumn)]
+    labels, taken_for = (CountedColumn(target, of_training) for _ in range(2))
+    promised, n_unsure, labelled = 0.0, 0, pd.DataFrame()
     generator = np.random.default_rng(0)
+    most = min(MOST_MEASURED, 40 * MOST_MEASURED // len(schema.classes))
     for chunk, raw, probabilities in predicted_chunks(model, file):
-        for column in counted.columns:
+        for column in columns:
             column.add(raw[column.column.name])
         predicted = decision.classes(probabilities)
-        of_predicted = probabilities[np.arange(len(predicted)), predicted]
-        counted.predicted += np.bincount(predicted, minlength=n_classes)
-        counted.promised += of_predicted.sum()
-        counted.n_unsure += int((of_predicted < UNSURE).sum())
+        taken_for.add(np.array(schema.classes, object)[predicted])
+        of_predicted = probabilities[np.arange(len(chunk)), predicted]
+        promised += of_predicted.sum()
+        n_unsure += int((of_predicted < UNSURE).sum())
         if schema.target in file.columns:
             names = label_names(chunk[schema.target], schema.label_kind, file.name)
-            counted.target.add(names.dropna().to_numpy(object))
+            labels.add(names.dropna().to_numpy(object))
             index = pd.Index(schema.classes).get_indexer(names)
-            own = {"target": index, "key": generator.random(len(chunk))}
-            grouped = {name: texts(chunk[name], file.spelling.gaps) for name in slices} | {
-                column.name: pd.Series(
-                    pd.to_datetime(np.floor(raw[column.name]), unit="s"), chunk.index
-                )
-                for column in schema.columns
-                if isinstance(column, DatetimeColumn)
+            moments = {one: pd.to_datetime(np.floor(raw[one]), unit="s") for one in dates}
+            parts = {
+                "target": pd.DataFrame({"index": index}, chunk.index),
+                "probabilities": pd.DataFrame(probabilities, chunk.index),
+                "cells": chunk[slices].assign(**moments),
             }
-            parts = {"own": own, "probabilities": probabilities, "cells": grouped}
-            frames = {name: pd.DataFrame(part, chunk.index) for name, part in parts.items()}
-            rows = pd.concat([counted.measured, pd.concat(frames, axis="columns")[index >= 0]])
-            most = min(MOST_MEASURED, max(1000, 40 * MOST_MEASURED // n_classes))
-            counted.measured = rows if len(rows) <= most else rows.nsmallest(most, ("own", "key"))
-    if not counted.n:
+            rows = pd.concat(parts, axis="columns").set_axis(generator.random(len(chunk)))
+            labelled = pd.concat([labelled, rows[index >= 0]]).sort_index().iloc[:most]
+    n = int(taken_for.new.sum())
+    if not n:
         raise UserError(f"{file.name} has nothing but gaps")
-    return counted
-
-
-def check_labelled(
-    counted: Counted,
-    decision: Decision,
-    how: tuple[list[str], int, float],
-    test: Evaluated | None,
-    spelling: Spelling,
-) -> Labelled:
-    """Measure the model on labelled rows; `how` are the classes, the commonest, the confidence."""
-    rows, confidence = counted.measured.sort_index(), how[2]
-    target = rows["own", "target"].to_numpy(np.int64)
-    answers = Answers(target, rows["probabilities"].to_numpy(), decision)
-    metrics = measure(answers, *how, rows="new")
-    is_right = answers.predicted == target
-    excess = answers.probabilities[np.arange(len(target)), answers.predicted] - is_right
-    return Labelled(
-        n_labels=counted.target.new.sum(),
-        n_unknown=counted.target.new[-2],
-        metrics=metrics,
-        changes={} if test is None else compare(test, metrics, confidence),
-        overconfidence=excess.mean(),
-        overconfidence_interval=mean_interval(excess, confidence) if len(excess) > 1 else None,
-        groups={
-            name: measure_slices(
-                answers, groups(as_numbers(rows[part, name], spelling)), confidence
-            )
-            for part, name in rows
-            if part == "cells"
-        },
+    checked = Checked(
+        table=file.name,
+        target=schema.target,
+        n_training=sum(profile.class_counts),
+        rows=n,
+        limits=limits,
+        columns=check_columns([*columns, *([labels] if labels.new.any() else [])], limits),
+        classes=taken_for.shares()[:-2],
+        promised_accuracy=promised / n,
+        n_unsure=n_unsure,
     )
+    if len(labelled):
+        probabilities = labelled["probabilities"].to_numpy()
+        answers = Answers(labelled["target", "index"].to_numpy(), probabilities, decision)
+        majority_class = int(np.argmax(profile.class_counts))
+        metrics = measure(answers, schema.classes, majority_class, limits.confidence, rows="new")
+        checked.labelled = Labelled(
+            n_labels=labels.new.sum(),
+            n_unknown=labels.new[-2],
+            promised_accuracy=probabilities[np.arange(len(labelled)), answers.predicted].mean(),
+            metrics=metrics,
+            changes=compare(test, metrics, limits.confidence) if test else {},
+            groups={
+                name: measure_slices(answers, grouped(cells, file.spelling), limits.confidence)
+                for name, cells in labelled.get("cells", {}).items()
+            },
+        )
+    return checked
 
 
-def as_numbers(cells: pd.Series, spelling: Spelling) -> pd.Series:
-    """Return texts as numbers where all of them are, NaN for gaps; dates as they are."""
-    if not is_string_dtype(cells):
-        return cells
-    numbers = pd.Series(parse_numbers(cells, spelling), cells.index)
-    return numbers if numbers.notna().equals(cells.notna()) else cells
+def grouped(cells: pd.Series, spelling: Spelling) -> pd.Series:
+    """Return each row's group; of texts, by their numbers where all are."""
+    if is_datetime64_any_dtype(cells):
+        return groups(cells)
+    spelled = texts(cells, spelling.gaps)
+    numbers = pd.Series(parse_numbers(spelled, spelling), cells.index)
+    return groups(numbers if numbers.notna().equals(spelled.notna()) else spelled)
 
 
 if __name__ == "__main__":

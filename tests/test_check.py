@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
-from classifier.io.profile import FEWEST, count_cells, profile_of
+from classifier.io.profile import FEWEST, cells_of, profile_of
 from classifier.io.schema import CategoricalColumn, LabelKind, NumericColumn
 from classifier.tables import table_file
 from classifier.tables.labels import label_names
@@ -162,8 +162,8 @@ def test_what_has_changed_is_named(
     assert "collect labels" in printed
     if change is with_a_sentinel:
         # Not among the zeros, which are many, and its neighbours.
-        assert found["columns"]["count"]["outside"]["new"] == pytest.approx(0.1, abs=0.03)
-    assert ("new: 'mauve' (40)" in printed) == (change is with_a_new_category)
+        assert found["columns"]["count"]["cells"][0]["new"] == pytest.approx(0.1, abs=0.03)
+    assert ("rare or new texts: 'mauve' (40)" in printed) == (change is with_a_new_category)
     # From another size on.
     status, found = checked(rows, "--least-difference=0.99")
     assert (status, differing(found)) == (0, set())
@@ -211,7 +211,7 @@ def test_labels_that_are_missing_or_unknown_are_in_no_metric() -> None:
     assert found["labelled"]["metrics"] == whole
     assert (found["labelled"]["n_labels"], found["labelled"]["n_unknown"]) == (700, 100)
     assert found["rows"] == 1000
-    assert found["columns"]["y"]["unseen"] == {"perhaps": 100}
+    assert found["columns"]["y"]["rare_or_new"] == {"perhaps": 100}
     # The model can never be right on these.
     assert (status, differing(found)) == (3, {"y"})
 
@@ -363,7 +363,7 @@ def test_cells_of_numbers(numbers: list[float], times: int, n_gaps: int) -> None
     assert not set(cuts) & set(raw)
     for value in {-1e301, 1e301}:
         expected = 0 if value < 0 else len(cuts)
-        assert count_cells(NUMBER, profile, np.array([value]))[expected] == 1
+        assert cells_of(NUMBER, profile, np.array([value])) == [expected]
 
 
 def test_rare_texts_are_put_together() -> None:
@@ -374,7 +374,7 @@ def test_rare_texts_are_put_together() -> None:
     profile = profile_of(column, raw)
     assert profile.counts == [10, 0, 0, 10, 2]
     new = np.array(["a", "b", "c", "d", ""], object)
-    assert count_cells(column, profile, new).tolist() == [1, 0, 0, 3, 1]
+    assert cells_of(column, profile, new).tolist() == [0, 3, 3, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A model file, run by onnxruntime: nothing in it is code, and what is no such file is refused."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,13 @@ class ExportedModel:
 
     def profile(self) -> Profile:
         """Return what its training rows were like; raise `UserError` where it does not say so."""
-        try:
+        with suppress(ValidationError):
             profile = Profile.model_validate_json(self._profile)
-        except ValidationError:
-            profile = None
-        if profile is None or not profile.suits(self.schema):
-            raise UserError(
-                f"{self._path} does not say what its training rows were like; to make it anew: "
-                "dvc repro"
-            )
-        return profile
+            if profile.suits(self.schema):
+                return profile
+        raise UserError(
+            f"{self._path} does not say what its training rows were like; to make it anew: dvc repro"
+        )
 
     def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         """Return class probabilities, shape (n, n_classes), of raw values, each of shape (n,)."""

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
 
-from classifier.io.schema import CategoricalColumn, ColumnOfTable, Schema, TextColumn
+from classifier.io.schema import (
+    CategoricalColumn,
+    ColumnOfTable,
+    DatetimeColumn,
+    Schema,
+    TextColumn,
+)
 
 FEWEST = 10
 """A value or a range that fewer training rows have is put together with others, and not told."""
@@ -31,10 +37,10 @@ class ColumnProfile(_Frozen):
     """The cells of a column, and how many training rows are in each."""
 
     cuts: list[FiniteFloat]
-    """What parts numbers, seconds since 1970, or how many characters free texts have, in rising
-    order; of categories, there are none.
+    """What parts numbers, or how many characters free texts have, in rising order.
 
-    Each lies between two values of the training rows, and is none of them, or beyond all.
+    Each lies between two values of the training rows, and is none of them, or beyond all. Of dates,
+    seconds since 1970, there is the last moment before all. Categories have none.
     """
     counts: list[NonNegativeInt]
     """The rows up to each cut, above the last, and in the end the gaps.
@@ -67,35 +73,39 @@ class Profile(_Frozen):
 
 def profile_of(column: ColumnOfTable, raw: npt.NDArray[Any]) -> ColumnProfile:
     """Return the profile of what the model takes for the training rows' cells, shape (n,)."""
-    if isinstance(column, CategoricalColumn):
-        found = Counter(raw.tolist())
-        is_common = [int(found[name] >= FEWEST) for name in column.categories]
-        cells = ColumnProfile(cuts=[], counts=is_common)
-    else:
-        cells = ColumnProfile(cuts=find_cuts(_known_numbers(column, raw)), counts=[])
-    return cells.model_copy(update={"counts": count_cells(column, cells, raw).tolist()})
+    match column:
+        case CategoricalColumn(categories=categories):
+            found = Counter(raw.tolist())
+            cuts, is_common = [], [int(found[name] >= FEWEST) for name in categories]
+        case DatetimeColumn(first=first):
+            cuts, is_common = [float(np.nextafter(first, -np.inf))], [1]
+        case _:
+            numbers = _numbers(column, raw)
+            cuts = find_cuts(numbers[~np.isnan(numbers)])
+            is_common = [1] * len(cuts)
+    profile = ColumnProfile(cuts=cuts, counts=[*is_common, 0, 0])
+    counts = np.bincount(cells_of(column, profile, raw), minlength=len(profile.counts))
+    return profile.model_copy(update={"counts": counts.tolist()})
 
 
-def count_cells(
+def cells_of(
     column: ColumnOfTable, profile: ColumnProfile, raw: npt.NDArray[Any]
 ) -> npt.NDArray[np.int64]:
-    """Return how many rows are in each cell, as in `ColumnProfile.counts`, of raw values (n,)."""
+    """Return the cell that each raw value, (n,) is in: a position in the profile's counts."""
+    gaps = len(profile.counts) - 1
     if isinstance(column, CategoricalColumn):
-        found = Counter(raw.tolist())
-        common = zip(column.categories, profile.counts, strict=False)
-        counts = [found[name] if is_common else 0 for name, is_common in common]
-        return np.array([*counts, len(raw) - sum(counts) - found[""], found[""]])
-    known = _known_numbers(column, raw)
-    cell = np.searchsorted(profile.cuts, known)
-    return np.append(np.bincount(cell, minlength=len(profile.cuts) + 1), len(raw) - len(known))
+        of_text = {
+            name: cell for cell, name in enumerate(column.categories) if profile.counts[cell]
+        }
+        return np.array([of_text.get(text, gaps - 1 if text else gaps) for text in raw], np.int64)
+    numbers = _numbers(column, raw)
+    return np.where(np.isnan(numbers), gaps, np.searchsorted(profile.cuts, numbers))
 
 
-def _known_numbers(column: ColumnOfTable, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    if isinstance(column, TextColumn):
-        lengths = np.array([len(text) for text in raw], np.float64)
-        return lengths[lengths > 0]
-    numbers: npt.NDArray[np.float64] = raw[~np.isnan(raw)]
-    return numbers
+def _numbers(column: ColumnOfTable, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return numbers, or how many characters free texts have, shape (n,), NaN for gaps."""
+    is_text = isinstance(column, TextColumn)
+    return np.array([len(text) or np.nan for text in raw] if is_text else raw, np.float64)
 
 
 def find_cuts(numbers: npt.NDArray[np.float64]) -> list[float]:
@@ -104,16 +114,16 @@ def find_cuts(numbers: npt.NDArray[np.float64]) -> list[float]:
     Beyond the first and the last lie about `FEWEST` rows: as many, or fewer where the next value is
     that of many rows. Between two of them lie `FEWEST` or more. Of few numbers, there are none.
     """
-    values, counts = np.unique(numbers, return_counts=True)
     if len(numbers) < 3 * FEWEST:
         return []
-    low, high = _bound(values, counts), -_bound(-values[::-1], counts[::-1])
+    values, counts = np.unique(numbers, return_counts=True)
     below = counts.cumsum()
-    quantiles = np.linspace(0, len(numbers), N_CELLS + 1)[1:-1]
+    low, high = _bound(values, counts), -_bound(-values[::-1], counts[::-1])
     cuts, n_before, n_in_all = [low], np.sum(numbers <= low), np.sum(numbers <= high)
+    quantiles = np.linspace(0, len(numbers), N_CELLS + 1)[1:-1]
     for index in np.unique(np.searchsorted(below, quantiles)):
         if min(below[index] - n_before, n_in_all - below[index]) >= FEWEST:
-            cuts.append(_between(values[index], values[index + 1]))
+            cuts.append(_between(*values[index : index + 2]))
             n_before = below[index]
     return [*cuts, high]
 
@@ -122,7 +132,7 @@ def _bound(values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> fl
     """Return what lies above few rows: values in rising order, and how many rows have each."""
     index = int(np.searchsorted(counts.cumsum(), FEWEST))
     if counts[index] < FEWEST:
-        return _between(values[index], values[index + 1])
+        return _between(*values[index : index + 2])
     # Not half of the way to the next value, which may be that of a single row.
     return float(values[index] - 1e-6 * max(1, abs(values[index])))
 
