@@ -96,10 +96,6 @@ class NumericColumn(Scaling):
     unit: str
     """What stands before or behind each number that is a text, such as % or $."""
     missing_indicator: bool
-    """Whether a second feature is 1 where there is a gap, and 0 elsewhere."""
-
-    def feature_names(self) -> list[str]:
-        return [self.name, *_indicator_name(self)]
 
 
 class PartOfDate(Scaling):
@@ -132,10 +128,6 @@ class DatetimeColumn(_Frozen):
     parts: list[PartOfDate]
     """Those that vary in the training rows."""
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
-
-    def feature_names(self) -> list[str]:
-        return [*(f"{self.name}: {part.part}" for part in self.parts), *_indicator_name(self)]
 
 
 class CategoricalColumn(_Frozen):
@@ -150,16 +142,11 @@ class CategoricalColumn(_Frozen):
     other: bool
     """Whether there is one more category, for gaps and all texts that are not in `categories`."""
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
     @property
     def unknown(self) -> int:
         """The index of a text that is not in `categories`."""
         return len(self.categories) if self.other else -1
-
-    def feature_names(self) -> list[str]:
-        names = [f"{self.name}={category}" for category in self.categories]
-        return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
 
 
 class TextColumn(_Frozen):
@@ -183,7 +170,6 @@ class TextColumn(_Frozen):
     """
     components: list[Scaling]
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
     @model_validator(mode="after")
     def _has_its_weights(self) -> "TextColumn":
@@ -192,16 +178,28 @@ class TextColumn(_Frozen):
             raise ValueError("the weights are not those of the pieces and components")
         return self
 
-    def feature_names(self) -> list[str]:
-        numbers = range(1, len(self.components) + 1)
-        return [*(f"{self.name}: component {n}" for n in numbers), *_indicator_name(self)]
-
 
 ColumnOfTable = NumericColumn | DatetimeColumn | CategoricalColumn | TextColumn
+"""Its `missing_indicator` says whether the last feature is 1 where there is a gap, else 0."""
 
 
-def _indicator_name(column: ColumnOfTable) -> list[str]:
-    return [f"{column.name}: missing"] if column.missing_indicator else []
+def _features(column: ColumnOfTable) -> list[tuple[str, bool]]:
+    """Return the name of each feature, and whether it comes of numbers; the others are 0 or 1."""
+    name, numbers, flags = column.name, [], []
+    match column:
+        case NumericColumn():
+            numbers = [name]
+        case DatetimeColumn():
+            numbers = [f"{name}: {part.part}" for part in column.parts]
+        case TextColumn():
+            numbers = [f"{name}: component {n}" for n, _ in enumerate(column.components, start=1)]
+        case CategoricalColumn():
+            flags = [f"{name}={category}" for category in column.categories]
+            if column.other:
+                flags.append(f"{name}: other")
+    if column.missing_indicator:
+        flags.append(f"{name}: missing")
+    return [*((one, True) for one in numbers), *((one, False) for one in flags)]
 
 
 class Schema(_Frozen):
@@ -236,30 +234,20 @@ class Schema(_Frozen):
     @property
     def feature_slices(self) -> dict[str, slice]:
         """By column, which of the network's inputs are made of it."""
-        ends = accumulate((len(column.feature_names()) for column in self.columns), initial=0)
+        ends = accumulate((len(_features(column)) for column in self.columns), initial=0)
         slices = (slice(start, end) for start, end in pairwise(ends))
         return dict(zip((column.name for column in self.columns), slices, strict=True))
 
     @property
     def feature_names(self) -> list[str]:
         """In the order of the network's inputs."""
-        return [name for column in self.columns for name in column.feature_names()]
+        return [name for column in self.columns for name, _ in _features(column)]
 
     @property
     def numeric_features(self) -> tuple[int, ...]:
         """Positions of the network's inputs that come of numbers; the others are 0 or 1."""
-        positions: list[int] = []
-        start = 0
-        for column in self.columns:
-            match column:
-                case NumericColumn():
-                    positions.append(start)
-                case DatetimeColumn():
-                    positions.extend(range(start, start + len(column.parts)))
-                case TextColumn():
-                    positions.extend(range(start, start + len(column.components)))
-            start += len(column.feature_names())
-        return tuple(positions)
+        are_numbers = (is_number for column in self.columns for _, is_number in _features(column))
+        return tuple(index for index, is_number in enumerate(are_numbers) if is_number)
 
     @property
     def n_features(self) -> int:
