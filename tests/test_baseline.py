@@ -28,11 +28,11 @@ from classifier.evaluation.evaluated import Comparison, LeftOut
 from classifier.evaluation.metrics import compare
 from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
-from classifier.io.prepared import Split, read_probabilities, read_split
+from classifier.io.prepared import Split, read_probabilities
 from classifier.io.user_error import UserError
 from stages import baseline, prepare
 from tests.conftest import Project
-from tests.in_process import run_all, run_prepare, run_stages, write_params
+from tests.in_process import prepared, run_all, run_prepare, run_stages, write_params
 from tests.test_metrics import bootstrap_of_scipy, evaluated
 from tests.test_report import copy_what_is_no_output, plot_without_pictures
 
@@ -125,9 +125,7 @@ def test_left_out_rows_choose_and_the_choice_is_fitted_to_all_rows(
     table[(table["y"] != "yes") | (table.index % 4 == 0)].to_csv("t.csv", index=False)
     rare = {"prepare__rare_classes": "train_only", "train__class_weights": "balanced"}
     reports = run_baseline(folder, prepare__folds=folds, **rare)
-    train, val, test = (
-        read_split(Path(f"data/prepared/{part}.parquet")) for part in ("train", "val", "test")
-    )
+    train, val, test = map(prepared, ("train", "val", "test"))
     rows = train if folds == 1 else train.followed_by(val)
     found = {
         part: read_probabilities(Path(f"data/baseline/{part}.parquet")) for part in ("val", "test")

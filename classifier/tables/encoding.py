@@ -354,15 +354,15 @@ class Encoder:
             f"such as '{first}' and '{last}', more than prepare.max_categories "
             f"({self.params.max_categories})"
         )
+        parameter, value = "beyond_max_categories", "other"
+        otherwise = "raise that, or name it in prepare.ignore"
         if self._pieces_tell(category):
             problem = f"{problem.partition(', such as')[0]}, words in which tell the class"
-            otherwise = "raise that, or name it in prepare.ignore"
-            raise NeedsParameterError(problem, "text", str(cells.name), otherwise)
-        if len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
+            parameter, value = "text", str(cells.name)
+        elif len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
+            parameter, value = "ignore", str(cells.name)
             otherwise = "raise that; prepare.beyond_max_categories: other puts the rarest together"
-            raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
-        otherwise = "raise that, or name it in prepare.ignore"
-        raise NeedsParameterError(problem, "beyond_max_categories", "other", otherwise)
+        raise NeedsParameterError(problem, parameter, value, otherwise)
 
     def _pieces_tell(self, category: pd.Series) -> bool:
         """Say whether pieces of a column's texts tell the class; of a group, one row is asked."""
