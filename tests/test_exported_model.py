@@ -1,5 +1,6 @@
 """One file out: what it computes, and that it runs anywhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,22 @@ assert not [name for name in sys.modules if name.startswith(("classifier", "stag
         cwd="/",
         check=True,
     )
+
+
+def test_another_process_has_the_characters_of_texts_in_the_same_order() -> None:
+    program = "from classifier.io.pieces import codes_of; print(codes_of({*'some words'}))"
+    command = [sys.executable, "-c", program]
+    printed = {
+        subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    assert len(printed) == 1
 
 
 def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:
