@@ -29,10 +29,9 @@ from classifier.evaluation.metrics import compare
 from classifier.evaluation.words import comparison_in_words
 from classifier.io.later_params import BaselineName
 from classifier.io.prepared import Split, read_probabilities
-from classifier.io.user_error import UserError
-from stages import baseline, prepare
+from stages import baseline
 from tests.conftest import Project
-from tests.in_process import prepared, run_all, run_prepare, run_stages, write_params
+from tests.in_process import prepared, run_all, run_prepare, run_stages
 from tests.test_metrics import bootstrap_of_scipy, evaluated
 from tests.test_report import copy_what_is_no_output, plot_without_pictures
 
@@ -315,14 +314,6 @@ def test_another_number_of_threads_changes_no_byte(project: Project) -> None:
     )
     assert project.contents("data/baseline/*.parquet", "reports/baseline.json") == before
     assert os.environ.get("OMP_NUM_THREADS") != "3"
-
-
-@pytest.mark.parametrize("models", [["boosting"], "logistic_regression", None])
-def test_baselines_that_are_none_are_refused(folder: Path, models: object) -> None:
-    write_params(folder, baseline__models=models)
-    for stage in (prepare, baseline):
-        with pytest.raises(UserError, match=r"params.yaml: baseline.models.* must be a list of lo"):
-            stage.main()
 
 
 def two_models(

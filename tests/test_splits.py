@@ -16,11 +16,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from classifier.io.prepared import PreparedRows
 from classifier.io.user_error import UserError
-from classifier.tables.folds import NO_FOLD, Positions, deal_folds
 from classifier.tables.labels import Labels
 from classifier.tables.prepare_params import PrepareParams, RareClasses
 from classifier.tables.rows import TableRows, read_rows
-from classifier.tables.splits import PARTS, Splitter
+from classifier.tables.splits import NO_FOLD, PARTS, Positions, Splitter, deal_folds
 from tests.in_process import DEFAULTS, prepared, refused, run_prepare, table_report
 
 SIZES = (0.6, 0.2, 0.2)

@@ -156,8 +156,7 @@ class Encoder:
     def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
         raw = numbers(cells, self.spelling, where, kind.unit)
-        train = raw[self.train]
-        missing = np.isnan(raw)
+        train, missing = raw[self.train], np.isnan(raw)
         if missing[self.train].all():
             return EMPTY
         has_indicator = self._has_indicator(missing)
@@ -190,10 +189,7 @@ class Encoder:
             suspicions.append(Suspicion(sentence, "categorical", is_plain=True))
         unit = f" ({kind.unit})" if kind.unit else ""
         schema = NumericColumn(
-            **scaling.model_dump(),
-            name=name,
-            unit=kind.unit,
-            missing_indicator=has_indicator,
+            **scaling.model_dump(), name=name, unit=kind.unit, missing_indicator=has_indicator
         )
         content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}{unit}"
         return self._encoded(schema, train, missing, [feature], content, suspicions=suspicions)
@@ -201,8 +197,8 @@ class Encoder:
     def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
         raw = seconds(cells, self.spelling, where, kind.format)
-        missing = np.isnan(raw)
-        first = float(np.nanmin(raw[self.train]))
+        train, missing = raw[self.train], np.isnan(raw)
+        first = float(np.nanmin(train))
         parts, features = [], []
         for part in DATE_PARTS:
             values = part_of(part, raw, first)
@@ -226,16 +222,10 @@ class Encoder:
         low, high = (stamp.time() if is_time(kind.format) else stamp for stamp in ends)
         spelled = "" if kind.format == ISO else f" ({kind.format})"
         schema = DatetimeColumn(
-            name=name,
-            format=kind.format,
-            first=first,
-            parts=parts,
-            missing_indicator=has_indicator,
+            name=name, format=kind.format, first=first, parts=parts, missing_indicator=has_indicator
         )
         content = f"{low} to {high}".replace(" 00:00:00", "") + spelled
-        return self._encoded(
-            schema, raw[self.train], missing, features, content, suspicions=suspicions
-        )
+        return self._encoded(schema, train, missing, features, content, suspicions=suspicions)
 
     def _free_texts(self, cells: pd.Series) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
@@ -338,14 +328,8 @@ class Encoder:
         """
         if schema.missing_indicator:
             features = np.vstack([*features, missing.astype(np.float32)])
-        return EncodedColumn(
-            schema,
-            profile_of(schema, train),
-            np.asarray(features),
-            n_gaps=int(missing.sum()),
-            content=content,
-            suspicions=suspicions,
-        )
+        profile, n_gaps = profile_of(schema, train), int(missing.sum())
+        return EncodedColumn(schema, profile, np.asarray(features), n_gaps, content, suspicions)
 
     def _refuse_too_many(self, cells: pd.Series, category: pd.Series, found: list[str]) -> NoReturn:
         first, last = shortened(found[0], MOST_CHARACTERS), shortened(found[-1], MOST_CHARACTERS)
