@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
+from pydantic import FiniteFloat, NonNegativeInt
 
-from classifier.io.schema import CategoricalColumn, ColumnOfTable, Schema, TextColumn
+from classifier.io.schema import CategoricalColumn, ColumnOfTable, Frozen, Schema, TextColumn
 
 FEWEST = 10
 """A value or a range that fewer training rows have is put together with others, and not told."""
@@ -23,11 +23,7 @@ DIGITS = 6
 """Of what parts numbers, where so many are enough to part them."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ColumnProfile(_Frozen):
+class ColumnProfile(Frozen):
     """The cells of a column, and how many training rows are in each."""
 
     cuts: list[FiniteFloat]
@@ -44,7 +40,7 @@ class ColumnProfile(_Frozen):
     """
 
 
-class Profile(_Frozen):
+class Profile(Frozen):
     """The training rows: all that train some network."""
 
     class_counts: list[NonNegativeInt]

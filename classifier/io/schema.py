@@ -72,11 +72,13 @@ def gap_texts(gaps: Sequence[str], not_gaps: Sequence[str]) -> tuple[str, ...]:
     return (*(text for text in GAPS if text not in not_gaps), *gaps)
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """What never changes, and holds nothing but its fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Scaling(_Frozen):
+class Scaling(Frozen):
     """How a number becomes a feature: scaled, with the median in place of a gap."""
 
     median: float
@@ -113,7 +115,7 @@ def _is_format(text: str) -> str:
     return text
 
 
-class DatetimeColumn(_Frozen):
+class DatetimeColumn(Frozen):
     """Its raw value is the seconds since 1970, in UTC if it has a time zone, NaN for a gap.
 
     Prepared, it is one feature for each of its parts.
@@ -130,7 +132,7 @@ class DatetimeColumn(_Frozen):
     missing_indicator: bool
 
 
-class CategoricalColumn(_Frozen):
+class CategoricalColumn(Frozen):
     """Its raw value is the text, empty for a gap.
 
     Prepared, it is one feature per category: 1 in that of the value, else 0.
@@ -149,7 +151,7 @@ class CategoricalColumn(_Frozen):
         return len(self.categories) if self.other else -1
 
 
-class TextColumn(_Frozen):
+class TextColumn(Frozen):
     """Its raw value is the text, empty for a gap.
 
     Prepared, it is one feature for each of its components: sums of its pieces, each weighted by
@@ -202,7 +204,7 @@ def _features(column: ColumnOfTable) -> list[tuple[str, bool]]:
     return [*((one, True) for one in numbers), *((one, False) for one in flags)]
 
 
-class Schema(_Frozen):
+class Schema(Frozen):
     """Everything needed to prepare a new row as the training rows were, and to name its class."""
 
     target: str
