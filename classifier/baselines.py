@@ -47,11 +47,10 @@ Predict = Callable[[Features], Probabilities]
 class Baseline:
     """A fitted model."""
 
-    predict: Predict | None
-    """The model is left out where there is None."""
-    of_val: Probabilities | None
+    predict: Predict
+    of_val: Probabilities
     """Of the validation rows, shape (n_val, n_classes), each by a model not fitted to it."""
-    report: BaselineReport | LeftOut
+    report: BaselineReport
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Candidate(NamedTuple):
 
 def fit(
     name: BaselineName, train: Split, val: Split, n_classes: int, *, balanced: bool
-) -> Baseline:
+) -> Baseline | LeftOut:
     """Fit a model to the training rows; the validation rows choose, as in training.
 
     Each validation row judges what is fitted to the training rows of other folds. Where there are
@@ -143,7 +142,7 @@ def fit(
             fitted, n_iterations = fold(None).fitted(model), None
         report = BaselineReport(chosen=chosen, val_log_loss=loss, n_train=n)
         return Baseline(partial(_predict, fitted, n_classes, n_iterations), of_val, report)
-    return Baseline(None, None, LeftOut(left_out=f"{name.replace('_', ' ')} is left out: {why}"))
+    return LeftOut(left_out=f"{name.replace('_', ' ')} is left out: {why}")
 
 
 def _predict(

@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from classifier.baselines import Probabilities, fit
-from classifier.evaluation.evaluated import BaselineReports, LeftOut
+from classifier.baselines import Baseline, fit
+from classifier.evaluation.evaluated import BaselineReports
 from classifier.io.files import write_json
 from classifier.io.later_params import BaselineParams
 from classifier.io.params import Params, read_params
@@ -42,27 +42,29 @@ def main() -> None:
 
     # The number of threads decides how sums are rounded.
     with threadpool_limits(1):
-        baselines = {
+        found = {
             name: fit(name, train, val, n_classes, balanced=balanced) for name in params.models
         }
-        of_val: dict[str, Probabilities] = {}
-        of_test: dict[str, Probabilities] = {}
-        for name, one in baselines.items():
-            if one.predict is not None and one.of_val is not None:
-                of_val[name], of_test[name] = one.of_val, one.predict(test.features)
+        baselines: dict[str, Baseline] = {
+            name: one for name, one in found.items() if isinstance(one, Baseline)
+        }
+        of_test = {name: one.predict(test.features) for name, one in baselines.items()}
 
+    of_val = {name: one.of_val for name, one in baselines.items()}
     for part, probabilities in (("val", of_val), ("test", of_test)):
         write_probabilities(BASELINE / f"{part}.parquet", probabilities)
-    reports = BaselineReports({name: one.report for name, one in baselines.items()})
-    write_json(Path("reports/baseline.json"), reports)
-    for name, report in reports.root.items():
-        if isinstance(report, LeftOut):
-            print(report.left_out)
-        else:
+    reports = {
+        name: one.report if isinstance(one, Baseline) else one for name, one in found.items()
+    }
+    write_json(Path("reports/baseline.json"), BaselineReports(reports))
+    for name, one in found.items():
+        if isinstance(one, Baseline):
             print(
-                f"{name.replace('_', ' ')}: {report.chosen}, chosen by the validation rows, on "
-                f"which its log loss is {report.val_log_loss:.4f}"
+                f"{name.replace('_', ' ')}: {one.report.chosen}, chosen by the validation rows, on "
+                f"which its log loss is {one.report.val_log_loss:.4f}"
             )
+        else:
+            print(one.left_out)
 
 
 def some_rows(train: Split, max_rows: int) -> Split:

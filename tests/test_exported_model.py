@@ -12,6 +12,7 @@ import torch
 
 from classifier.exported_model.load import ExportedModel
 from classifier.exported_model.write import write_exported_model
+from classifier.io.pieces import codes_of
 from classifier.network.model import MLP, Activation, Embedding, Task, load_networks
 from tests.conftest import REPOSITORY
 from tests.in_process import (
@@ -121,6 +122,12 @@ assert not [name for name in sys.modules if name.startswith(("classifier", "stag
         cwd="/",
         check=True,
     )
+
+
+def test_the_characters_of_texts_stand_in_no_order_of_a_set() -> None:
+    # Python chooses that by chance in each process.
+    letters = {*"zyxwvutsrq"}
+    assert list(codes_of(letters))[: len(letters)] == sorted(map(ord, letters))
 
 
 def test_columns_may_be_called_as_anything_in_the_graph(folder: Path) -> None:

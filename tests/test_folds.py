@@ -18,8 +18,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifier.io.prepared import read_split
-from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task, load_networks
@@ -32,7 +30,7 @@ from classifier.training.run import Run, Training, seeds_of_networks, start_run,
 from classifier.training.side_by_side import Stack
 from classifier.training.train_params import TrainParams
 from tests.conftest import REPOSITORY
-from tests.in_process import run_predict, run_stages, write_params
+from tests.in_process import prepared, prepared_schema, run_predict, run_stages, write_params
 from tests.test_resume import CHOICES, make_params, some_rows
 
 TASK = Task(n_features=4, n_classes=3, numbers=(0, 1, 3))
@@ -239,8 +237,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_model_is_the_mean_and_left_out_rows_know_one_network(folder: Path) -> None:
     run_stages(folder, "baseline", "evaluate")
-    schema = read_schema(Path("data/prepared/schema.json"))
-    networks, temperature = load_networks(Path("models/weights.pt"), Task.of(schema))
+    networks, temperature = load_networks(Path("models/weights.pt"), Task.of(prepared_schema()))
     assert len(networks) == 3
 
     def probabilities(number: int, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -248,7 +245,7 @@ def test_the_model_is_the_mean_and_left_out_rows_know_one_network(folder: Path) 
             logits = networks[number].eval()(torch.from_numpy(features))
         return torch.softmax(logits / temperature, dim=1).numpy()
 
-    test = read_split(Path("data/prepared/test.parquet"))
+    test = prepared("test")
     predictions = pd.read_csv("reports/predictions.csv").filter(like="probability_")
     mean = np.mean([probabilities(number, test.features) for number in range(3)], axis=0)
     # The one is computed in float64 from the logits on, and so is the exported model.
@@ -258,7 +255,7 @@ def test_the_model_is_the_mean_and_left_out_rows_know_one_network(folder: Path) 
     predicted = pd.read_csv("predicted.csv").filter(like="probability_")
     np.testing.assert_allclose(predicted, predictions, rtol=1e-4, atol=1e-6)
 
-    left_out = read_split(Path("data/prepared/val.parquet"))
+    left_out = prepared("val")
     out_of_fold = pd.read_csv("reports/out_of_fold.csv")
     for number in range(3):
         rows = left_out.fold == number
@@ -273,7 +270,7 @@ def test_losses_are_means_and_a_network_that_has_stopped_stays(folder: Path) -> 
     ends = [network["history"][-1]["epoch"] for network in networks]
     assert len(set(ends)) > 1
     assert losses["epoch"].tolist() == list(range(5, max(ends) + 1, 5))
-    n_val = np.bincount(read_split(Path("data/prepared/val.parquet")).fold)
+    n_val = np.bincount(prepared("val").fold)
     for row in losses.to_dict("records"):
         latest = [
             [each for each in network["history"] if each["epoch"] <= row["epoch"]][-1]

@@ -15,7 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from skrub import Cleaner, SquashingScaler
 
-from classifier.io.prepared import read_split, write_split
 from classifier.io.schema import GAPS, CategoricalColumn, NumericColumn
 from classifier.tables import csv_file
 from classifier.tables.labels import parse_labels
@@ -168,7 +167,6 @@ def test_a_bad_table_is_refused_and_nothing_written(folder: Path, case: str) -> 
                 "does not name it; 'y': it is prepare.target"
             ),
         ),
-        ("none.csv", {}, "none.csv is missing"),
         (".", {}, ". is a folder, not a table"),
     ],
 )
@@ -365,15 +363,6 @@ def test_it_prints_what_it_understood(folder: Path, capsys: pytest.CaptureFixtur
     assert ["all", "120", "40", "40"] in words
     (counts,) = (line[1:] for line in words if line[0:1] == ["yes"])
     assert sum(map(int, counts)) == yes
-
-
-@pytest.mark.parametrize("names", [("y.a", "y", "y"), ("y", "x", "y.a")])
-def test_the_target_of_a_split_alone(folder: Path, names: tuple[str, str, str]) -> None:
-    numbers = np.arange(5)
-    features = [np.ones(5, np.float32)] * 2
-    path, target = folder / "split.parquet", numbers % 3
-    write_split(path, numbers, numbers, features, target, fold=target - 1, column_names=[*names])
-    assert read_split(path).target.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_a_table_that_is_read_a_part_at_a_time_is_the_same(

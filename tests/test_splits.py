@@ -16,11 +16,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from classifier.io.prepared import PreparedRows
 from classifier.io.user_error import UserError
-from classifier.tables.folds import NO_FOLD, Positions, deal_folds
 from classifier.tables.labels import Labels
 from classifier.tables.prepare_params import PrepareParams, RareClasses
 from classifier.tables.rows import TableRows, read_rows
-from classifier.tables.splits import PARTS, Splitter
+from classifier.tables.splits import NO_FOLD, PARTS, Positions, Splitter, deal_folds
 from tests.in_process import DEFAULTS, prepared, refused, run_prepare, table_report
 
 SIZES = (0.6, 0.2, 0.2)
@@ -121,8 +120,7 @@ def grouped_rows(draw: st.DrawFn) -> tuple[Positions, Labels]:
     # In some tables, all rows of a group are of one class.
     each = groups if draw(st.booleans()) else np.arange(len(groups))
     classes = random.integers(0, draw(st.integers(2, 4)), len(groups))[each]
-    names, indices = np.unique(classes, return_inverse=True)
-    return groups, Labels("y", "integer", [str(name) for name in names], indices)
+    return groups, labels_of(np.unique(classes, return_inverse=True)[1])
 
 
 @pytest.mark.parametrize(("rare_classes", "n_train"), [("train_only", 3), ("drop", 0)])
@@ -130,10 +128,9 @@ def test_rows_of_a_rare_class_train_or_are_left_out(
     rare_classes: RareClasses, n_train: int
 ) -> None:
     target = np.array([0] * 30 + [1] * 30 + [2] * 3)
-    labels = Labels("y", "integer", ["0", "1", "2"], target)
     # Each row by itself, but for two of the rare class, which are equal.
     together = np.array([*range(62), 61])
-    parts = Splitter(0.2, 0.2, rare_classes, 0).at_random(labels, together)
+    parts = Splitter(0.2, 0.2, rare_classes, 0).at_random(labels_of(target), together)
     found = {name: int((target[rows] == 2).sum()) for name, rows in parts.items()}
     assert found == {"train": n_train, "val": 0, "test": 0}
 
@@ -242,16 +239,13 @@ def test_a_class_that_only_the_large_group_or_the_small_ones_have(
     groups = np.repeat(np.arange(len(sizes)), sizes)
     classes = np.random.default_rng(0).integers(0, 2, 300)
     classes[rows] = 2
-    parts = Splitter(0.2, 0.2, rare_classes, 42).by_group(
-        Labels("y", "text", ["a", "b", "c"], classes), groups
-    )
+    parts = Splitter(0.2, 0.2, rare_classes, 42).by_group(labels_of(classes), groups)
     assert [len(rows) for rows in parts.values()] == expected
     assert (2 in classes[parts["train"]]) == (rare_classes != "drop")
 
 
 def test_which_of_equal_groups_test_is_a_matter_of_the_seed() -> None:
-    groups, classes = np.repeat(np.arange(4), 50), np.tile([0, 1], 100)
-    labels = Labels("y", "text", ["a", "b"], classes)
+    groups, labels = np.repeat(np.arange(4), 50), labels_of(np.tile([0, 1], 100))
     tested = {
         int(groups[Splitter(0.2, 0.2, "error", seed).by_group(labels, groups)["test"]][0])
         for seed in range(20)
@@ -326,6 +320,13 @@ def test_a_split_that_cannot_be(
     assert not (folder / "data").exists()
 
 
+BY_GROUP = {"split": "group", "group": "who"}
+
+
+def params_with(**values: object) -> PrepareParams:
+    return PrepareParams.model_validate(DEFAULTS["prepare"] | values)
+
+
 def deal(
     labels: Labels,
     together: Positions,
@@ -336,9 +337,8 @@ def deal(
     seed: int = 0,
 ) -> tuple[Positions, Positions]:
     """Return the positions of the rows that do not test, and the folds of all."""
-    split = {"split": "group", "group": "who"} if by_group else {}
-    chosen = {"folds": folds, "rare_classes": rare_classes, "seed": seed}
-    params = PrepareParams(**DEFAULTS["prepare"] | split | chosen)
+    split = BY_GROUP if by_group else {}
+    params = params_with(**split, folds=folds, rare_classes=rare_classes, seed=seed)
     splitter = Splitter(params.test_size, params.val_size, rare_classes, seed)
     parts = (splitter.by_group if by_group else splitter.at_random)(labels, together)
     learning = np.concatenate([parts["train"], parts["val"]])
@@ -428,10 +428,9 @@ def test_folds_are_a_matter_of_the_seed(*, by_group: bool) -> None:
 
 def folds_of_groups(target: Positions, groups: Positions, folds: int) -> Positions:
     """Return the folds of rows none of which tests."""
-    chosen = {"folds": folds, "split": "group", "group": "who"}
-    params, none = PrepareParams(**DEFAULTS["prepare"] | chosen), np.arange(0)
+    none = np.arange(0)
     parts = {"train": np.arange(len(target)), "val": none, "test": none}
-    return deal_folds(params, labels_of(target), groups, parts)
+    return deal_folds(params_with(**BY_GROUP, folds=folds), labels_of(target), groups, parts)
 
 
 def test_there_may_be_as_many_folds_as_groups_whatever_their_classes() -> None:
@@ -457,10 +456,10 @@ def test_a_group_trains_all_networks_where_one_would_lack_a_class() -> None:
 
 def rows_with(folds: int, **values: object) -> TableRows:
     chosen = {"data": "t.csv", "target": "y", "rare_classes": "train_only", "folds": folds}
-    return read_rows(PrepareParams(**DEFAULTS["prepare"] | chosen | values))
+    return read_rows(params_with(**chosen | values))
 
 
-@pytest.mark.parametrize("values", [{}, {"split": "group", "group": "who"}])
+@pytest.mark.parametrize("values", [{}, BY_GROUP])
 def test_folds_change_nothing_about_which_rows_test(
     folder: Path, values: dict[str, object]
 ) -> None:

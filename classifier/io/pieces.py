@@ -17,7 +17,8 @@ def folded(text: str) -> str:
 def codes_of(characters: set[str]) -> dict[int, str]:
     """Return, by code point, which of some folded characters it counts as, if it is one."""
     folds = {code: small for code, small in _folds().items() if small in characters}
-    return {ord(character): character for character in characters} | folds
+    # A model file has them in this order: that of a set is another one in each process.
+    return {ord(character): character for character in sorted(characters)} | folds
 
 
 @cache

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt
+from pydantic import FiniteFloat, NonNegativeInt
 
 from classifier.io.schema import (
     CategoricalColumn,
     ColumnOfTable,
     DatetimeColumn,
+    Frozen,
     Schema,
     TextColumn,
 )
@@ -29,11 +30,7 @@ DIGITS = 6
 """Of what parts numbers, where so many are enough to part them."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ColumnProfile(_Frozen):
+class ColumnProfile(Frozen):
     """The cells of a column, and how many training rows are in each."""
 
     cuts: list[FiniteFloat]
@@ -50,7 +47,7 @@ class ColumnProfile(_Frozen):
     """
 
 
-class Profile(_Frozen):
+class Profile(Frozen):
     """The training rows: all that train some network."""
 
     class_counts: list[NonNegativeInt]

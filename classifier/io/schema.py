@@ -72,11 +72,13 @@ def gap_texts(gaps: Sequence[str], not_gaps: Sequence[str]) -> tuple[str, ...]:
     return (*(text for text in GAPS if text not in not_gaps), *gaps)
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """What never changes, and holds nothing but its fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Scaling(_Frozen):
+class Scaling(Frozen):
     """How a number becomes a feature: scaled, with the median in place of a gap."""
 
     median: float
@@ -96,10 +98,6 @@ class NumericColumn(Scaling):
     unit: str
     """What stands before or behind each number that is a text, such as % or $."""
     missing_indicator: bool
-    """Whether a second feature is 1 where there is a gap, and 0 elsewhere."""
-
-    def feature_names(self) -> list[str]:
-        return [self.name, *_indicator_name(self)]
 
 
 class PartOfDate(Scaling):
@@ -117,7 +115,7 @@ def _is_format(text: str) -> str:
     return text
 
 
-class DatetimeColumn(_Frozen):
+class DatetimeColumn(Frozen):
     """Its raw value is the seconds since 1970, in UTC if it has a time zone, NaN for a gap.
 
     Prepared, it is one feature for each of its parts.
@@ -132,13 +130,9 @@ class DatetimeColumn(_Frozen):
     parts: list[PartOfDate]
     """Those that vary in the training rows."""
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
-
-    def feature_names(self) -> list[str]:
-        return [*(f"{self.name}: {part.part}" for part in self.parts), *_indicator_name(self)]
 
 
-class CategoricalColumn(_Frozen):
+class CategoricalColumn(Frozen):
     """Its raw value is the text, empty for a gap.
 
     Prepared, it is one feature per category: 1 in that of the value, else 0.
@@ -150,19 +144,14 @@ class CategoricalColumn(_Frozen):
     other: bool
     """Whether there is one more category, for gaps and all texts that are not in `categories`."""
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
     @property
     def unknown(self) -> int:
         """The index of a text that is not in `categories`."""
         return len(self.categories) if self.other else -1
 
-    def feature_names(self) -> list[str]:
-        names = [f"{self.name}={category}" for category in self.categories]
-        return [*names, *([f"{self.name}: other"] if self.other else []), *_indicator_name(self)]
 
-
-class TextColumn(_Frozen):
+class TextColumn(Frozen):
     """Its raw value is the text, empty for a gap.
 
     Prepared, it is one feature for each of its components: sums of its pieces, each weighted by
@@ -183,7 +172,6 @@ class TextColumn(_Frozen):
     """
     components: list[Scaling]
     missing_indicator: bool
-    """Whether the last feature is 1 where there is a gap, and 0 elsewhere."""
 
     @model_validator(mode="after")
     def _has_its_weights(self) -> "TextColumn":
@@ -192,19 +180,31 @@ class TextColumn(_Frozen):
             raise ValueError("the weights are not those of the pieces and components")
         return self
 
-    def feature_names(self) -> list[str]:
-        numbers = range(1, len(self.components) + 1)
-        return [*(f"{self.name}: component {n}" for n in numbers), *_indicator_name(self)]
-
 
 ColumnOfTable = NumericColumn | DatetimeColumn | CategoricalColumn | TextColumn
+"""Its `missing_indicator` says whether the last feature is 1 where there is a gap, else 0."""
 
 
-def _indicator_name(column: ColumnOfTable) -> list[str]:
-    return [f"{column.name}: missing"] if column.missing_indicator else []
+def _features(column: ColumnOfTable) -> list[tuple[str, bool]]:
+    """Return the name of each feature, and whether it comes of numbers; the others are 0 or 1."""
+    name, numbers, flags = column.name, [], []
+    match column:
+        case NumericColumn():
+            numbers = [name]
+        case DatetimeColumn():
+            numbers = [f"{name}: {part.part}" for part in column.parts]
+        case TextColumn():
+            numbers = [f"{name}: component {n}" for n, _ in enumerate(column.components, start=1)]
+        case CategoricalColumn():
+            flags = [f"{name}={category}" for category in column.categories]
+            if column.other:
+                flags.append(f"{name}: other")
+    if column.missing_indicator:
+        flags.append(f"{name}: missing")
+    return [*((one, True) for one in numbers), *((one, False) for one in flags)]
 
 
-class Schema(_Frozen):
+class Schema(Frozen):
     """Everything needed to prepare a new row as the training rows were, and to name its class."""
 
     target: str
@@ -236,30 +236,20 @@ class Schema(_Frozen):
     @property
     def feature_slices(self) -> dict[str, slice]:
         """By column, which of the network's inputs are made of it."""
-        ends = accumulate((len(column.feature_names()) for column in self.columns), initial=0)
+        ends = accumulate((len(_features(column)) for column in self.columns), initial=0)
         slices = (slice(start, end) for start, end in pairwise(ends))
         return dict(zip((column.name for column in self.columns), slices, strict=True))
 
     @property
     def feature_names(self) -> list[str]:
         """In the order of the network's inputs."""
-        return [name for column in self.columns for name in column.feature_names()]
+        return [name for column in self.columns for name, _ in _features(column)]
 
     @property
     def numeric_features(self) -> tuple[int, ...]:
         """Positions of the network's inputs that come of numbers; the others are 0 or 1."""
-        positions: list[int] = []
-        start = 0
-        for column in self.columns:
-            match column:
-                case NumericColumn():
-                    positions.append(start)
-                case DatetimeColumn():
-                    positions.extend(range(start, start + len(column.parts)))
-                case TextColumn():
-                    positions.extend(range(start, start + len(column.components)))
-            start += len(column.feature_names())
-        return tuple(positions)
+        are_numbers = (is_number for column in self.columns for _, is_number in _features(column))
+        return tuple(index for index, is_number in enumerate(are_numbers) if is_number)
 
     @property
     def n_features(self) -> int:

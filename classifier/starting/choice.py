@@ -10,10 +10,10 @@ from threadpoolctl import threadpool_limits
 
 from classifier.io.user_error import LISTS, NeedsParameterError, UserError
 from classifier.tables.encoding import EncodedColumn, Encoder, PreparedTable, put_together
-from classifier.tables.folds import may_be_left_out
 from classifier.tables.names import by_reason
 from classifier.tables.prepare_params import PrepareParams, Reading
 from classifier.tables.rows import TableRows, read_rows
+from classifier.tables.splits import may_be_left_out
 
 MOST_GAPS = 3
 """Texts of one column that are taken for gaps; with more of them, its numbers are codes."""

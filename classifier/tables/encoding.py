@@ -1,10 +1,10 @@
 """Columns as features: what there is to learn about them, from the training rows alone."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -156,10 +156,10 @@ class Encoder:
     def _numbers(self, cells: pd.Series, kind: Numbers) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
         raw = numbers(cells, self.spelling, where, kind.unit)
-        train = raw[self.train]
-        if np.isnan(train).all():
+        train, missing = raw[self.train], np.isnan(raw)
+        if missing[self.train].all():
             return EMPTY
-        indicator = self._indicator(np.isnan(raw))
+        has_indicator = self._has_indicator(missing)
         exact = pd.Series(raw, cells.index)
         lost, n_exact = "", 0
         if np.nanmax(np.abs(raw)) > LARGEST_EXACT and not is_float_dtype(cells):
@@ -170,7 +170,7 @@ class Encoder:
                     f"has {n_exact} different whole numbers in the training rows, with so many "
                     f"digits that a network can tell {n_rounded} of them apart"
                 )
-        if np.nanmin(train) == np.nanmax(train) and not len(indicator):
+        if np.nanmin(train) == np.nanmax(train) and not has_indicator:
             if lost:
                 parameter = "ignore" if are_all_different(raw, exact) else "categorical"
                 raise NeedsParameterError(f"{where} {lost}", parameter, name)
@@ -189,25 +189,16 @@ class Encoder:
             suspicions.append(Suspicion(sentence, "categorical", is_plain=True))
         unit = f" ({kind.unit})" if kind.unit else ""
         schema = NumericColumn(
-            **scaling.model_dump(),
-            name=name,
-            unit=kind.unit,
-            missing_indicator=bool(len(indicator)),
+            **scaling.model_dump(), name=name, unit=kind.unit, missing_indicator=has_indicator
         )
-        return EncodedColumn(
-            schema,
-            profile_of(schema, train),
-            np.vstack([feature, *indicator]),
-            n_gaps=int(np.isnan(raw).sum()),
-            content=f"{np.nanmin(raw):g} to {np.nanmax(raw):g}{unit}",
-            suspicions=suspicions,
-        )
+        content = f"{np.nanmin(raw):g} to {np.nanmax(raw):g}{unit}"
+        return self._encoded(schema, train, missing, [feature], content, suspicions=suspicions)
 
     def _dates(self, cells: pd.Series, kind: Dates) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
         raw = seconds(cells, self.spelling, where, kind.format)
-        indicator = self._indicator(np.isnan(raw))
-        first = float(np.nanmin(raw[self.train]))
+        train, missing = raw[self.train], np.isnan(raw)
+        first = float(np.nanmin(train))
         parts, features = [], []
         for part in DATE_PARTS:
             values = part_of(part, raw, first)
@@ -216,7 +207,8 @@ class Encoder:
             scaling, feature = scale(self.params.scaler, values, self.train, cells, where)
             parts.append(PartOfDate(**scaling.model_dump(), part=part))
             features.append(feature)
-        if not parts and not len(indicator):
+        has_indicator = self._has_indicator(missing)
+        if not parts and not has_indicator:
             return "it is the same date in every training row"
         suspicions = list(self._tells_the_class(name, bins(raw[self.sample]), NUMBERS_TELL))
         if kind.either_way:
@@ -230,20 +222,10 @@ class Encoder:
         low, high = (stamp.time() if is_time(kind.format) else stamp for stamp in ends)
         spelled = "" if kind.format == ISO else f" ({kind.format})"
         schema = DatetimeColumn(
-            name=name,
-            format=kind.format,
-            first=first,
-            parts=parts,
-            missing_indicator=bool(len(indicator)),
+            name=name, format=kind.format, first=first, parts=parts, missing_indicator=has_indicator
         )
-        return EncodedColumn(
-            schema,
-            profile_of(schema, raw[self.train]),
-            np.vstack([*features, *indicator]),
-            n_gaps=int(np.isnan(raw).sum()),
-            content=f"{low} to {high}".replace(" 00:00:00", "") + spelled,
-            suspicions=suspicions,
-        )
+        content = f"{low} to {high}".replace(" 00:00:00", "") + spelled
+        return self._encoded(schema, train, missing, features, content, suspicions=suspicions)
 
     def _free_texts(self, cells: pd.Series) -> EncodedColumn | str:
         name, where = str(cells.name), self.rows.file.where(cells)
@@ -251,7 +233,6 @@ class Encoder:
         missing = (spelled == "").to_numpy()
         if missing[self.train].all():
             return EMPTY
-        indicator = self._indicator(missing)
         known = spelled.iloc[self.different[~missing[self.different]][:SAMPLE]]
         learnt = Components(known, self.params.text_components)
         codes, distinct = pd.factorize(spelled)
@@ -272,18 +253,14 @@ class Encoder:
             pieces=learnt.pieces,
             weights=learnt.weights.tobytes(),
             components=scalings,
-            missing_indicator=bool(len(indicator)),
+            missing_indicator=self._has_indicator(missing),
         )
-        different = spelled.iloc[self.train[~missing[self.train]]].nunique()
+        train = spelled.iloc[self.train].to_numpy()
+        different = pd.Series(train[train != ""]).nunique()
+        content = f"{different} different, such as '{known.iloc[0]}'"
         of_sample = pd.factorize(spelled.iloc[self.sample])[0]
-        return EncodedColumn(
-            schema,
-            profile_of(schema, spelled.iloc[self.train].to_numpy()),
-            np.vstack([*features, *indicator]),
-            n_gaps=int(missing.sum()),
-            content=f"{different} different, such as '{known.iloc[0]}'",
-            suspicions=list(self._tells_the_class(name, of_sample, TEXTS_TELL)),
-        )
+        suspicions = list(self._tells_the_class(name, of_sample, TEXTS_TELL))
+        return self._encoded(schema, train, missing, features, content, suspicions=suspicions)
 
     def _texts(self, cells: pd.Series, kind: Texts) -> EncodedColumn | str:
         name = str(cells.name)
@@ -292,11 +269,11 @@ class Encoder:
             category = category.str.lower()
         train = category.iloc[self.train]
         missing = category.isna().to_numpy()
-        indicator = self._indicator(missing)
+        has_indicator = self._has_indicator(missing)
         found = sorted(train.dropna().unique())
         if not found:
             return EMPTY
-        if len(found) == 1 and not len(indicator):
+        if len(found) == 1 and not has_indicator:
             return f"it is '{found[0]}' in every training row"
         other = len(found) > self.params.max_categories
         if other and self.params.beyond_max_categories == "error":
@@ -318,25 +295,41 @@ class Encoder:
             kind=kind,
             categories=[text for text in found if text not in rare],
             other=other,
-            missing_indicator=bool(len(indicator)),
+            missing_indicator=has_indicator,
         )
         names = [*schema.categories, *(["other"] if other else [])]
-        return EncodedColumn(
-            schema,
-            profile_of(schema, train.fillna("").to_numpy()),
-            np.vstack([features, indicator]) if len(indicator) else features,
-            n_gaps=int(missing.sum()),
-            content=f"{len(names)}: {', '.join(names)}",
-            suspicions=[
-                *suspicious_texts(
-                    name,
-                    texts(cells.iloc[self.train], ("",)),
-                    train,
-                    lambda: self._pieces_tell(category),
-                ),
-                *self._tells_the_class(name, codes[self.sample], TEXTS_TELL),
-            ],
-        )
+        content = f"{len(names)}: {', '.join(names)}"
+        spelled = texts(cells.iloc[self.train], ("",))
+        suspicions = [
+            *suspicious_texts(name, spelled, train, lambda: self._pieces_tell(category)),
+            *self._tells_the_class(name, codes[self.sample], TEXTS_TELL),
+        ]
+        raw = train.fillna("").to_numpy()
+        return self._encoded(schema, raw, missing, features, content, suspicions=suspicions)
+
+    def _has_indicator(self, missing: npt.NDArray[np.bool_]) -> bool:
+        """Say whether a feature is to tell where gaps are, given these of all rows, shape (n,)."""
+        return bool(self.params.missing_indicator and missing[self.train].any())
+
+    def _encoded(
+        self,
+        schema: ColumnOfTable,
+        train: npt.NDArray[Any],
+        missing: npt.NDArray[np.bool_],
+        features: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32],
+        content: str,
+        *,
+        suspicions: list[Suspicion],
+    ) -> EncodedColumn:
+        """Add what is common to all kinds of columns.
+
+        `train` is what the model takes for the training rows' cells, `missing` says of all rows
+        where gaps are, and each feature has shape (n,).
+        """
+        if schema.missing_indicator:
+            features = np.vstack([*features, missing.astype(np.float32)])
+        profile, n_gaps = profile_of(schema, train), int(missing.sum())
+        return EncodedColumn(schema, profile, np.asarray(features), n_gaps, content, suspicions)
 
     def _refuse_too_many(self, cells: pd.Series, category: pd.Series, found: list[str]) -> NoReturn:
         first, last = shortened(found[0], MOST_CHARACTERS), shortened(found[-1], MOST_CHARACTERS)
@@ -345,15 +338,15 @@ class Encoder:
             f"such as '{first}' and '{last}', more than prepare.max_categories "
             f"({self.params.max_categories})"
         )
+        parameter, value = "beyond_max_categories", "other"
+        otherwise = "raise that, or name it in prepare.ignore"
         if self._pieces_tell(category):
             problem = f"{problem.partition(', such as')[0]}, words in which tell the class"
-            otherwise = "raise that, or name it in prepare.ignore"
-            raise NeedsParameterError(problem, "text", str(cells.name), otherwise)
-        if len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
+            parameter, value = "text", str(cells.name)
+        elif len(found) > MOST_OF_ALL * category.iloc[self.train].notna().sum():
+            parameter, value = "ignore", str(cells.name)
             otherwise = "raise that; prepare.beyond_max_categories: other puts the rarest together"
-            raise NeedsParameterError(problem, "ignore", str(cells.name), otherwise)
-        otherwise = "raise that, or name it in prepare.ignore"
-        raise NeedsParameterError(problem, "beyond_max_categories", "other", otherwise)
+        raise NeedsParameterError(problem, parameter, value, otherwise)
 
     def _pieces_tell(self, category: pd.Series) -> bool:
         """Say whether pieces of a column's texts tell the class; of a group, one row is asked."""
@@ -367,11 +360,6 @@ class Encoder:
         self, name: str, codes: npt.NDArray[np.int64], least: float
     ) -> Iterator[Suspicion]:
         return tells_the_class(name, codes, self.rows.labels.indices[self.sample], least)
-
-    def _indicator(self, missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """Return the feature that says where gaps are, shape (1, n), or none, shape (0, n)."""
-        wanted = self.params.missing_indicator and missing[self.train].any()
-        return missing[np.newaxis][: int(wanted)].astype(np.float32)
 
 
 def share_heap() -> None:

@@ -12,13 +12,12 @@ from scipy.sparse.csgraph import connected_components
 
 from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
-from classifier.tables.folds import NO_FOLD, Positions, deal_folds
 from classifier.tables.kinds import Dates, Numbers, kind_of
 from classifier.tables.labels import Labels, parse_labels
 from classifier.tables.names import check_names, choose_features
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import PrepareParams
-from classifier.tables.splits import Splitter
+from classifier.tables.splits import NO_FOLD, Positions, Splitter, deal_folds
 from classifier.tables.table_file import TableFile
 from classifier.tables.values import (
     Spelling,

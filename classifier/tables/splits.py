@@ -1,4 +1,4 @@
-"""Which rows are for training, for validation and for the test."""
+"""Which rows train, validate and test, and which network leaves out which of them."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,11 +10,15 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from classifier.io.schema import GAPS
 from classifier.io.user_error import NeedsParameterError, UserError
-from classifier.tables.folds import Positions
 from classifier.tables.labels import Labels
-from classifier.tables.prepare_params import RareClasses
+from classifier.tables.prepare_params import PrepareParams, RareClasses
+
+Positions = npt.NDArray[np.int64]
 
 PARTS = ("train", "val", "test")
+
+NO_FOLD = -1
+"""The fold of rows that no network leaves out."""
 
 MOST_FOLDS = 10
 """The most folds that small groups are put into, where there are large ones."""
@@ -81,7 +85,7 @@ class Splitter:
         part, lacking = part.copy(), wanted.copy()
         several = np.flatnonzero(sizes > 1)
         several = several[np.argsort(-sizes[several], kind="stable")]
-        part[several] = _dealt(sizes[several], lacking)
+        part[several] = _filled_up(sizes[several], lacking)
         single = np.random.default_rng(self.seed).permutation(np.flatnonzero(sizes == 1))
         # Where a part has too many by now, the others share what is left.
         lacking = np.maximum(lacking, 0)
@@ -158,7 +162,7 @@ class Splitter:
         lacking = lacking * len(target)
         # The first is for training, even where that is to have less than another part.
         lacking[0] = lacking.max()
-        part = _none_empty(_dealt(sizes, lacking))
+        part = _none_empty(_filled_up(sizes, lacking))
         for index in np.unique(target):
             having = np.unique(unit[target == index])
             others = having[np.bincount(part)[part[having]] > 1]
@@ -270,7 +274,7 @@ class Splitter:
         return positions
 
 
-def _dealt(sizes: Positions, lacking: npt.NDArray[Any]) -> Positions:
+def _filled_up(sizes: Positions, lacking: npt.NDArray[Any]) -> Positions:
     """Return the parts of units, shape (n,): each in turn goes to the part that lacks most rows.
 
     So does scikit-learn's `StratifiedGroupKFold`. What each part lacks, shape (3,), becomes less.
@@ -297,3 +301,88 @@ def _nearest_step(ordered: npt.NDArray[np.float64], position: int) -> int:
     """Return the start of a run of equal values that is nearest to a position, 0 if none is."""
     starts = 1 + np.flatnonzero(np.diff(ordered) > 0)
     return int(starts[np.abs(starts - position).argmin()]) if len(starts) else 0
+
+
+def deal_folds(
+    params: PrepareParams, labels: Labels, together: Positions, parts: dict[str, Positions]
+) -> Positions:
+    """Return the number of the network that leaves a row out, shape (n,); test rows have none.
+
+    With one fold, these are the validation rows. With several, each row that does not test is left
+    out by one network, stratified by class. Rows with the same number in `together`, shape (n,),
+    have the same fold. Those without which a network would not be trained on some class train all
+    of them: what has a class to itself, or one of the groups of a class that came into one fold.
+    Raises `UserError` if there are too few different rows, or groups.
+    """
+    fold = np.full(len(together), NO_FOLD)
+    if params.folds == 1:
+        fold[parts["val"]] = 0
+        return fold
+
+    rows = np.concatenate([parts["train"], parts["val"]])
+    units, target = together[rows], labels.indices[rows]
+    is_dealt = may_be_left_out(units, target)
+    n_left_out = len(np.unique(units[is_dealt]))
+    if n_left_out < params.folds:
+        what = "different rows" if params.group is None else f"groups in '{params.group}'"
+        raise UserError(
+            f"{labels.where}: {n_left_out} {what} can be left out in turn, too few for "
+            f"prepare.folds {params.folds}; lower it"
+        )
+    dealt = np.full(len(rows), NO_FOLD)
+    dealt[is_dealt] = _deal(units[is_dealt], target[is_dealt], params.folds, params.seed)
+    for each in _by_class(target):
+        folds = np.unique(dealt[each])
+        if len(folds) == 1 and folds[0] != NO_FOLD:
+            having = np.unique(units[each])
+            dealt[units == having[np.bincount(units)[having].argmin()]] = NO_FOLD
+    fold[rows] = dealt
+    return fold
+
+
+def may_be_left_out(units: Positions, target: Positions) -> npt.NDArray[np.bool_]:
+    """Return which rows may be left out, shape (n,): without the others no class would be trained.
+
+    Given are the numbers of what belongs together and the classes, both of shape (n,).
+    """
+    lone = [units[each[0]] for each in _by_class(target) if len(np.unique(units[each])) == 1]
+    return ~np.isin(units, lone)
+
+
+def _by_class(target: Positions) -> list[Positions]:
+    """Return the positions of the rows of each class."""
+    return np.split(np.argsort(target, kind="stable"), np.cumsum(np.bincount(target))[:-1])
+
+
+def _deal(units: Positions, target: Positions, n_folds: int, seed: int) -> Positions:
+    """Return the folds of rows, from 0 on, given their units and classes, all of shape (n,).
+
+    Rows with the same number in `units` have the same fold. The units with the rarest classes come
+    first, the larger before the smaller. Each goes to the fold that has the smallest share of its
+    classes' rows, and of such folds to the one with fewest rows: none is empty where there are
+    enough units, and with units of one class, no class is in one fold alone.
+    """
+    _, unit, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    n_rows = np.bincount(target)
+    rarity = np.argsort(np.argsort(n_rows, kind="stable"))
+    # An entry for each class of each unit, in the order of the units.
+    pairs, n_of_pair = np.unique(unit * len(n_rows) + target, return_counts=True)
+    unit_of_pair, class_of_pair = np.divmod(pairs, len(n_rows))
+    first = np.searchsorted(unit_of_pair, np.arange(len(sizes) + 1))
+    rarest = np.minimum.reduceat(rarity[class_of_pair], first[:-1])
+    by_chance = np.random.default_rng(seed).permutation(len(sizes))
+    weights = (n_of_pair / n_rows[class_of_pair] ** 2.0).tolist()
+    # Lists: arrays of so few numbers take several times as long.
+    starts, classes, n = first.tolist(), class_of_pair.tolist(), n_of_pair.tolist()
+    of_class, of_fold = [[0] * n_folds for _ in n_rows], [0] * n_folds
+    fold = np.zeros(len(sizes), np.int64)
+    for each in np.lexsort([by_chance, -sizes, rarest]).tolist():
+        entries = range(starts[each], starts[each + 1])
+        shares = [[weights[i] * share for share in of_class[classes[i]]] for i in entries]
+        share = map(sum, zip(*shares, strict=True))
+        *_, best = min(zip(share, of_fold, range(n_folds), strict=True))
+        fold[each] = best
+        for i in entries:
+            of_class[classes[i]][best] += n[i]
+            of_fold[best] += n[i]
+    return fold[unit]

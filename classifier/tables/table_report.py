@@ -25,9 +25,8 @@ def table_report_of(table: PreparedTable) -> TableReport:
     n = len(rows.numbers)
     sizes = [int(count.sum()) for count in _class_counts(rows).values()]
     n_used = sum(sizes)
-    alike = columns_alike({column.schema.name: column.features for column in columns})
-    suspicions = [suspicion for column in columns for suspicion in column.suspicions]
-    warnings = [str(suspicion) for suspicion in [*suspicions, *alike]]
+    warnings = [str(suspicion) for column in columns for suspicion in column.suspicions]
+    warnings += map(str, columns_alike({one.schema.name: one.features for one in columns}))
     warnings += [
         f"classes {in_quotes(names)} differ in case or blanks alone; if they are the "
         "same, spell them alike in the table"
