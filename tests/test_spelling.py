@@ -251,3 +251,38 @@ def test_a_text_among_dates_is_a_gap(form: str, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "decided: prepare.gaps: not yet (column 'when' holds dates, but row 9 is" in out
     assert "datetime     1" in out
+
+
+@pytest.mark.parametrize(
+    ("form", "unit"),
+    [
+        ("{} kg", "kg"),
+        ("{}km/h", "km/h"),
+        ("{} °C", "°C"),
+        ("USD {}", "USD"),
+        ("{}", ""),
+        ("u{}", None),
+        ("{}a", "a"),
+    ],
+)
+def test_a_number_with_a_unit_is_one_and_a_code_is_none(form: str, unit: str | None) -> None:
+    numbers = np.random.default_rng(0).permutation(np.linspace(-7.5, 12, N)).round(2)
+    spelled = [form.format(str(one).replace("-", "\N{MINUS SIGN}")) for one in numbers]
+    table(a=spelled).to_csv("t.csv", index=False)
+    schema = schema_of("t.csv", prepare__max_categories=100)
+    assert getattr(schema.columns[1], "unit", None) == unit
+    if unit is not None:
+        np.testing.assert_array_equal(raw_of("t.csv", schema)["a"], numbers)
+
+
+def test_a_number_between_brackets_is_below_0() -> None:
+    numbers = np.linspace(-30, 29, N)
+    spelled = [f"({-one:.1f})" if one < 0 else f"{one:.1f}" for one in numbers]
+    table(a=spelled).to_csv("t.csv", index=False)
+    np.testing.assert_array_equal(raw_of("t.csv", schema_of("t.csv"))["a"], numbers)
+
+
+def test_words_behind_some_numbers_are_categories() -> None:
+    spelled = np.tile(["1st class", "2nd class", "3rd class", "12 Main St", "14b Main St"], N // 5)
+    table(a=spelled).to_csv("t.csv", index=False)
+    assert schema_of("t.csv").columns[1].kind == "text"

@@ -91,7 +91,7 @@ def _kind_of_texts(
     spelled = spelled[~spelled.isin(GAPS_AMONG_NUMBERS)]
     if spelled.empty:
         return "text"
-    unit = common_unit(spelled)
+    unit = common_unit(spelled, spelling)
     is_numeric = are_numbers(spelled, spelling, unit)
     if is_numeric.all():
         begin_with_zero = are_codes(spelled)

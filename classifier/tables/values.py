@@ -39,7 +39,10 @@ DecimalMark = Literal[".", ","]
 
 BLANKS = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
-UNIT = re.compile(r"%|‰|\$|€|£|¥|₹|₽|₩|₺|₫|₱|₴|₦|฿|¢")
+UNIT = re.compile(r"%|‰|\$|€|£|¥|₹|₽|₩|₺|₫|₱|₴|₦|฿|¢|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR)\b|\bRs\.?")
+
+OTHER_UNIT = re.compile(r"(?<=[\d.,])\s*([^\s\d.,+-]\D*)$")
+"""What stands behind a number, such as kg: before one, as in u12, it rather makes it a code."""
 
 LEADING_ZERO = re.compile(r"0\d")
 
@@ -104,9 +107,14 @@ def category_names(cells: pd.Series, spelling: Spelling) -> pd.Series:
 def parse_numbers(
     spelled: pd.Series, spelling: Spelling, unit: str = ""
 ) -> npt.NDArray[np.float64]:
-    """Return the numbers that texts spell, shape (n,), NaN for gaps and for other texts."""
+    """Return the numbers that texts spell, shape (n,), NaN for gaps and for other texts.
+
+    A number between brackets is one below 0, as in accounts.
+    """
     if unit:
         spelled = without_unit(spelled, unit)
+    spelled = spelled.str.replace("\N{MINUS SIGN}", "-", regex=False)
+    spelled = spelled.str.replace(r"^\((.+)\)$", r"-\1", regex=True)
     if spelling.thousands:
         is_grouped = spelled.str.fullmatch(spelling.grouped, na=False)
         if is_grouped.any():
@@ -130,17 +138,19 @@ def are_codes(spelled: Iterable[str]) -> bool:
     return all(map(str.isdecimal, distinct)) and any(map(LEADING_ZERO.match, distinct))
 
 
-def common_unit(spelled: pd.Series) -> str:
+def common_unit(spelled: pd.Series, spelling: Spelling) -> str:
     """Return the unit that every text has once, at an end of it; '' if there is none."""
-    first = UNIT.search(str(spelled.iloc[0]))
-    if first is None or without_unit(spelled, first[0]).isna().any():
-        return ""
-    return first[0]
+    first = str(spelled.iloc[0])
+    if known := UNIT.search(first):
+        return "" if without_unit(spelled, known[0]).isna().any() else known[0]
+    other = OTHER_UNIT.search(first)
+    return other[1] if other and are_numbers(spelled, spelling, other[1]).all() else ""
 
 
 def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
     """Return the texts without their unit, NaN for those that have none at an end."""
-    number = rf"([+-]?)\s*(?:{re.escape(unit)}\s*([+-]?[\d.,].*)|([\d.,].*?)\s*{re.escape(unit)})"
+    sign, end = "[+\N{MINUS SIGN}-]?", re.escape(unit)
+    number = rf"({sign})\s*(?:{end}\s*({sign}[\d.,].*)|([\d.,].*?)\s*{end})"
     parts = spelled.str.extract(f"^{number}$")
     return parts[0] + parts[1].fillna(parts[2])
 
