@@ -39,11 +39,11 @@ NUMBERS_AT_A_TIME = 2**24
 class Architecture(Params):
     """The parameters of `train` that shape the network."""
 
-    embedding: Embedding = Field(description="one of none, periodic, piecewise_linear")
+    embedding: Embedding
     hidden: list[Annotated[int, Field(ge=1)]] = Field(
         description="a list of whole numbers of at least 1, such as [10] or [64, 32]"
     )
-    activation: Activation = Field(description="one of relu, tanh, gelu")
+    activation: Activation
     dropout: float = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     members: int = Field(ge=1, description="a whole number of at least 1")
 

@@ -30,7 +30,7 @@ class Torchrun(Params):
     nproc_per_node: int = Field(ge=1, description="a whole number of at least 1")
     nnodes: int = Field(ge=1, description="a whole number of at least 1")
     node_rank: int = Field(ge=0, description="a whole number of at least 0")
-    rdzv_backend: Literal["static", "c10d"] = Field(description="one of static, c10d")
+    rdzv_backend: Literal["static", "c10d"]
     rdzv_endpoint: str | None = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]+$",
         description="null, or a machine's name and a port, such as host:29500",

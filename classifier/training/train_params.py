@@ -13,12 +13,12 @@ ClassWeights = Literal["none", "balanced"]
 class TrainParams(Architecture):
     """The `train` section of params.yaml."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = Field(description="one of sgd, adam, adamw")
+    optimizer: Literal["sgd", "adam", "adamw"]
     lr: float = Field(gt=0, description="a number above 0")
     momentum: float = Field(ge=0, lt=1, description="a number of at least 0 and below 1")
     weight_decay: float = Field(ge=0, description="a number of at least 0")
     max_grad_norm: float | None = Field(gt=0, description="a number above 0, or null for no limit")
-    class_weights: ClassWeights = Field(description="one of none, balanced")
+    class_weights: ClassWeights
     batch_size: int | None = Field(
         ge=1, description="a whole number of at least 1, or null for all rows"
     )
@@ -27,13 +27,13 @@ class TrainParams(Architecture):
     patience: int = Field(ge=1, description="a whole number of at least 1")
     min_delta: float = Field(ge=0, description="a number of at least 0")
     save_every_seconds: float = Field(ge=0, description="a number of at least 0")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="one of auto, cpu, cuda, mps")
-    same_bytes: Literal["everywhere", "here"] = Field(description="one of everywhere, here")
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    same_bytes: Literal["everywhere", "here"]
     threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         description="auto or a whole number of at least 1"
     )
     torchrun: Torchrun = Field(description="a section: see docs/one-big-run.md")
-    calibration: Literal["none", "temperature"] = Field(description="one of none, temperature")
+    calibration: Literal["none", "temperature"]
     seed: int = Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 
     @model_validator(mode="before")
