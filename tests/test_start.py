@@ -284,3 +284,24 @@ def test_it_says_what_of_other_sections_does_not_suit_the_table(
             prepare.main()
         assert line.endswith(str(error.value))
         Path("params.yaml").write_text(before)
+
+
+def test_what_two_columns_need_alike_is_set_once() -> None:
+    number = np.arange(60)
+    table = pd.DataFrame({"a": number % 37, "b": number % 41}, dtype=object)
+    table.loc[3, "a"] = table.loc[5, "b"] = "bad"
+    table.assign(y=np.tile(["no", "yes"], 30)).to_csv("t.csv", index=False)
+    run_start("t.csv", "y", "--force")
+    assert params()["prepare"]["gaps"] == ["bad"]
+
+
+def test_columns_of_lists_are_left_out_and_are_no_target() -> None:
+    number = np.arange(60)
+    table = pd.DataFrame({"x": number / 7, "list": [[i, None] for i in number], "y": number % 2})
+    table["record"] = [{"a": i} for i in number]
+    table.to_parquet("t.parquet")
+    run_start("t.parquet", "y", "--force")
+    assert params()["prepare"]["ignore"] == ["list", "record"]
+    prepare.main()
+    with pytest.raises(UserError, match=r"'list' holds values of the type .* must hold text"):
+        run_start("t.parquet", "list", "--force")

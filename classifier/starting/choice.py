@@ -51,7 +51,8 @@ class Choice:
         self.decisions.append(DecidedParam(parameter, value, reason))
         chosen: object = value
         if parameter in LISTS:
-            chosen = [*getattr(self.params, parameter), value]
+            # Another column may have needed the same.
+            chosen = list(dict.fromkeys([*getattr(self.params, parameter), value]))
         self.params = self.params.model_copy(update={parameter: chosen})
 
 

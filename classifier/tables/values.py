@@ -81,10 +81,15 @@ def spelling_of(reading: Reading, decimal: DecimalMark = ".") -> Spelling:
 def texts(cells: pd.Series, gaps: Sequence[str]) -> pd.Series:
     """Return a column as texts without blanks around them, NaN for gaps.
 
-    Numbers, and true and false, are spelled out.
+    Numbers, true and false, and what holds several values are spelled out.
     """
+    kind, spelled_out = cells.dtype, cells
+    if isinstance(kind, pd.ArrowDtype) and pa.types.is_nested(kind.pyarrow_dtype):
+        spelled_out = pd.Series(pa.array(cells).to_pylist(), cells.index).map(
+            str, na_action="ignore"
+        )
     # Few of a million texts are different.
-    codes, distinct = pd.factorize(cells)
+    codes, distinct = pd.factorize(spelled_out)
     text = pd.Series(distinct).astype("str").str.strip()
     return text.mask(text.isin(gaps)).reindex(codes).set_axis(cells.index).rename(cells.name)
 
