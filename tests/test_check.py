@@ -184,6 +184,18 @@ def test_rows_of_the_same_kind_are_alike_though_time_goes_on(n: int) -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_rows_of_which_the_model_is_unsure_need_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = table(400, 11).query("color != 'red'").assign(price=np.exp(3.6))
+    status, found = checked(rows.drop(columns="y"))
+    assert (status, found["verdict"]) == (3, "look")
+    assert found["n_unsure"] > len(rows) / 2
+    printed = capsys.readouterr().out
+    assert f"it is unsure of {found['n_unsure']} of {len(rows)} rows" in printed
+    assert "that is less than the 0.8" in printed
+    assert "collect labels" in printed
+
+
+@pytest.mark.usefixtures("made")
 def test_wrong_answers_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = table(500, 3)
     # As many of each: the classes are as frequent as before.
@@ -191,7 +203,9 @@ def test_wrong_answers_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     rows.loc[wrong, "y"] = rows.loc[wrong, "y"].map({"yes": "no", "no": "yes"})
     status, found = checked(rows)
     assert (status, found["verdict"]) == (4, "train anew")
-    assert "train anew" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "train anew" in printed
+    assert "they are not right as often as they say" in printed
     change = found["labelled"]["changes"]["balanced_accuracy"]
     assert change["said"] == "worse"
     assert change["test"] - change["new"] > 0.05
