@@ -165,6 +165,8 @@ def test_what_has_changed_is_named(
     if change is with_a_sentinel:
         # Not among the zeros, which are many, and its neighbours.
         assert found["columns"]["count"]["cells"][0]["new"] == pytest.approx(0.1, abs=0.03)
+    # What few training rows have is not said to be in none.
+    assert RARE not in {cell["of"] for cell in found["columns"]["color"]["cells"]}
     assert ("rare or new texts: 'mauve' (40)" in printed) == (change is with_a_new_category)
     # From another size on.
     status, found = checked(rows, "--least-difference=0.99")
