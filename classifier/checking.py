@@ -62,7 +62,7 @@ class ColumnCheck(BaseModel):
     The least p-value of Fisher's exact test of each, times the number of all (Bonferroni).
     """
     cells: list[Shares]
-    """What has grown most comes first."""
+    """What has grown most comes first; what no row is in is left out."""
     rare_or_new: dict[str, int]
     """Some of the texts that fewer than ten training rows have, and how many new rows."""
 
@@ -158,7 +158,8 @@ class CountedColumn:
         n_then, n_now = then.sum(), self.new.sum()
         p_values = hypergeom.sf(self.new - 1, n_then + n_now, then + self.new, n_now)
         p_value = min(1.0, n_cells * float(p_values.min()))
-        cells = sorted(self.shares(), key=lambda cell: cell.training - cell.new)
+        found = [cell for cell in self.shares() if cell.training or cell.new]
+        cells = sorted(found, key=lambda cell: cell.training - cell.new)
         difference = sum(max(0, cell.new - cell.training) for cell in cells)
         return ColumnCheck(
             differs=p_value < 1 - limits.confidence and difference >= limits.least_difference,

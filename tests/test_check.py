@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.checking import CountedColumn, Limits, check_columns, compare
+from classifier.evaluation.evaluated import ClassMetrics, Interval, Metrics
 from classifier.exported_model.format import CHECKSUM_LENGTH, with_checksum
 from classifier.io.profile import FEWEST, cells_of, profile_of
 from classifier.io.schema import CategoricalColumn, LabelKind, NumericColumn
@@ -163,6 +165,8 @@ def test_what_has_changed_is_named(
     if change is with_a_sentinel:
         # Not among the zeros, which are many, and its neighbours.
         assert found["columns"]["count"]["cells"][0]["new"] == pytest.approx(0.1, abs=0.03)
+    # What few training rows have is not said to be in none.
+    assert RARE not in {cell["of"] for cell in found["columns"]["color"]["cells"]}
     assert ("rare or new texts: 'mauve' (40)" in printed) == (change is with_a_new_category)
     # From another size on.
     status, found = checked(rows, "--least-difference=0.99")
@@ -182,6 +186,18 @@ def test_rows_of_the_same_kind_are_alike_though_time_goes_on(n: int) -> None:
 
 
 @pytest.mark.usefixtures("made")
+def test_rows_of_which_the_model_is_unsure_need_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = table(400, 11).query("color != 'red'").assign(price=np.exp(3.6))
+    status, found = checked(rows.drop(columns="y"))
+    assert (status, found["verdict"]) == (3, "look")
+    assert found["n_unsure"] > len(rows) / 2
+    printed = capsys.readouterr().out
+    assert f"it is unsure of {found['n_unsure']} of {len(rows)} rows" in printed
+    assert "that is less than the 0.8" in printed
+    assert "collect labels" in printed
+
+
+@pytest.mark.usefixtures("made")
 def test_wrong_answers_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = table(500, 3)
     # As many of each: the classes are as frequent as before.
@@ -189,7 +205,9 @@ def test_wrong_answers_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     rows.loc[wrong, "y"] = rows.loc[wrong, "y"].map({"yes": "no", "no": "yes"})
     status, found = checked(rows)
     assert (status, found["verdict"]) == (4, "train anew")
-    assert "train anew" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "train anew" in printed
+    assert "they are not right as often as they say" in printed
     change = found["labelled"]["changes"]["balanced_accuracy"]
     assert change["said"] == "worse"
     assert change["test"] - change["new"] > 0.05
@@ -197,8 +215,10 @@ def test_wrong_answers_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(rows, "--least-loss=0.99")[0] == 3
     # Without what it was worth, there is nothing to compare with.
     Path("metrics.json").unlink()
+    capsys.readouterr()
     status, found = checked(rows)
     assert (status, found["labelled"]["changes"]) == (0, {})
+    assert "what it was worth is not known" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("made")
@@ -346,7 +366,8 @@ NUMBER = NumericColumn(name="x", median=0, offset=0, scale=1, unit="", missing_i
 
 
 @given(
-    st.lists(st.integers(-3, 3) | st.floats(-1e300, 1e300), max_size=200),
+    # Between the least of all numbers, 5e-324, and 0 there is none.
+    st.lists(st.integers(-3, 3) | st.floats(-1e300, 1e300, allow_subnormal=False), max_size=200),
     st.integers(1, 30),
     st.integers(0, 5),
 )
@@ -401,13 +422,55 @@ def test_labels_are_read_as_those_of_the_training_rows(
 
 def test_a_job_sees_the_status(made: Path) -> None:
     table(300, 10).drop(columns="y").assign(color="mauve").to_csv("new.csv", index=False)
-    # It takes seconds to import torch.
-    program = (
-        "import sys; from commands import check; status = check.main(); "
-        "assert 'torch' not in sys.modules; sys.exit(status)"
-    )
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     result = subprocess.run(
-        [sys.executable, "-c", program, "new.csv"], cwd=made, env=env, check=False
+        [sys.executable, "-X", "importtime", "-m", "commands.check", "new.csv"],
+        cwd=made,
+        env=env,
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 3
+    # It takes seconds to import torch.
+    assert "| torch" not in result.stderr
+
+
+def test_among_many_columns_chance_finds_none() -> None:
+    chance = np.random.default_rng(0)
+    counted = []
+    for number in range(200):
+        column = NUMBER.model_copy(update={"name": f"x{number}"})
+        counted.append(CountedColumn(column, profile_of(column, chance.normal(size=1000))))
+        counted[-1].add(chance.normal(size=1000))
+    found = check_columns(counted, Limits(least_difference=0)).values()
+    assert not any(one.differs for one in found)
+    # Each alone would be found here and there.
+    alone = [check_columns([one], Limits(least_difference=0)) for one in counted]
+    assert any(column.differs for one in alone for column in one.values())
+
+
+def measured(accuracy: float, n: int, loss: float = 0, width: float = 0) -> Metrics:
+    """Return metrics of three classes that are told as well as one another, and as frequent."""
+    of_class = ClassMetrics.model_construct(recall=accuracy, n_test=n // 3)
+    return Metrics.model_construct(
+        accuracy=accuracy,
+        n_test=n,
+        classes=dict.fromkeys("abc", of_class),
+        log_loss=loss,
+        log_loss_interval=Interval(low=loss - width / 2, high=loss + width / 2),
+    )
+
+
+@pytest.mark.parametrize(("now", "said"), [(0.86, "not told apart"), (0.82, "worse")])
+def test_of_several_metrics_chance_finds_none(now: float, said: str) -> None:
+    # At 0.86, the p-value of accuracy alone is 0.04; at 0.82, that of a recall alone is 0.03.
+    found = compare(measured(0.9, 600), measured(now, 600), 0.95)
+    assert found["accuracy"].said == said
+    assert {found[f"recall of '{name}'"].said for name in "abc"} == {"not told apart"}
+
+
+@pytest.mark.parametrize(("n", "said"), [(2, "not told apart"), (200, "worse")])
+def test_of_two_rows_a_narrow_interval_says_little(n: int, said: str) -> None:
+    found = compare(measured(0.9, 600, 0.3, 0.1), measured(0.9, n, 0.6, 0.2), 0.95)
+    assert found["log_loss"].said == said

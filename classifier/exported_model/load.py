@@ -73,7 +73,8 @@ class ExportedModel:
             if profile.suits(self.schema):
                 return profile
         raise UserError(
-            f"{self._path} does not say what its training rows were like; to make it anew: dvc repro"
+            f"{self._path} does not say what its training rows were like; to make it anew: "
+            "dvc repro"
         )
 
     def probabilities(self, raw: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:

@@ -24,7 +24,7 @@ FEWEST = 10
 
 N_CELLS = 10
 """Numbers are parted by these quantiles, and beyond all but the `FEWEST` lowest and highest: more
-cells would tell small shifts less well (a chi-square test spreads over them), fewer their place."""
+cells would tell small shifts less well, since each has fewer rows, fewer cells their place."""
 
 DIGITS = 6
 """Of what parts numbers, where so many are enough to part them."""
