@@ -19,7 +19,7 @@ from functools import partial
 from itertools import chain, islice, takewhile, zip_longest
 from pathlib import Path
 from statistics import mode
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, NoReturn, TextIO, cast
 
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
@@ -83,6 +83,29 @@ class TextFile:
             raise NeedsParameterError(
                 f"{self.name} is not {self.encoding} text: {error}", "encoding", "auto"
             ) from None
+
+    def content(self) -> str:
+        """Return all of it; raises `UserError` if it is not in its encoding."""
+        try:
+            with self.open_text("strict") as text:
+                return text.read()
+        except UnicodeError as error:
+            self.refuse_encoding(f"{self.name} is not {self.spelled_encoding} text: {error}")
+
+    @property
+    def spelled_encoding(self) -> str:
+        return self.encoding.upper().removesuffix("-SIG")
+
+    def refuse_encoding(self, problem: str) -> NoReturn:
+        """Raise a `UserError` that names another encoding if all of the file is in that."""
+        advice = "save the file as UTF-8, or name the encoding that it has"
+        other = "cp1252" if self.encoding.startswith("utf-8") else "utf-8"
+        try:
+            with self.open_binary() as binary:
+                deque(codecs.iterdecode(binary, other), maxlen=0)
+        except UnicodeError:
+            raise UserError(f"{problem}; {advice}") from None
+        raise NeedsParameterError(problem, "encoding", other, advice)
 
     def open_binary(self) -> IO[bytes]:
         """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
@@ -223,16 +246,8 @@ class CsvFile(TableFile):
         column = next(index for index, field in enumerate(fields) if NOT_IN_ENCODING in field)
         name = self.columns[column] if column < len(self.columns) else str(column + 1)
         where = f"column '{name}', row {number}" if is_data else f"row {number}"
-        shown = self.file.encoding.upper().removesuffix("-SIG")
-        problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
-        advice = "save the file as UTF-8, or name the encoding that it has"
-        other = "cp1252" if self.file.encoding.startswith("utf-8") else "utf-8"
-        try:
-            with self.file.open_binary() as binary:
-                deque(codecs.iterdecode(binary, other), maxlen=0)
-        except UnicodeError:
-            raise UserError(f"{problem}; {advice}") from None
-        raise NeedsParameterError(problem, "encoding", other, advice)
+        shown = self.file.spelled_encoding
+        self.file.refuse_encoding(f"{self.name}: {where} is not {shown} text: '{fields[column]}'")
 
 
 def _is_lost(cells: pd.Series) -> bool:
