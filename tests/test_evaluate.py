@@ -18,9 +18,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc
 from torch import nn
 
 from classifier.evaluation.answers import Answers, Decision, choose_threshold
+from classifier.evaluation.evaluated import Interval, SliceMetrics
 from classifier.evaluation.importance import MOST_ROWS, permutation_importance
 from classifier.evaluation.predictions import MOST_POINTS, curves
 from classifier.evaluation.slices import MOST_GROUPS, groups, measure_slices
+from classifier.evaluation.words import slices_in_words
 from classifier.exported_model.load import ExportedModel
 from classifier.io.files import write_bytes
 from classifier.io.later_params import EvaluateParams, ThresholdRule
@@ -373,6 +375,17 @@ def test_groups_that_a_good_average_hides_are_measured_and_said(
     said = [line for line in capsys.readouterr().out.splitlines() if "worse than on all" in line]
     assert any(line.startswith("of the rows with other_sex 'f', ") for line in said)
     assert not any("other_sex 'm'" in line for line in said)
+
+
+def test_a_group_of_a_long_text_is_said_in_a_short_line() -> None:
+    interval = Interval(low=0.1, high=0.3)
+    found = SliceMetrics(
+        n_test=9, accuracy=0.2, accuracy_interval=interval, log_loss=1, log_loss_interval=None
+    )
+    (line,) = slices_in_words({"remark": {"some words\n" * 50: found}}, 0.9)
+    assert line.startswith("of the rows with remark 'some words some")
+    assert "\n" not in line
+    assert len(line) < 200
 
 
 @given(

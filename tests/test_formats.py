@@ -1,5 +1,6 @@
 """The same table in every format gives the same bytes, and the same predictions."""
 
+import base64
 import bz2
 import csv
 import datetime as dt
@@ -9,6 +10,7 @@ import json
 import lzma
 import sqlite3
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -63,6 +65,27 @@ def drawn() -> pd.DataFrame:
 TABLE = drawn()
 
 
+XLS = (
+    "c-rllJxmlq6vyA}-sf^3d!KN3a1s(xk;d5Az^RE+Nzg{4CVB{kfq=PCh=rm^X<}lfu_2+cL2dj97TTF;g3-"
+    "dn#00doGSS2WSl_(cLms|@GfLF#yUg3!+28zk?!U8hxBF^7u`qo<zX<E18%$Vn!Vp-~rm%!-"
+    "J2v2P$I;c=HiX6T;-"
+    "89e2rp#74|CC%L46JN^<D%6?)jc!2Ka#GB%FiZ(UHN{O^p3ChO*LQ=)$bvHnzkdN25woK0`T0`7V)9DDS0~Ym~c?"
+    "T~NnizSP^X$DPH;j5azJ1Fidz`n;o-"
+    "U66t2dKO>0uBxmb_EpZ7hyTt4MPCGF0Iyrm;K*R5JiGvDynr+C)oBIzQoB>1wtDTG+pYlHzw!2<(0;@40Zf2%nkM"
+    ")ZL}1R;M|?0)9xE?Fljd=cmfrJN#<7&K^jmr<rd!u$w{DcCbOiGN#HpU3iEZQJymaUD>qGs0rBl>0LCbY@QQxY^0"
+    "S;W&J+O0(j%=Z<*$&D(DPJMg0@d@B(>NV*+uoOPD+ecuxk^Xd@jSaJ-juejsc*;n)ThIbic=p;JFq_6vv?sr`?fR"
+    "<ZTKTIfc^Dn5;|3<x^+{><5F#_+y&r0<=jt;LCCP(u{-"
+    "WBR~(kXqH2P2bx*saTwbl?FB%rLRsGYvT6I(NhQJ%dzi|1g`=-"
+    "mA0&fx@aCwvI`vl%c{0XDV`<T98;Qho~uD+k?2LwJq{3o-"
+    "@2bg|P;Df}+T>T)^4+(sT`59vRVSx`bKf_Gl5_pUGX)*l<fp1`bHZc8&z(<&$5vCs%_$c!;%JgFbA7g&Tn0{Q~<I"
+    "K-E)3*iQW`5dCKOyi5=4XQGCj~yq{7f?al)$H$pDCuF7Wg#tGtKlf0-"
+    "s@iW|)3f;IqunEYoik_(tYuBhzmZ_$KCO6VuNLe2)2<WBPf4&oe*sOur!T1?Fdg={E~}GxM{V>9+`c3-"
+    "hyu=@$jQ$owp>>USGSc%VDtU%MY+ffrtQ;e{8!9LoKRZ@Lc}e)mBl=)Tuk#<JqQCi!pU2#n%q3?DQPzzA+DFkaXE"
+    "$%0?iwA2Rs)ZQ2BIErVlz!3D)IELz;zxW`i)_$K2ceH=sEmZIMSLzw(A3pzgGE^Um"
+)
+"""A workbook of Excel 97, as xlwt writes it: 30 rows, compressed, in base 85."""
+
+
 def as_csv(delimiter: str = ",", decimal: str = ".", **how: Any) -> str:  # noqa: ANN401
     """Return the table as CSV; `how` are pandas' own options."""
     return str(TABLE.to_csv(index=False, sep=delimiter, decimal=decimal, **how))
@@ -115,6 +138,7 @@ def arff(table: pd.DataFrame) -> bytes:
 
 def database(table: pd.DataFrame) -> bytes:
     with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE VIEW lost AS SELECT * FROM gone")
         table.astype({"flag": object}).to_sql("t", connection, index=False)
         connection.execute("CREATE TABLE 'a \"list\"' (nr, note)")
         connection.execute("CREATE VIEW seen AS SELECT word, count FROM t LIMIT 3")
@@ -282,14 +306,39 @@ def test_a_table_that_begins_further_down_in_a_workbook(folder: Path) -> None:
     pd.testing.assert_series_equal(*predictions.values())
 
 
+def test_a_workbook_of_excel_before_2007(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = zlib.decompress(base64.b85decode(XLS))
+    Path("t.xls").write_bytes(content)
+    run_prepare(folder, "t.xls", "y")
+    assert table_report()["file"] == "workbook, sheet 'data', names in row 1"
+    Path("t.csv").write_text("x,y\n" + "".join(f"{i % 7 / 2},{'ab'[i % 2]}\n" for i in range(30)))
+    from_workbook = prepared_bytes()
+    run_prepare(folder, "t.csv", "y")
+    assert prepared_bytes() == from_workbook
+
+    Path("t.xls").write_bytes(content[:-100])
+    with refused("t.xls cannot be read: range end index 64 out of range"):
+        run_prepare(folder, "t.xls", "y")
+    assert capfd.readouterr().err == ""
+
+
+def test_texts_of_json_lines_may_hold_ends_of_lines(folder: Path) -> None:
+    table = TABLE.assign(word=["one\u2028two\x85three", "four"] * 20)
+    table.to_json("t.jsonl", orient="records", lines=True, force_ascii=False)
+    run_prepare(folder, "t.jsonl", "klasse")
+    assert "one\u2028two\x85three" in prepared_schema().model_dump_json()
+
+
 def test_a_table_of_a_database_by_its_name(folder: Path) -> None:
     Path("t.db").write_bytes(database(TABLE))
     with refused(
-        "t.db has no sheet 'u'; prepare.sheet must be null or one of: 't', 'a \"list\"', 's"
+        "t.db has no sheet 'u'; prepare.sheet must be null or one of: 'lost', 't', 'a \"list\"'"
     ):
         run_prepare(folder, "t.db", "klasse", prepare__sheet="u")
     with refused("t.db: the table 'a \"list\"' has no rows"):
         run_prepare(folder, "t.db", "note", prepare__sheet='a "list"')
+    with refused("t.db cannot be read: no such table: main.gone"):
+        run_prepare(folder, "t.db", "klasse", prepare__sheet="lost")
     with refused("t.db has no column 'klasse'; prepare.target must be one of: 'word', 'count'"):
         run_prepare(folder, "t.db", "klasse", prepare__sheet="seen")
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import gzip
+import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,13 @@ def label(i: int) -> str:
     return "ab"[i % 2]
 
 
+def feather() -> bytes:
+    buffer = io.BytesIO()
+    table = pd.DataFrame({"x": ["four"] * 30, "y": ["a", "b"] * 15})
+    table.to_feather(buffer, compression="uncompressed")
+    return buffer.getvalue()
+
+
 BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "blank": ("\n \n", "t.csv is empty; it must be a table"),
     "a comment and a blank row": ("# one\n\n", "t.csv: row 2 is blank; it must name the columns"),
@@ -54,6 +63,10 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "t.csv is not a table"),
     "a broken workbook of Excel before 2007": (b"\xd0\xcf\x11\xe0\xa1", "t.csv cannot be read: "),
     "a broken Feather file": (b"ARROW1\0\0 and so on", "t.csv cannot be read: "),
+    "a Feather file with texts that begin anywhere": (
+        feather().replace(struct.pack("<qq", 4, 8), struct.pack("<qq", 4, 2**50)),
+        "t.csv cannot be read: ",
+    ),
     "a broken database": (b"SQLite format 3\0 and so on", "t.csv cannot be read: "),
     "broken JSON lines": (
         '{"x": 1, "y": "a"}\n\n{"x": 2 "y": "b"}\n',
@@ -61,9 +74,25 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     ),
     "broken JSON records": ('[{"x": 1, "y": "a"}, {"x": 2', "t.csv cannot be read as JSON: Expect"),
     "JSON of something else": ('[{"x": 1}, [2]]', "t.csv holds [2]; all must be objects: {...}"),
-    "JSON in Latin-1": (b'[{"x": "\xe9"}]', "t.csv cannot be read: 'utf-8' codec can't decode"),
+    "JSON that holds nothing in between": ("[{}, null]", "t.csv holds null; all must be objects"),
+    "JSON of a hundred thousand lists": (
+        '[{"x": ' + "[" * 100_000,
+        "t.csv cannot be read as JSON: maximum recursion depth exceeded",
+    ),
+    "JSON in Latin-1": (
+        b'[{"x": "\xe9"}]',
+        (
+            "t.csv is not UTF-8 text: 'utf-8' codec can't decode byte 0xe9 in position 8: "
+            "invalid continuation byte; save the file as UTF-8, or name the encoding that it has; "
+            "set prepare.encoding: cp1252"
+        ),
+    ),
     "JSON lines of empty objects": ("{}\n{}\n", "t.csv has no rows"),
     "broken ARFF": ("@relation r\n@attribute x foo\n@data\n1\n", "t.csv cannot be read as ARFF: "),
+    "ARFF with a whole number that is none": (
+        "@relation r\n@attribute x integer\n@data\n1e400\n",
+        "t.csv cannot be read as ARFF: cannot convert float infinity to integer",
+    ),
     "ARFF with a row too short": (
         "@relation r\n@attribute x numeric\n@attribute y {a,b}\n@data\n1,a\n2\n",
         "t.csv cannot be read as ARFF: Bad @DATA instance format in line 6",
@@ -130,6 +159,10 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
             "t.csv has no column that says anything: 'x': it is 3 in every training row; 'z': it "
             "is 'q' in every training row"
         ),
+    ),
+    "equal rows": (
+        csv_table(lambda i: f"3,,{label(i)}"),
+        "t.csv has no column that says anything: 'x', 'z': it is the same in every row",
     ),
     "names of people": (
         csv_table(lambda i: f"name {i},{i % 7},{label(i)}", 200),

@@ -1,7 +1,7 @@
 """Tables of texts: ours beside skrub's `tabular_pipeline`, on the same rows.
 
 `python -m benchmarks.quality.texts FOLDER` runs those of `TARGETS` that are in the folder as CSV,
-and names those that are not: SMS messages, comments and a survey, from the public repositories
+and names those that are not: SMS messages, comments, a survey and employees, from the repositories
 mohitgupta-omg/Kaggle-SMS-Spam-Collection-Dataset- and skrub-data/skrub-data-files.
 """
 
@@ -22,7 +22,12 @@ from benchmarks.quality.contenders import N_THREADS, probabilities
 from benchmarks.quality.tables import TARGET, JudgingTable
 from benchmarks.quality.worker import SPLITS, divide, quiet, run_ours, start_and_prepare
 
-TARGETS = {"sms": "v1", "toxicity": "is_toxic", "midwest": "Census_Region"}
+TARGETS = {
+    "sms": "v1",
+    "toxicity": "is_toxic",
+    "midwest": "Census_Region",
+    "employee_salaries": "gender",
+}
 """The target of each table."""
 
 

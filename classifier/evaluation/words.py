@@ -10,6 +10,10 @@ from classifier.evaluation.evaluated import (
     SliceMetrics,
 )
 from classifier.io.later_params import MOST_PROBABLE
+from classifier.io.user_error import shortened
+
+MOST_CHARACTERS = 60
+"""Of a text in a sentence."""
 
 NOT_TOLD_APART = "not to be told apart from it"
 
@@ -128,8 +132,8 @@ def _verdict(gain: float, interval: Interval | None) -> str:
 def slices_in_words(slices: dict[str, dict[str, SliceMetrics]], accuracy: float) -> list[str]:
     """Name the groups on which the model is worse than on all rows, by more than chance."""
     return [
-        f"of the rows with {column} '{name}', {found.n_test}, it is right on {found.accuracy:.3f} "
-        f"(interval {found.accuracy_interval}): worse than on all"
+        f"of the rows with {column} '{shortened(name, MOST_CHARACTERS)}', {found.n_test}, it is "
+        f"right on {found.accuracy:.3f} (interval {found.accuracy_interval}): worse than on all"
         for column, of_column in slices.items()
         for name, found in of_column.items()
         if found.accuracy_interval.high < accuracy

@@ -2,10 +2,11 @@
 
 import datetime as dt
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -89,11 +90,12 @@ def _of_sheets(
                 f"{quoted(sheets)}"
             )
         sheets = [reading.sheet]
-    found: list[CellsFile | UserError] = []
+    found: list[CellsFile | UserError | sqlite3.OperationalError] = []
     for sheet in sheets:
         try:
             found.append(table := read(sheet))
-        except UserError as error:
+        # A view may be one of a table that is gone.
+        except (UserError, sqlite3.OperationalError) as error:
             found.append(error)
         else:
             if {*wanted} <= {*table.columns}:
@@ -101,14 +103,35 @@ def _of_sheets(
     several = (one for one in found if len(getattr(one, "columns", [])) > 1)
     undecided = (one for one in found if isinstance(one, NeedsParameterError))
     chosen = next(chain(undecided, several, found))
-    if isinstance(chosen, UserError):
+    if isinstance(chosen, Exception):
         raise chosen
     return chosen
 
 
+@contextmanager
+def panics_explained(name: str) -> Iterator[None]:
+    """Turn a panic of calamine, as of a broken .xls, into a `UserError`.
+
+    What it prints itself, by Rust, nobody sees.
+    """
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a device)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{name} cannot be read: {error}") from None
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def open_workbook(path: Path, name: str, reading: Reading, wanted: Collection[str]) -> CellsFile:
     """Read a sheet; raises `UserError` if there is no such sheet, or no table in it."""
-    book = pd.ExcelFile(path, engine="calamine")
+    with panics_explained(name):
+        book = pd.ExcelFile(path, engine="calamine")
     sheets = [str(sheet) for sheet in book.sheet_names]
     there = quoted(sheets)
 
@@ -172,22 +195,24 @@ def open_json(file: TextFile, reading: Reading) -> CellsFile:
 
     Raises `UserError` if it is none.
     """
-    with file.open_text("strict") as text:
-        content = text.read()
+    content = file.content()
     is_list = content.lstrip().startswith("[")
-    parts = [content] if is_list else content.splitlines()
+    # In a text of JSON, there may be what else ends a line.
+    parts = [content] if is_list else content.split("\n")
     records: list[object] = []
     for number, part in enumerate(parts, start=1):
         if part.strip():
             try:
                 found = json.loads(part)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 where = "" if is_list else f": line {number}"
                 raise UserError(f"{file.name}{where} cannot be read as JSON: {error}") from None
             records += found if is_list else [found]
-    odd = next((one for one in records if not isinstance(one, dict)), None)
-    if odd is not None:
-        raise UserError(f"{file.name} holds {json.dumps(odd)[:60]}; all must be objects: {{...}}")
+    odd = [one for one in records if not isinstance(one, dict)]
+    if odd:
+        raise UserError(
+            f"{file.name} holds {json.dumps(odd[0])[:60]}; all must be objects: {{...}}"
+        )
     description = "JSON records" if is_list else "JSON lines"
     return _cells_file(file.name, description, pd.DataFrame(records, dtype=object), reading)
 
@@ -197,11 +222,10 @@ def open_arff(file: TextFile, reading: Reading) -> CellsFile:
     # SciPy's reader takes neither texts nor letters beyond ASCII.
     from sklearn.externals import _arff  # noqa: PLC0415 (it takes seconds)
 
-    with file.open_text("strict") as text:
-        try:
-            found = _arff.loads(text.read())
-        except _arff.ArffException as error:
-            raise UserError(f"{file.name} cannot be read as ARFF: {error}") from None
+    try:
+        found = _arff.loads(file.content())
+    except (_arff.ArffException, OverflowError) as error:
+        raise UserError(f"{file.name} cannot be read as ARFF: {error}") from None
     header = [name for name, _ in found["attributes"]]
     cells = pd.DataFrame(found["data"], columns=header, dtype=object)
     return _cells_file(file.name, "ARFF", cells, reading)

@@ -1,6 +1,5 @@
 """CSV files: how one is read, and where it is broken."""
 
-import codecs
 import io
 from collections import deque
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pandas.api.types import is_float_dtype, is_string_dtype
 from pandas.errors import ParserError
 
 from classifier.io.schema import LARGEST_EXACT
-from classifier.io.user_error import NeedsParameterError, UserError
+from classifier.io.user_error import UserError
 from classifier.tables.csv_marks import (
     count_comments,
     csv_records,
@@ -137,16 +136,8 @@ class CsvFile(TableFile):
         column = next(index for index, field in enumerate(fields) if NOT_IN_ENCODING in field)
         name = self.columns[column] if column < len(self.columns) else str(column + 1)
         where = f"column '{name}', row {number}" if is_data else f"row {number}"
-        shown = self.file.encoding.upper().removesuffix("-SIG")
-        problem = f"{self.name}: {where} is not {shown} text: '{fields[column]}'"
-        advice = "save the file as UTF-8, or name the encoding that it has"
-        other = "cp1252" if self.file.encoding.startswith("utf-8") else "utf-8"
-        try:
-            with self.file.open_binary() as binary:
-                deque(codecs.iterdecode(binary, other), maxlen=0)
-        except UnicodeError:
-            raise UserError(f"{problem}; {advice}") from None
-        raise NeedsParameterError(problem, "encoding", other, advice)
+        shown = self.file.spelled_encoding
+        self.file.refuse_encoding(f"{self.name}: {where} is not {shown} text: '{fields[column]}'")
 
 
 def _is_lost(cells: pd.Series) -> bool:

@@ -94,6 +94,8 @@ class ArrowFile(TableFile):
             pa.field(name, _plain(kind))
             for name, kind in zip(self.columns, table.schema.types, strict=True)
         ]
+        # Else, whoever reads a broken file's texts may read anywhere in memory.
+        table.validate(full=True)
         renamed = table.rename_columns(self.columns).cast(pa.schema(plain))
         frame = renamed.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
         frame.index += first_row

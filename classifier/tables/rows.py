@@ -14,7 +14,7 @@ from classifier.io.prepared import write_parquet
 from classifier.io.user_error import UserError
 from classifier.tables.kinds import Dates, Numbers, kind_of
 from classifier.tables.labels import Labels, parse_labels
-from classifier.tables.names import check_names, choose_features
+from classifier.tables.names import by_reason, check_names, choose_features
 from classifier.tables.open_table import open_table
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.splits import NO_FOLD, Positions, Splitter, deal_folds
@@ -95,6 +95,9 @@ def read_rows(params: PrepareParams) -> TableRows:
     used = dict.fromkeys([*names, params.target, params.group, params.order_by])
     cells = {name: table[name] for name in used if name is not None}
     labels = parse_labels(cells[params.target], file.spelling, file.name)
+    if not any(first_equal_rows([cells[name]], file.spelling).any() for name in names):
+        why = by_reason(left_out | dict.fromkeys(names, "it is the same in every row"))
+        raise UserError(f"{file.name} has no column that says anything: {'; '.join(why)}")
     compared = [cells[name] for name in cells if name != params.group]
     first = together = first_equal_rows(compared, file.spelling)
     splitter = Splitter(params.test_size, params.val_size, params.rare_classes, params.seed)

@@ -6,10 +6,11 @@ import gzip
 import io
 import lzma
 import zipfile
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, NoReturn, TextIO, cast
 
 from classifier.io.user_error import NeedsParameterError, UserError, quoted
 
@@ -44,6 +45,29 @@ class TextFile:
             raise NeedsParameterError(
                 f"{self.name} is not {self.encoding} text: {error}", "encoding", "auto"
             ) from None
+
+    def content(self) -> str:
+        """Return all of it; raises `UserError` if it is not in its encoding."""
+        try:
+            with self.open_text("strict") as text:
+                return text.read()
+        except UnicodeError as error:
+            self.refuse_encoding(f"{self.name} is not {self.spelled_encoding} text: {error}")
+
+    @property
+    def spelled_encoding(self) -> str:
+        return self.encoding.upper().removesuffix("-SIG")
+
+    def refuse_encoding(self, problem: str) -> NoReturn:
+        """Raise a `UserError` that names another encoding if all of the file is in that."""
+        advice = "save the file as UTF-8, or name the encoding that it has"
+        other = "cp1252" if self.encoding.startswith("utf-8") else "utf-8"
+        try:
+            with self.open_binary() as binary:
+                deque(codecs.iterdecode(binary, other), maxlen=0)
+        except UnicodeError:
+            raise UserError(f"{problem}; {advice}") from None
+        raise NeedsParameterError(problem, "encoding", other, advice)
 
     def open_binary(self) -> IO[bytes]:
         """Open it unpacked; raises `UserError` for an archive of more or less than one file."""
