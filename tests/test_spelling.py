@@ -275,11 +275,18 @@ def test_a_number_with_a_unit_is_one_and_a_code_is_none(form: str, unit: str | N
         np.testing.assert_array_equal(raw_of("t.csv", schema)["a"], numbers)
 
 
-def test_a_number_between_brackets_is_below_0() -> None:
+@pytest.mark.parametrize("form", ["({})", "$({})", "(${})", "({} kg)"])
+def test_a_number_between_brackets_is_below_0(form: str) -> None:
     numbers = np.linspace(-30, 29, N)
-    spelled = [f"({-one:.1f})" if one < 0 else f"{one:.1f}" for one in numbers]
+    plain = form.replace("(", "").replace(")", "")
+    spelled = [(form if one < 0 else plain).format(f"{abs(one):.1f}") for one in numbers]
     table(a=spelled).to_csv("t.csv", index=False)
     np.testing.assert_array_equal(raw_of("t.csv", schema_of("t.csv"))["a"], numbers)
+
+
+def test_a_sign_of_money_between_digits_makes_a_text() -> None:
+    table(a=np.tile(["5$5", "6$6", "7$7"], N // 3)).to_csv("t.csv", index=False)
+    assert schema_of("t.csv").columns[1].kind == "text"
 
 
 def test_words_behind_some_numbers_are_categories() -> None:

@@ -116,10 +116,14 @@ def parse_numbers(
 
     A number between brackets is one below 0, as in accounts.
     """
+    if spelling.decimal == "." and not unit:
+        found = pd.to_numeric(spelled, errors="coerce")
+        # So it is in most columns.
+        if found.notna().equals(spelled.notna()):
+            return np.asarray(found, np.float64)
+    spelled = with_plain_signs(spelled)
     if unit:
         spelled = without_unit(spelled, unit)
-    spelled = spelled.str.replace("\N{MINUS SIGN}", "-", regex=False)
-    spelled = spelled.str.replace(r"^\((.+)\)$", r"-\1", regex=True)
     if spelling.thousands:
         is_grouped = spelled.str.fullmatch(spelling.grouped, na=False)
         if is_grouped.any():
@@ -145,6 +149,7 @@ def are_codes(spelled: Iterable[str]) -> bool:
 
 def common_unit(spelled: pd.Series, spelling: Spelling) -> str:
     """Return the unit that every text has once, at an end of it; '' if there is none."""
+    spelled = with_plain_signs(spelled)
     first = str(spelled.iloc[0])
     if known := UNIT.search(first):
         return "" if without_unit(spelled, known[0]).isna().any() else known[0]
@@ -152,10 +157,15 @@ def common_unit(spelled: pd.Series, spelling: Spelling) -> str:
     return other[1] if other and are_numbers(spelled, spelling, other[1]).all() else ""
 
 
+def with_plain_signs(spelled: pd.Series) -> pd.Series:
+    """Return the texts with - for other minus signs, and for brackets at the end."""
+    plain = spelled.str.replace("\N{MINUS SIGN}", "-", regex=False)
+    return plain.str.replace(r"^([^\d(]*)\((.+)\)$", r"-\1\2", regex=True)
+
+
 def without_unit(spelled: pd.Series, unit: str) -> pd.Series:
     """Return the texts without their unit, NaN for those that have none at an end."""
-    sign, end = "[+\N{MINUS SIGN}-]?", re.escape(unit)
-    number = rf"({sign})\s*(?:{end}\s*({sign}[\d.,].*)|([\d.,].*?)\s*{end})"
+    number = rf"([+-]?)\s*(?:{re.escape(unit)}\s*([+-]?[\d.,].*)|([\d.,].*?)\s*{re.escape(unit)})"
     parts = spelled.str.extract(f"^{number}$")
     return parts[0] + parts[1].fillna(parts[2])
 
