@@ -199,8 +199,6 @@ def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verifi
 
     The folders have the files as the commit has them, and as the run has left them.
     """
-    from classifier.differences import largest_difference  # noqa: PLC0415 (it imports torch)
-
     of_lock = md5((committed / LOCK_FILE).read_bytes())
     for path, expected in {**lock, LOCK_FILE: of_lock}.items():
         in_git, written = committed / path, run / path
@@ -209,14 +207,19 @@ def compare(committed: Path, run: Path, lock: dict[str, str]) -> Iterator[Verifi
             continue
         new, difference = written.read_bytes(), None
         if in_git.is_file() and in_git.read_bytes() != new:
-            difference = largest_difference(in_git.read_bytes(), new, written.suffix)
-            difference = f"git has another: {difference}"
+            difference = f"git has another: {describe(in_git, written)}"
         elif md5(new) != expected:
-            difference = "dvc.lock has another hash"
             in_cache = CACHE / expected[:2] / expected[2:]
-            if in_cache.is_file():
-                difference = largest_difference(in_cache.read_bytes(), new, written.suffix)
+            is_there = in_cache.is_file()
+            difference = describe(in_cache, written) if is_there else "dvc.lock has another hash"
         yield Verified(path, expected, md5(new), difference)
+
+
+def describe(old: Path, new: Path) -> str:
+    """Say in what two files differ: where the largest relative difference of two numbers is."""
+    from classifier.differences import largest_difference  # noqa: PLC0415 (seldom: it imports torch)
+
+    return largest_difference(old.read_bytes(), new.read_bytes(), new.suffix)
 
 
 def md5(content: bytes) -> str:
