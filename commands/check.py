@@ -24,7 +24,6 @@ from classifier.evaluation.metrics import measure
 from classifier.evaluation.slices import groups, measure_slices
 from classifier.exported_model.load import ExportedModel
 from classifier.io.files import read_json, write_bytes, write_json
-from classifier.io.later_params import MOST_PROBABLE
 from classifier.io.profile import ColumnProfile
 from classifier.io.schema import CategoricalColumn, DatetimeColumn, Schema
 from classifier.io.user_error import UserError, quoted, user_errors_in_one_line
@@ -103,7 +102,7 @@ def check_table(
         raise UserError(f"{file.name} lacks {quoted(missing)}, which --slice names")
     name, threshold = (test.positive_class, test.threshold) if test else (None, None)
     positive = find_positive(name, schema.classes, np.array(profile.class_counts))
-    decision = Decision(positive, threshold or MOST_PROBABLE)
+    decision = Decision(positive, threshold)
     columns = list(map(CountedColumn, schema.columns, profile.columns))
     target = CategoricalColumn.model_construct(name=schema.target, categories=schema.classes)
     of_training = ColumnProfile(cuts=[], counts=[*profile.class_counts, 0, 0])

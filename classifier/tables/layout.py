@@ -16,7 +16,7 @@ import pandas as pd
 from classifier.io.user_error import UserError
 from classifier.tables.names import has_names, likeness_to_data, names_of
 from classifier.tables.prepare_params import Reading
-from classifier.tables.values import GAPS_AMONG_NUMBERS, Spelling, parse_numbers
+from classifier.tables.values import GAPS_AMONG_NUMBERS, Spelling, are_numbers
 
 Records = list[list[str]]
 
@@ -217,4 +217,4 @@ def _n_filled(record: list[str]) -> int:
 
 
 def _are_numbers(cells: Iterable[str], spelling: Spelling) -> npt.NDArray[np.bool_]:
-    return ~np.isnan(parse_numbers(pd.Series([*cells], dtype="str").str.strip(), spelling))
+    return are_numbers(pd.Series([*cells], dtype="str").str.strip(), spelling)
