@@ -27,13 +27,13 @@ from classifier.evaluation.metrics import score as score_answers
 from classifier.io.files import read_json
 from classifier.io.later_params import EvaluateParams
 from classifier.io.params import read_params
-from classifier.io.prepared import PreparedRows, read_split
+from classifier.io.prepared import PREPARED, TEST_FILE, VAL_FILE, PreparedRows, read_split
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.network.model import Task, predict_left_out, predict_probabilities
 from classifier.network.temperature import fit_temperature, with_temperature
 from classifier.training.device import select_device, settle_arithmetic
-from classifier.training.folds import PREPARED, VAL_FILE, read_edges, read_folds
+from classifier.training.folds import read_edges, read_folds
 from classifier.training.loop import train_from_seeds
 from classifier.training.train_params import TrainParams
 
@@ -87,7 +87,7 @@ def scores_of_seeds(n: int) -> pd.DataFrame:
     evaluating.must_suit(schema.classes)
     task, device = Task.of(schema), select_device(params)
     folds = read_folds(device)
-    left_out, test = read_split(VAL_FILE), read_split(PREPARED / "test.parquet")
+    left_out, test = read_split(VAL_FILE), read_split(TEST_FILE)
     n_train = read_json(PREPARED / "rows.json", PreparedRows).class_counts.train
     positive = find_positive(evaluating.positive_class, schema.classes, np.array(n_train))
     settle_arithmetic(params, folds * n, task)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from classifier.io.files import read_json, write_json
 from classifier.io.params import PARAMS_FILE
-from classifier.io.prepared import PreparedRows
+from classifier.io.prepared import PREPARED, PreparedRows
 from classifier.io.progress import Progress
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.resuming.saved_state import only_one_training_process
@@ -28,7 +28,6 @@ from classifier.search.study import (
     tries_of,
 )
 from classifier.starting.params_file import with_params, write_params
-from classifier.training.folds import PREPARED
 
 REPORTS = Path("reports")
 

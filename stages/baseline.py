@@ -12,11 +12,18 @@ from classifier.evaluation.evaluated import BaselineReports
 from classifier.io.files import write_json
 from classifier.io.later_params import BaselineParams
 from classifier.io.params import Params, read_params
-from classifier.io.prepared import Split, read_split, write_probabilities
+from classifier.io.prepared import (
+    BASELINE,
+    PREPARED,
+    TEST_FILE,
+    TRAIN_FILE,
+    VAL_FILE,
+    Split,
+    read_split,
+    write_probabilities,
+)
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
-
-PREPARED, BASELINE = Path("data/prepared"), Path("data/baseline")
 
 SEED = 0
 """The seed of the choice of rows where there are too many."""
@@ -32,9 +39,7 @@ def main() -> None:
     params = read_params("baseline", BaselineParams)
     balanced = read_params("train", LossParams, only_its_keys=True).class_weights == "balanced"
     n_classes = len(read_schema(PREPARED / "schema.json").classes)
-    train, val, test = (
-        read_split(PREPARED / f"{part}.parquet") for part in ("train", "val", "test")
-    )
+    train, val, test = map(read_split, (TRAIN_FILE, VAL_FILE, TEST_FILE))
     if val.fold.any():
         # What one fold leaves out trains the others.
         train = train.followed_by(val)

@@ -18,15 +18,25 @@ from classifier.evaluation.words import threshold_in_words, verdicts
 from classifier.io.files import read_json, write_json
 from classifier.io.later_params import MOST_PROBABLE, EvaluateParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows, Split, open_parquet, read_probabilities, read_split
+from classifier.io.prepared import (
+    BASELINE,
+    CELLS,
+    PREPARED,
+    TEST_FILE,
+    VAL_FILE,
+    PreparedRows,
+    Split,
+    open_parquet,
+    read_probabilities,
+    read_split,
+)
 from classifier.io.schema import TextColumn, read_schema
 from classifier.io.table_writer import table_writer
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.network.model import Task, load_networks, predict_left_out, predict_probabilities
 from classifier.network.temperature import with_temperature
 
-PREPARED, BASELINE, REPORTS = Path("data/prepared"), Path("data/baseline"), Path("reports")
-CELLS = Path("data/cells/test.parquet")
+REPORTS = Path("reports")
 
 
 def main() -> None:
@@ -35,7 +45,7 @@ def main() -> None:
     classes = schema.classes
     params.must_suit(classes)
     n_train = np.array(read_json(PREPARED / "rows.json", PreparedRows).class_counts.train)
-    left_out, test = (read_split(PREPARED / f"{part}.parquet") for part in ("val", "test"))
+    left_out, test = map(read_split, (VAL_FILE, TEST_FILE))
     with open_parquet(CELLS) as file:
         # By column, whether it holds numbers or texts.
         holds_values = {field.name: not pa.types.is_null(field.type) for field in file.schema_arrow}

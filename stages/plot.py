@@ -21,14 +21,14 @@ from classifier.evaluation.evaluated import BaselineReports, Evaluated, LeftOut
 from classifier.io.files import read_json, read_text, write_bytes
 from classifier.io.later_params import PlotParams
 from classifier.io.params import read_params, read_section
-from classifier.io.prepared import PreparedRows
+from classifier.io.prepared import PREPARED, PreparedRows
 from classifier.io.schema import TableReport, read_schema
 from classifier.io.user_error import UserError, user_errors_in_one_line
 from classifier.report.page import Facts, write_card, write_page
 from classifier.search.search_report import LastSearch, SearchReport
 from classifier.verdict import TrainingReport
 
-PREPARED, REPORTS = Path("data/prepared"), Path("reports")
+REPORTS = Path("reports")
 
 LOSSES = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
 INTERVAL = ["low", "high"]

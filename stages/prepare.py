@@ -5,15 +5,20 @@ from pathlib import Path
 from classifier.io.files import write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
-from classifier.io.prepared import ClassCounts, PreparedRows, hash_of_columns, write_split
+from classifier.io.prepared import (
+    CELLS,
+    PREPARED,
+    ClassCounts,
+    PreparedRows,
+    hash_of_columns,
+    write_split,
+)
 from classifier.io.profile import Profile
 from classifier.io.user_error import user_errors_in_one_line
 from classifier.tables.encoding import Encoder
 from classifier.tables.prepare_params import PrepareParams
 from classifier.tables.rows import read_rows, write_cells
 from classifier.tables.table_report import summary, table_report_of
-
-PREPARED, CELLS = Path("data/prepared"), Path("data/cells/test.parquet")
 
 
 def main() -> None:

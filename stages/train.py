@@ -7,7 +7,7 @@ from classifier.exported_model.write import write_exported_model
 from classifier.io.files import read_json, write_bytes, write_json
 from classifier.io.later_params import read_later_params
 from classifier.io.params import read_params
-from classifier.io.prepared import read_split
+from classifier.io.prepared import PREPARED, VAL_FILE, read_split
 from classifier.io.profile import Profile
 from classifier.io.schema import read_schema
 from classifier.io.user_error import user_errors_in_one_line
@@ -25,13 +25,7 @@ from classifier.resuming.resume import (
 from classifier.resuming.saved_state import SavedStates, only_one_training_process
 from classifier.training import ranks
 from classifier.training.device import select_device, settle_arithmetic
-from classifier.training.folds import (
-    PREPARED,
-    VAL_FILE,
-    must_be_one_network,
-    read_edges,
-    read_folds,
-)
+from classifier.training.folds import must_be_one_network, read_edges, read_folds
 from classifier.training.loop import evaluate_last, train
 from classifier.training.losses_file import record_of
 from classifier.training.ranks import become_torchrun

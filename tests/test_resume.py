@@ -22,12 +22,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.io.prepared import PREPARED, TRAIN_FILE, VAL_FILE
 from classifier.network.layers import N_BINS
 from classifier.network.model import Task
 from classifier.resuming.checkpoint import restore, training_to_bytes
 from classifier.resuming.fingerprint import COMPUTING, NOT_COMPUTING, fingerprint_of, source_files
 from classifier.resuming.saved_state import RUNS_KEPT, SavedState, SavedStates
-from classifier.training.folds import PREPARED, TRAIN_FILE, VAL_FILE, Fold
+from classifier.training.folds import Fold
 from classifier.training.loop import train
 from classifier.training.run import Run, Training, start_run
 from classifier.training.step import Rows, batches

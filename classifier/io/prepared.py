@@ -16,6 +16,13 @@ from pydantic import BaseModel
 from classifier.io.files import atomic_write
 from classifier.io.user_error import UserError
 
+PREPARED = Path("data/prepared")
+TRAIN_FILE, VAL_FILE, TEST_FILE = (
+    PREPARED / f"{part}.parquet" for part in ("train", "val", "test")
+)
+CELLS = Path("data/cells/test.parquet")
+BASELINE = Path("data/baseline")
+
 ROWS_PER_GROUP = 65_536
 """Rows that a file holds at most as a group; a group is read at a time."""
 

@@ -12,10 +12,10 @@ import torch
 
 from classifier.io.arithmetic import ALWAYS, OF_NETWORKS
 from classifier.io.params import PARAMS_FILE
+from classifier.io.prepared import TRAIN_FILE, VAL_FILE
 from classifier.io.yaml_text import from_yaml
 from classifier.network.model import Task
 from classifier.training import ranks
-from classifier.training.folds import TRAIN_FILE, VAL_FILE
 from classifier.training.train_params import TrainParams
 
 REPOSITORY = Path(__file__).parent.parent.parent

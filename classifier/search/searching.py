@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from classifier.io.files import errors_name
 from classifier.io.params import read_params
-from classifier.io.prepared import count_folds, count_rows
+from classifier.io.prepared import PREPARED, TRAIN_FILE, VAL_FILE, count_folds, count_rows
 from classifier.io.schema import read_schema
 from classifier.io.user_error import UserError
 from classifier.network.model import Task
@@ -51,7 +51,6 @@ from classifier.search.study import (
 )
 from classifier.search.trying import rows_of_tries, try_out
 from classifier.training.device import select_device, settle_arithmetic
-from classifier.training.folds import PREPARED, TRAIN_FILE, VAL_FILE
 from classifier.training.run import Run, best_val_loss_of
 from classifier.training.train_params import TrainParams
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from classifier.io.prepared import read_split
+from classifier.io.prepared import VAL_FILE, read_split
 from classifier.network.model import Task
 from classifier.search.luck import Numbers, losses_of_resamples
-from classifier.training.folds import VAL_FILE, Fold, read_edges, read_folds
+from classifier.training.folds import Fold, read_edges, read_folds
 from classifier.training.loop import train_from_seeds
 from classifier.training.run import Run, best_val_loss_of
 from classifier.training.train_params import TrainParams

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from classifier.io.prepared import (
+    PREPARED,
+    TRAIN_FILE,
+    VAL_FILE,
     Split,
     count_folds,
     count_rows,
@@ -20,9 +23,6 @@ from classifier.network.layers import N_BINS
 from classifier.network.model import Task
 from classifier.training import ranks
 from classifier.training.step import Rows
-
-PREPARED = Path("data/prepared")
-TRAIN_FILE, VAL_FILE = PREPARED / "train.parquet", PREPARED / "val.parquet"
 
 
 @dataclass(frozen=True)
