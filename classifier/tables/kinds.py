@@ -136,9 +136,10 @@ def _refuse_several_forms(
     cells: pd.Series, spelled: pd.Series, spelling: Spelling, where: str
 ) -> None:
     """Refuse a column of numbers some of which have another unit, or none."""
+    if not are_numbers(spelled.str.replace(UNIT, "", regex=True), spelling).all():
+        return
     units = spelled.str.findall(UNIT).str.join("")
-    without = spelled.str.replace(UNIT, "", regex=True)
-    if units.ne(units.iloc[0]).any() and are_numbers(without, spelling).all():
+    if units.ne(units.iloc[0]).any():
         one, other = spelled.groupby(units).first().iloc[:2]
         problem = f"{where} holds numbers of several forms, such as '{one}' and '{other}'"
         otherwise = "give all of them the same form"
